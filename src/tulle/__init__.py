@@ -1,0 +1,1 @@
+"""Tulle: the light service mesh for the edge."""

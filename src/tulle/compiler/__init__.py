@@ -1,0 +1,1 @@
+"""Model and node facts in, Snapshot and Plan out; pure and deterministic."""

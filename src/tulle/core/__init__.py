@@ -1,0 +1,1 @@
+"""Pure decisions: snapshot in; verdict, route and endpoint out."""

@@ -1,0 +1,1 @@
+"""Strict HTTP codecs without I/O, and a small server for control sockets."""

@@ -1,0 +1,1 @@
+"""What knows no mesh: clocks, backoff, atomic files, netlink."""

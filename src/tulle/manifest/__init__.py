@@ -1,0 +1,1 @@
+"""YAML to model; every problem with its place and a hint."""

@@ -1,0 +1,1 @@
+"""What a mesh is: names, identities, services, workloads, policies."""

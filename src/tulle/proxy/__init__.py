@@ -1,0 +1,1 @@
+"""The data plane: every byte and every decision; no capability, no files."""

@@ -1,0 +1,1 @@
+"""Pods, broker, restarts, logs; standard library only."""

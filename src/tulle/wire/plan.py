@@ -1,0 +1,111 @@
+"""What the supervisor is told and tells: documents of the standard library alone, one JSON object a line.
+
+agent → supervisor: `Plan`, whole, each time it changes. supervisor → agent: `PodStatus` list, each time it changes.
+supervisor → proxy: `Handover` with descriptors (SCM_RIGHTS), one datagram each.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+
+class Readiness(NamedTuple):
+    """When a pod counts as ready: its port takes connections, or answers `path` with 200–399."""
+
+    port: int
+    path: str = ""
+    """Empty: TCP."""
+    timeout_seconds: float = 60.0
+    """Not ready by then: said in the status; probing goes on slower."""
+
+
+class PodSpec(NamedTuple):
+    """One workload to run. A change of any field restarts it; `hosts` of the Plan does not."""
+
+    name: str
+    """`namespace/workload`."""
+    namespace: str
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    user: str = ""
+    """root only; empty: a uid of its own."""
+    writable: list[str] = []  # noqa: RUF012  (a NamedTuple default is copied by no one and changed by no one)
+    isolated: bool = True
+    """False: a plain process on the host, anonymous to the mesh."""
+    readiness: Readiness | None = None
+    depends_on: list[str] = []  # noqa: RUF012
+    """Pods that must be ready first."""
+    stop_seconds: float = 10.0
+    """From SIGTERM to SIGKILL."""
+
+
+class Plan(NamedTuple):
+    """Everything that shall run."""
+
+    generation: int
+    pods: list[PodSpec]
+    hosts: dict[str, str]
+    """Text of /etc/hosts per namespace of the mesh."""
+    doors: list[int]
+    """Ports that `expose` opens on the host, all addresses of both families."""
+    protected: list[str]
+    """Paths that stay read-only (manifests) even inside a writable path."""
+
+
+class PodStatus(NamedTuple):
+    """One pod as the supervisor sees it."""
+
+    name: str
+    state: str
+    """`waiting`, `starting`, `ready`, `backoff`, `stopping`, `stopped` or `impossible`."""
+    pid: int
+    """On the host; 0 when not running."""
+    restarts: int
+    since: float
+    """Unix time of the last change of state."""
+    why: str = ""
+    """Last exit (`exit 1`, `signal SIGKILL`) or what it waits for."""
+
+
+class Handover(NamedTuple):
+    """A fact for the proxy; `kind` says whether a descriptor comes with it.
+
+    kinds: `pod` (+fd: the listener in that pod), `door` (+fd: a host listener; name is the port),
+    `ready` / `unready` / `gone` (a pod), `synced` (all that exists has been handed over).
+    """
+
+    kind: str
+    name: str
+
+
+def encode(document: NamedTuple) -> bytes:
+    """One line of JSON, with the newline."""
+    return json.dumps(_plain(document), separators=(",", ":")).encode() + b"\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {k: _plain(v) for k, v in value._asdict().items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return value
+
+
+def decode_plan(line: bytes) -> Plan:
+    """Raises ValueError or TypeError for what is not a plan."""
+    raw: dict[str, Any] = json.loads(line)
+    pods = [
+        PodSpec(**{**pod, "readiness": Readiness(**pod["readiness"]) if pod.get("readiness") else None})
+        for pod in raw.pop("pods")
+    ]
+    return Plan(pods=pods, **raw)
+
+
+def decode_statuses(line: bytes) -> list[PodStatus]:
+    """Raises ValueError or TypeError for what is not a list of statuses."""
+    return [PodStatus(**one) for one in json.loads(line)]
+
+
+def encode_statuses(statuses: list[PodStatus]) -> bytes:
+    """One line of JSON, with the newline."""
+    return json.dumps([_plain(s) for s in statuses], separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,41 @@
+"""Why the proxy answered or closed by itself: the one list that answers, metrics and docs share."""
+
+import enum
+
+
+class Fault(enum.StrEnum):
+    """Whose fault it was."""
+
+    DOWNSTREAM = "downstream"
+    UPSTREAM = "upstream"
+    OURS = "ours"
+
+
+class Reason(enum.Enum):
+    """A stable code, the HTTP status it answers with, whose fault, whether a retry may help, and a sentence."""
+
+    DENIED = ("denied", 403, Fault.DOWNSTREAM, False, "no policy allows this call, or one denies it")
+    CALLS_DENIED = ("calls-denied", 403, Fault.DOWNSTREAM, False, "the caller's `calls` does not name this service")
+    NO_ROUTE = ("no-route", 404, Fault.DOWNSTREAM, False, "no route of the service matches this request")
+    NO_SERVICE = ("no-service", 404, Fault.DOWNSTREAM, False, "nothing is declared at this address and port")
+    NO_BACKEND = ("no-backend", 500, Fault.OURS, False, "the route names no backend with a weight")
+    NO_HEALTHY_ENDPOINT = ("no-healthy-endpoint", 503, Fault.UPSTREAM, True, "no endpoint of the backend is ready")
+    CONNECT_FAILED = ("connect-failed", 503, Fault.UPSTREAM, True, "every endpoint tried refused the connection")
+    UPSTREAM_TIMEOUT = ("upstream-timeout", 504, Fault.UPSTREAM, True, "the endpoint did not answer in time")
+    UPSTREAM_RESET = ("upstream-reset", 502, Fault.UPSTREAM, True, "the endpoint closed before it had answered")
+    UPSTREAM_PROTOCOL = ("upstream-protocol", 502, Fault.UPSTREAM, False, "the endpoint's answer was not valid HTTP")
+    BAD_REQUEST = ("bad-request", 400, Fault.DOWNSTREAM, False, "the request was not valid HTTP/1.1")
+    HEAD_TOO_LARGE = ("head-too-large", 431, Fault.DOWNSTREAM, False, "the request head exceeds the limits")
+    TARGET_TOO_LONG = ("target-too-long", 414, Fault.DOWNSTREAM, False, "the request target exceeds the limit")
+    REQUEST_TIMEOUT = ("request-timeout", 408, Fault.DOWNSTREAM, True, "the request did not arrive in time")
+    UNSUPPORTED = ("unsupported", 501, Fault.DOWNSTREAM, False, "this version does not forward CONNECT or upgrades")
+    OVERLOADED = ("overloaded", 503, Fault.OURS, True, "a limit of the proxy is reached")
+    DRAINING = ("draining", 503, Fault.OURS, True, "the proxy is shutting down")
+    INTERNAL = ("internal", 500, Fault.OURS, False, "a defect of the proxy; its log has the trace")
+
+    def __init__(self, code: str, status: int, fault: Fault, retryable: bool, meaning: str) -> None:
+        self.code = code
+        self.status = status
+        self.fault = fault
+        self.retryable = retryable
+        self.meaning = meaning
