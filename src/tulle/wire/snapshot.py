@@ -235,7 +235,7 @@ class Limits(Document, frozen=True):
     """Idle keep-alive connections kept per endpoint."""
 
 
-class Snapshot(Document, frozen=True):
+class Snapshot(Document, frozen=True, kw_only=True):
     """Everything, at one generation."""
 
     schema_version: int = SCHEMA_VERSION
