@@ -1,0 +1,237 @@
+"""What the node remembers: each revision of its mesh, with the texts it came from and what they compiled to."""
+
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+KEPT = 100
+"""Revisions kept; the last good one is kept besides, however old."""
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE revision (
+        number    INTEGER PRIMARY KEY,
+        time      REAL NOT NULL,
+        author    TEXT NOT NULL,
+        why       TEXT NOT NULL,
+        digest    TEXT NOT NULL,
+        watched   TEXT NOT NULL,
+        files     BLOB NOT NULL,
+        snapshot  BLOB NOT NULL,
+        plan      BLOB NOT NULL,
+        accepted  INTEGER NOT NULL DEFAULT 0,
+        fault     TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE INDEX revision_accepted ON revision (accepted, number);
+    """,
+)
+"""Script n leads from schema version n to n + 1; `PRAGMA user_version` says where a file stands."""
+
+_ENTRY = "number, time, author, why, digest, accepted, fault"
+
+
+class StoreError(Exception):
+    """Memory did not take it, or has it no longer; the text says what and why. What runs is not concerned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the history."""
+
+    number: int
+    """Also the generation of its snapshot; never used twice."""
+    time: float
+    """Unix seconds."""
+    author: str
+    """`uid 1000 (eve)` for an apply, `manifest` for a watched file."""
+    why: str
+    """What led to it: `shop.yaml changed`, `rollback to 3`."""
+    digest: str
+    """SHA-256 of snapshot and plan at generation 0: equal means nothing changed."""
+    accepted: bool = False
+    """The proxy has taken it at least once."""
+    fault: str = ""
+    """Why the proxy refused it; empty otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """An entry with all that is needed to serve it again, without a compiler."""
+
+    entry: Entry
+    watched: str
+    """Digest of the watched manifests when it was made: a different one at boot means they have changed since."""
+    files: Mapping[str, str] = field(repr=False)
+    """Text by file name."""
+    snapshot: bytes = field(repr=False)
+    plan: bytes = field(repr=False)
+
+    @property
+    def number(self) -> int:
+        """Its number, which is its generation."""
+        return self.entry.number
+
+
+class Revisions:
+    """The revisions on disk. Reads and writes raise StoreError; opening does not fail for a broken file."""
+
+    def __init__(self, path: Path, *, keep: int = KEPT) -> None:
+        self.notes: list[str] = []
+        """What a person should know of how it was opened."""
+        self._path = path
+        self._keep = keep
+        self._db = self._open()
+
+    def add(self, revision: Revision) -> None:
+        """Remembers a revision and forgets the oldest beyond `keep`."""
+        entry = revision.entry
+        with self._writing() as db:
+            db.execute(
+                "INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(entry.number, entry.time, entry.author, entry.why, entry.digest, revision.watched),
+                    zlib.compress(json.dumps(dict(revision.files)).encode()),
+                    *(zlib.compress(revision.snapshot), zlib.compress(revision.plan)),
+                    *(int(entry.accepted), entry.fault),
+                ),
+            )
+            db.execute(
+                "DELETE FROM revision WHERE number <= (SELECT max(number) FROM revision) - ?"
+                " AND number IS NOT (SELECT max(number) FROM revision WHERE accepted)",
+                (self._keep,),
+            )
+
+    def accept(self, number: int) -> None:
+        """Marks a revision as taken by the proxy; the newest such one is never forgotten."""
+        with self._writing() as db:
+            db.execute("UPDATE revision SET accepted = 1, fault = '' WHERE number = ? AND NOT accepted", (number,))
+
+    def refuse(self, number: int, fault: str) -> None:
+        """Marks a revision as refused by the proxy."""
+        with self._writing() as db:
+            db.execute("UPDATE revision SET accepted = 0, fault = ? WHERE number = ?", (fault, number))
+
+    def rewatch(self, number: int, watched: str) -> None:
+        """Notes that the manifests, as they are now, mean this revision."""
+        with self._writing() as db:
+            db.execute("UPDATE revision SET watched = ? WHERE number = ?", (watched, number))
+
+    def highest(self) -> int:
+        """The highest number in use; 0 at first."""
+        with self._reading() as db:
+            (number,) = db.execute("SELECT coalesce(max(number), 0) FROM revision").fetchone()
+            return int(number)
+
+    def last_good(self) -> Revision | None:
+        """The newest revision that the proxy has not refused: what a boot with unusable manifests serves."""
+        with self._reading() as db:
+            row = db.execute("SELECT max(number) FROM revision WHERE fault = '' HAVING max(number)").fetchone()
+        return self.get(row[0]) if row else None
+
+    def get(self, number: int) -> Revision | None:
+        """One revision; None when it never was or is forgotten."""
+        with self._reading() as db:
+            row = db.execute(
+                f"SELECT {_ENTRY}, watched, files, snapshot, plan FROM revision WHERE number = ?",  # noqa: S608
+                (number,),
+            ).fetchone()
+            if row is None:
+                return None
+            watched, files, snapshot, plan = row[7:]
+            return Revision(
+                entry=_entry(row[:7]),
+                watched=watched,
+                files=json.loads(zlib.decompress(files)),
+                snapshot=zlib.decompress(snapshot),
+                plan=zlib.decompress(plan),
+            )
+
+    def history(self) -> list[Entry]:
+        """All entries, newest first."""
+        with self._reading() as db:
+            return [_entry(row) for row in db.execute(f"SELECT {_ENTRY} FROM revision ORDER BY number DESC")]  # noqa: S608
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._db.close()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return _connect(self._path)
+        except sqlite3.DatabaseError as bad:
+            if isinstance(bad, sqlite3.OperationalError) and not _is_damage(bad):
+                return self._without_disk(bad)
+            damage = str(bad)
+        except OSError as fault:
+            return self._without_disk(fault)
+        aside = self._path.with_name(f"{self._path.name}.broken-{time.time_ns()}")
+        for suffix in ("-wal", "-shm", ""):
+            part = self._path.with_name(self._path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+        self.notes.append(f"{self._path} is unreadable ({damage}); kept as {aside.name}, the history starts anew")
+        try:
+            return _connect(self._path)
+        except (sqlite3.DatabaseError, OSError) as fault:
+            return self._without_disk(fault)
+
+    def _without_disk(self, fault: Exception) -> sqlite3.Connection:
+        """A node whose disk is full or read-only still serves; it only remembers nothing."""
+        self.notes.append(f"{self._path} cannot be used ({fault}); revisions are kept in memory only")
+        return _connect(None)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            yield self._db
+        except (sqlite3.Error, zlib.error, ValueError) as fault:
+            raise StoreError(f"{self._path}: {fault}") from fault
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._db:
+                yield self._db
+        except sqlite3.Error as fault:
+            raise StoreError(f"{self._path}: {fault}") from fault
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    db = sqlite3.connect(path or ":memory:", timeout=5.0)
+    try:
+        if path is not None:
+            path.chmod(0o600)
+            db.execute("PRAGMA journal_mode = WAL")
+            with closing(db.execute("PRAGMA quick_check(1)")) as check:
+                (verdict,) = check.fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+        db.execute("PRAGMA cache_size = -256")
+        _migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > len(_MIGRATIONS):
+        raise sqlite3.DatabaseError(f"written by a newer Tulle (schema {version}, known {len(_MIGRATIONS)})")
+    for number in range(version, len(_MIGRATIONS)):
+        db.executescript(f"BEGIN; {_MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+
+
+def _is_damage(fault: sqlite3.OperationalError) -> bool:
+    code = getattr(fault, "sqlite_errorcode", None)
+    return code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _entry(row: tuple[int, float, str, str, str, int, str]) -> Entry:
+    number, at, author, why, digest, accepted, fault = row
+    return Entry(number, at, author, why, digest, bool(accepted), fault)
