@@ -1,0 +1,63 @@
+"""Says when a directory's entries change; sleeps otherwise.
+
+Directories are watched, not files: editors and configuration tools replace a file by renaming another over it.
+"""
+
+import ctypes
+import os
+import struct
+from pathlib import Path
+
+_CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE = 0x8, 0x40, 0x80, 0x100
+_DELETE, _DELETE_SELF, _MOVE_SELF = 0x200, 0x400, 0x800
+_ONLYDIR, _IGNORED, _OVERFLOW = 0x0100_0000, 0x8000, 0x4000
+_MASK = _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
+_HEAD = struct.Struct("iIII")
+
+
+class Inotify:
+    """Watched directories behind one descriptor, readable when something changed."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd: int = self._checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
+        self._paths: dict[int, Path] = {}
+
+    def fileno(self) -> int:
+        """The descriptor to wait on."""
+        return self._fd
+
+    def watch(self, directory: Path) -> None:
+        """Watches a directory, once however often asked. Raises OSError where it is none."""
+        watch = self._libc.inotify_add_watch(self._fd, os.fsencode(directory), _MASK)
+        self._paths[self._checked(watch, str(directory))] = directory
+
+    def read(self) -> set[Path]:
+        """Entries changed since the last call; the directory itself when it went away or events were lost."""
+        changed: set[Path] = set()
+        while True:
+            try:
+                buffer = os.read(self._fd, 65536)
+            except BlockingIOError:
+                return changed
+            offset = 0
+            while offset < len(buffer):
+                watch, mask, _, length = _HEAD.unpack_from(buffer, offset)
+                name = buffer[offset + _HEAD.size : offset + _HEAD.size + length].rstrip(b"\0")
+                offset += _HEAD.size + length
+                if mask & _OVERFLOW:
+                    changed.update(self._paths.values())
+                elif directory := self._paths.get(watch):
+                    changed.add(directory / os.fsdecode(name) if name else directory)
+                if mask & _IGNORED:
+                    self._paths.pop(watch, None)
+
+    def close(self) -> None:
+        """Ends all watches."""
+        os.close(self._fd)
+
+    def _checked(self, result: int, what: str) -> int:
+        if result < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), what)
+        return result
