@@ -1,1 +1,5 @@
-"""Model and node facts in, Snapshot and Plan out; pure and deterministic."""
+"""Resources and facts of the node → Snapshot and Plan. Pure and deterministic."""
+
+from tulle.compiler.compile import Compiled, Facts, compile_mesh
+
+__all__ = ["Compiled", "Facts", "compile_mesh"]

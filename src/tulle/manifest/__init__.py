@@ -1,1 +1,6 @@
-"""YAML to model; every problem with its place and a hint."""
+"""YAML → model, with every problem at its file and line; the mesh file → resources; resources → YAML."""
+
+from tulle.manifest.dump import dump
+from tulle.manifest.read import Loaded, load, parse
+
+__all__ = ["Loaded", "dump", "load", "parse"]

@@ -1,1 +1,1 @@
-"""What a mesh is: names, identities, services, workloads, policies."""
+"""What a mesh is: names, resources, problems. Knows neither YAML nor the wire."""

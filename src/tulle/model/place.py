@@ -1,0 +1,80 @@
+"""Where something was written, and what is wrong with it there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A line of a file, counted from one."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+NOWHERE = Place("", 0)
+"""Of what was never written by a person."""
+
+
+class Word(str):
+    """A string that remembers where it was written; equal to the plain string."""
+
+    __slots__ = ("place",)
+    place: Place
+
+    @classmethod
+    def at(cls, text: str, place: Place) -> Self:
+        """`text`, as written at `place`."""
+        word = cls(text)
+        word.place = place
+        return word
+
+
+def place_of(text: str, otherwise: Place = NOWHERE) -> Place:
+    """Where `text` was written, when it knows."""
+    return text.place if isinstance(text, Word) else otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong, for the person who wrote it."""
+
+    code: str
+    """Stable; one of `tulle.model.catalogue`."""
+    message: str
+    file: str = ""
+    line: int = 0
+    """Counted from one; 0 when no line is to blame."""
+    hint: str = ""
+    """What to do about it; empty when nothing helps."""
+
+    @classmethod
+    def at(cls, place: Place, code: str, message: str, hint: str = "") -> Self:
+        """A problem at a place."""
+        return cls(code, message, place.file, place.line, hint)
+
+    def __str__(self) -> str:
+        lines = [f"error[{self.code}]: {self.message}"]
+        if self.file:
+            lines.append(f"  --> {Place(self.file, self.line)}")
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Each once, by place, whatever order they were found in."""
+    return sorted(set(problems), key=lambda p: (p.file, p.line, p.code, p.message, p.hint))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean …?` with the known name nearest to `name`; empty when none is near."""
+    candidates = sorted(set(known))
+    same = [one for one in candidates if one.rpartition("/")[2] == name.rpartition("/")[2]]
+    close = same or get_close_matches(name, candidates, n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else ""
