@@ -1,0 +1,241 @@
+"""Judges request heads. Whatever two implementations might read in two ways is refused."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tulle.http.fields import BLANK, CRLF, DIGITS, TEXT, TOKEN, Fields, line_fault
+from tulle.http.head import CHUNKED, NO_BODY, SIZED, Limits, Refusal, RequestHead
+
+END: Final = b"\r\n\r\n"
+
+METHODS: Final[dict[bytes, str]] = {
+    name.encode(): name for name in ("GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "TRACE")
+}
+MAX_METHOD: Final = 32
+"""Octets of a method; longer ones nobody has: 501."""
+
+VISIBLE: Final = bytes(octet for octet in range(33, 127) if octet != 35)
+"""What a target may hold: printable ASCII without `#`, since fragments are not sent."""
+
+NAME_OF_HOST: Final = b"abcdefghijklmnopqrstuvwxyz0123456789.-_~!$&'()*+;=%"
+ADDRESS_OF_HOST: Final = b"0123456789abcdef:."
+
+
+def find_head_end(buffer: bytes, start: int = 0) -> int:
+    """The index after the empty line that ends the head beginning at `start`, or -1."""
+    at = buffer.find(END, start)
+    return at + 4 if at >= 0 else -1
+
+
+def refuse_early(buffer: bytes, start: int, limits: Limits) -> Refusal | None:
+    """What no further octet can mend in a request head that is not complete yet; None: read on."""
+    held = len(buffer) - start
+    if held > limits.header_bytes:
+        if buffer.find(b"\n", start + 2) < 0:
+            return Refusal(414, "request line too long")
+        return Refusal(431, "head too long")
+    rest = buffer[start:] if buffer[-1:] != b"\r" else buffer[start:-1]
+    breaks = rest.translate(None, TEXT)
+    if breaks != CRLF * (len(breaks) >> 1) or rest.count(CRLF) != len(breaks) >> 1:
+        return Refusal(400, line_fault(rest))
+    if rest.startswith(CRLF):
+        rest = rest[2:]
+    line, ended, _ = rest.partition(CRLF)
+    if not ended:
+        if len(line) > limits.target_bytes + MAX_METHOD + 10:
+            return Refusal(414, "request line too long")
+        return None
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        return Refusal(400, "request line is not `method target version`")
+    return _version_refusal(parts[2])
+
+
+def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
+    """Judges one whole head, its empty line included. One CRLF in front of it is tolerated."""
+    if len(head) > limits.header_bytes:
+        return Refusal(431, "head too long")
+    lines = head.splitlines()
+    count = len(lines)
+    if head.translate(None, TEXT) != CRLF * count:
+        return Refusal(400, line_fault(head))
+    first = 0
+    if count and not lines[0]:
+        first = 1
+    if count < first + 2 or lines[count - 1]:
+        return Refusal(400, "incomplete head")
+    if count - first - 2 > limits.header_count:
+        return Refusal(431, "too many fields")
+
+    parts = lines[first].split(b" ")
+    if len(parts) != 3:
+        return Refusal(400, "request line is not `method target version`")
+    target = parts[1]
+    version_minor = 1
+    if parts[2] != b"HTTP/1.1":
+        if parts[2] != b"HTTP/1.0":
+            refused = _version_refusal(parts[2])
+            return refused if refused is not None else Refusal(505, "version")
+        version_minor = 0
+    method = METHODS.get(parts[0])
+    if method is None:
+        if not parts[0] or parts[0].translate(None, TOKEN):
+            return Refusal(400, "method is no token")
+        if len(parts[0]) > MAX_METHOD or parts[0] == b"CONNECT":
+            return Refusal(501, "method is not served")
+        method = parts[0].decode("ascii")
+    if len(target) > limits.target_bytes:
+        return Refusal(414, "target too long")
+    if not target or target.translate(None, VISIBLE):
+        return Refusal(400, "bad character in the target")
+
+    fields = Fields()
+    fields.read(lines, first + 1, count - 1)
+    if fields.fault:
+        return Refusal(400, fields.fault)
+
+    host_field = fields.host
+    origin = target
+    if target[0] != 47:
+        if target == b"*":
+            if method != "OPTIONS":
+                return Refusal(400, "target `*` without OPTIONS")
+        else:
+            scheme, separator, rest = target.partition(b"://")
+            if not separator or scheme.lower() != b"http":
+                return Refusal(400, "target is neither a path nor an http URI")
+            named, origin = _split_absolute(rest)
+            if host_field is None:
+                if version_minor == 1:
+                    return Refusal(400, "no Host")
+                host_field = named
+            elif _without_default_port(named) != _without_default_port(host_field):
+                return Refusal(400, "Host is not the target's")
+            if not named:
+                return Refusal(400, "bad Host")
+
+    host = ""
+    port = -1
+    authority = b""
+    if host_field is None:
+        if version_minor == 1:
+            return Refusal(400, "no Host")
+    else:
+        authority = host_field.lower()
+        name = authority
+        if authority.translate(None, NAME_OF_HOST):
+            split = port_index(authority)
+            if split < 0:
+                return Refusal(400, "bad Host")
+            if split < len(authority):
+                name = authority[:split]
+                port = int(authority[split + 1 :])
+        elif not authority:
+            return Refusal(400, "empty Host")
+        host = name.decode("ascii")
+
+    chunked = fields.is_chunked(version_minor)
+    if fields.fault:
+        return Refusal(_encoding_status(fields), fields.fault)
+    content_length = fields.content_length
+    framing = NO_BODY
+    if chunked:
+        framing = CHUNKED
+    elif content_length > 0:
+        framing = SIZED
+
+    expect_continue = False
+    if fields.expect is not None:
+        if fields.expect.lower() != b"100-continue":
+            return Refusal(400, "Expect other than 100-continue")
+        if version_minor == 1 and framing != NO_BODY:
+            expect_continue = True
+        else:
+            fields.drop(b"expect")
+
+    before, _, query = origin.partition(b"?")
+    return RequestHead(
+        method,
+        target,
+        origin,
+        before.decode("ascii"),
+        query.decode("ascii"),
+        host,
+        port,
+        authority,
+        version_minor,
+        fields.parsed,
+        fields.forwarded(),
+        framing,
+        content_length,
+        chunked,
+        not fields.close and (version_minor == 1 or fields.keep),
+        expect_continue,
+        fields.upgrade and fields.upgrade_named,
+        fields.te_trailers,
+        fields.named,
+    )
+
+
+def port_index(authority: bytes) -> int:
+    """Where the `:` before the port is in `host:port` or `[v6]:port`; the length when there is no port; -1 if malformed."""
+    size = len(authority)
+    if authority[:1] == b"[":
+        close = authority.find(b"]")
+        if close < 3 or authority[1:close].translate(None, ADDRESS_OF_HOST) or b":" not in authority[1:close]:
+            return -1
+        if close + 1 == size:
+            return size
+        split = close + 1
+        if authority[split] != 58:
+            return -1
+    else:
+        split = authority.find(b":")
+        if split < 0:
+            split = size
+        if split == 0 or authority[:split].translate(None, NAME_OF_HOST):
+            return -1
+        if split == size:
+            return size
+    digits = authority[split + 1 :]
+    if not digits or len(digits) > 5 or digits.translate(None, DIGITS) or int(digits) > 65_535:
+        return -1
+    return split
+
+
+def _split_absolute(rest: bytes) -> tuple[bytes, bytes]:
+    """Authority and origin form of what follows `http://`."""
+    slash = rest.find(b"/")
+    mark = rest.find(b"?")
+    if mark >= 0 and (slash < 0 or mark < slash):
+        return rest[:mark], b"/" + rest[mark:]
+    if slash < 0:
+        return rest, b"/"
+    return rest[:slash], rest[slash:]
+
+
+def _without_default_port(authority: bytes) -> bytes:
+    lowered = authority.lower()
+    return lowered[:-3] if lowered.endswith(b":80") else lowered
+
+
+def _version_refusal(version: bytes) -> Refusal | None:
+    """Judges the third word of a request line; None for HTTP/1.0 and HTTP/1.1."""
+    if version == b"HTTP/1.1" or version == b"HTTP/1.0":
+        return None
+    is_shaped = len(version) == 8 and version.startswith(b"HTTP/") and version[6] == 46
+    if is_shaped and not (version[5:6] + version[7:8]).translate(None, DIGITS):
+        return Refusal(505, "version is not HTTP/1.0 or HTTP/1.1")
+    return Refusal(400, "request line is not `method target version`")
+
+
+def _encoding_status(fields: Fields) -> int:
+    """501 where `chunked` comes last and once, after a coding that is not known here; else 400."""
+    encoding = fields.encoding
+    if encoding is None or fields.content_length >= 0:
+        return 400
+    codings = [coding.strip(BLANK) for coding in encoding.lower().split(b",")]
+    if len(codings) > 1 and codings[-1] == b"chunked" and codings.count(b"chunked") == 1:
+        return 501
+    return 400
