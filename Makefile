@@ -1,0 +1,70 @@
+# The one list of commands. Each does everything from a bare checkout; a second call does no work it need not do.
+# Needed beforehand: Linux >= 5.12, Python >= 3.11, make. A C compiler makes the data plane faster; without one it runs interpreted.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check test-user bench gen fuzz clean compiled
+SHELL := /bin/sh
+BIN := .venv/bin
+VENV := .stamp-venv
+COMPILED := build/compiled
+BOTH := $(wildcard tests/unit tests/spec tests/property tests/protocol)
+SOURCES := $(shell find src/tulle -name '*.py')
+
+compiled_path = $$(cat $(COMPILED).path)
+
+help: ## Lists the commands.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+demo: $(COMPILED).path ## Shows the mesh at work (SECONDS=20; KEEP=1 leaves it up).
+	@PYTHONPATH=$(compiled_path) $(BIN)/python tools/demo.py $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep)
+
+test: $(COMPILED).path ## Runs every test; what mypyc compiles runs compiled and interpreted.
+	TULLE_BUILD=pure $(BIN)/python -m pytest $(BOTH) $(ARGS)
+	@if [ -n "$(compiled_path)" ]; then \
+		echo 'TULLE_BUILD=compiled pytest'; PYTHONPATH=$(compiled_path) TULLE_BUILD=compiled $(BIN)/python -m pytest $(ARGS); \
+	else \
+		TULLE_BUILD=pure $(BIN)/python -m pytest $(filter-out $(BOTH),$(wildcard tests/*/)) $(ARGS); \
+	fi
+
+check: $(VENV) ## Format, lint, types, layers, drift of generated files.
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@[ ! -e tools/generate.py ] || $(BIN)/python tools/generate.py --check
+
+test-user: ## Runs pods, intruder and demo as an ordinary user (as root: one made for it).
+	@tools/test-user.sh
+
+bench: $(COMPILED).path .stamp-bench ## CPU per request: direct, HAProxy, Envoy, Tulle (QUICK=1: in 3 minutes).
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+gen: $(VENV) ## Rewrites what is generated from the types, and recorded outputs.
+	$(BIN)/python tools/generate.py
+
+fuzz: $(COMPILED).path ## Runs the property tests with many more examples.
+	PYTHONPATH=$(compiled_path) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/property --timeout 3600 $(ARGS)
+
+compiled: $(COMPILED).path ## Makes build/compiled: the sources with the hot modules compiled.
+
+clean: ## Removes everything that was made.
+	rm -rf .venv build dist .stamp-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV): pyproject.toml uv.lock tools/setup.sh hatch_build.py
+	@tools/setup.sh
+	@touch $@
+
+.stamp-bench: $(VENV)
+	@tools/setup.sh --group bench
+	@touch $@
+
+# Holds what PYTHONPATH must be: the compiled tree, or nothing where nothing compiles.
+$(COMPILED).path: $(VENV) $(SOURCES) hatch_build.py
+	@mkdir -p build
+	@why=$$($(BIN)/python hatch_build.py --missing); \
+	if [ -z "$$why" ]; then \
+		$(BIN)/python hatch_build.py $(COMPILED) >build/compile.log 2>&1 || { cat build/compile.log; exit 1; }; \
+		echo "$(CURDIR)/$(COMPILED)" >$@; \
+	elif [ -n "$$CI" ]; then echo "error: nothing can be compiled: $$why" >&2; exit 1; \
+	else echo "nothing is compiled, everything runs interpreted: $$why" >&2; : >$@; fi

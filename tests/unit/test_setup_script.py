@@ -1,0 +1,47 @@
+"""`tools/setup.sh` names what a box lacks in one line, with the remedy."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import hatch_build
+
+
+@pytest.mark.parametrize(
+    ("system", "release", "python", "words"),
+    [
+        ("Darwin", "23.0.0", "exit 0", "Tulle needs Linux, this is Darwin; use"),
+        ("Linux", "5.11.0-49-generic", "exit 0", "5.12 or newer, this is 5.11.0-49-generic; upgrade"),
+        ("Linux", "4.19.0", "exit 0", "5.12 or newer, this is 4.19.0; upgrade"),
+        ("Linux", "6.1.0", 'case "$*" in *version_info*) exit 1;; *-V*) echo Python 3.9.2;; esac', "3.11 or newer"),
+        ("Linux", "6.1.0", 'case "$*" in *ensurepip*) exit 1;; esac', "apt-get install python3-venv"),
+    ],
+)
+def test_lack_is_named_in_one_line(tmp_path: Path, system: str, release: str, python: str, words: str) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    _program(programs / "uname", f'[ "$1" = -s ] && echo {system} || echo {release}')
+    _program(programs / "python3", python)
+    (tmp_path / "tools").mkdir()
+    shutil.copy(hatch_build.ROOT / "tools" / "setup.sh", tmp_path / "tools")
+
+    ended = subprocess.run(
+        ["/bin/sh", tmp_path / "tools" / "setup.sh"],
+        env={"PATH": f"{programs}:{os.defpath}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert words in ended.stderr
+    assert ended.stderr.startswith("error: ")
+    assert ended.stderr.count("\n") == 1
+
+
+def _program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
