@@ -1,0 +1,206 @@
+"""May this caller make this request: the one place that says so, to the proxy and to `tulle why`."""
+
+from typing import Final
+
+from tulle.core.calls import may_call
+from tulle.core.policies import (
+    ANONYMOUS,
+    HOST,
+    METHOD,
+    NAMESPACE,
+    PORT,
+    PRINCIPAL,
+    CallerPlan,
+    CallerRef,
+    Check,
+    FieldCheck,
+    PolicyTable,
+    RuleTable,
+)
+from tulle.core.request import RequestView
+from tulle.core.tables import ServicePortTable
+from tulle.core.trace import Explanation, FailedField, PolicyTrace, RuleTrace
+from tulle.core.verdict import Allow, Deny
+from tulle.wire.reason import Reason
+
+__all__ = ["ANONYMOUS", "Allow", "Deny", "explain", "judge"]
+
+MAX_PLANS: Final = 4096
+"""Callers remembered per service port; beyond, all are forgotten and made anew."""
+
+_NOTHING_ALLOWED: Final = Deny(None, Reason.DENIED)
+_NOT_CALLED: Final = Deny(None, Reason.CALLS_DENIED)
+_NOTHING_TO_ASK: Final = Allow(None)
+
+
+def judge(port: ServicePortTable, caller: CallerRef, request: RequestView | None) -> Allow | Deny:
+    """Judges one request, or with None opaque TCP. Closed by default: no matching rule is a denial.
+
+    DENY policies first, then the caller's `calls`, then ALLOW policies; of several that match the first by name is
+    named. Allowed by None when no ALLOW policy selects the service. For opaque TCP the HTTP fields of an ALLOW rule
+    never match, and those of a DENY rule are ignored. An ALLOW rule must match both readings of the path, a DENY rule
+    either.
+    """
+    plan = port.plans.get(caller)
+    if plan is None:
+        plan = _remember(port, caller)
+    if request is None:
+        return plan.opaque
+    if plan.constant is not None:
+        return plan.constant
+    two_readings = request.path is not request.folded
+    for check in plan.denies:
+        if _holds(check.fields, request, False) or (two_readings and _holds(check.fields, request, True)):
+            return check.verdict
+    for check in plan.allows:
+        if _holds(check.fields, request, False) and (not two_readings or _holds(check.fields, request, True)):
+            return check.verdict
+    return plan.otherwise
+
+
+def _holds(fields: list[FieldCheck], request: RequestView, folded: bool) -> bool:
+    for field in fields:  # noqa: SIM110  (a generator per check costs more than the check)
+        if not field.holds_for_request(request, folded):
+            return False
+    return True
+
+
+def _remember(port: ServicePortTable, caller: CallerRef) -> CallerPlan:
+    if len(port.plans) >= MAX_PLANS:
+        port.plans.clear()
+    plan = port.plans[caller] = _plan(port, caller)
+    return plan
+
+
+def _plan(port: ServicePortTable, caller: CallerRef) -> CallerPlan:
+    """All of a judgement that does not depend on the request."""
+    denies: list[Check] = []
+    allows: list[Check] = []
+    otherwise: Allow | Deny = _NOTHING_ALLOWED if port.authz.allows else _NOTHING_TO_ASK
+    for policy in port.authz.denies:
+        denies += _checks_for(policy, port, caller)
+    if not may_call(caller, port.service):
+        otherwise = _NOT_CALLED
+    else:
+        for policy in port.authz.allows:
+            allows += _checks_for(policy, port, caller)
+    denies = _until_certain(denies)
+    allows = _until_certain(allows)
+    constant: Allow | Deny | None = None
+    if denies:
+        constant = denies[0].verdict if not denies[0].fields else None
+    elif not allows:
+        constant = otherwise
+    elif not allows[0].fields:
+        constant = allows[0].verdict
+    opaque = denies[0].verdict if denies else otherwise
+    if not denies:
+        for check in allows:
+            if not check.fields:
+                opaque = check.verdict
+    return CallerPlan(denies, allows, otherwise, constant, opaque)
+
+
+def _checks_for(policy: PolicyTable, port: ServicePortTable, caller: CallerRef) -> list[Check]:
+    """The operations of a policy that this caller may match at this port."""
+    checks: list[Check] = []
+    for rule in policy.rules:
+        if not _any_source_holds(rule, caller):
+            continue
+        for operation in rule.operations:
+            remaining = [field for field in operation if field.kind != PORT]
+            ports = [field for field in operation if field.kind == PORT]
+            if _ports_hold(ports, port.target_port):
+                checks.append(Check(remaining, policy.verdict))
+    return checks
+
+
+def _any_source_holds(rule: RuleTable, caller: CallerRef) -> bool:
+    return any(not _failed_sources(source, caller) for source in rule.sources)
+
+
+def _failed_sources(source: list[FieldCheck], caller: CallerRef) -> list[FieldCheck]:
+    return [field for field in source if not field.holds_for_caller(caller)]
+
+
+def _ports_hold(ports: list[FieldCheck], port: int) -> bool:
+    return all(field.holds_for_port(port) for field in ports)
+
+
+def _until_certain(checks: list[Check]) -> list[Check]:
+    """What comes after a check that always matches is never reached."""
+    for index, check in enumerate(checks):
+        if not check.fields:
+            return checks[: index + 1]
+    return checks
+
+
+def explain(port: ServicePortTable, caller: CallerRef, request: RequestView | None) -> Explanation:
+    """The verdict of `judge`, with every policy considered and the field at which each rule failed."""
+    verdict = judge(port, caller, request)
+    calls_hold = may_call(caller, port.service)
+    policies = tuple(
+        PolicyTrace(
+            policy.name,
+            "DENY" if policy.denies else "ALLOW",
+            tuple(_trace(policy, index, port, caller, request) for index in range(len(policy.rules))),
+        )
+        for policy in [*port.authz.denies, *port.authz.allows]
+    )
+    nearest: RuleTrace | None = None
+    if isinstance(verdict, Deny) and verdict.by is None:
+        for policy in policies:
+            for rule in policy.rules if policy.action == "ALLOW" else ():
+                if nearest is None or len(rule.failed) < len(nearest.failed):
+                    nearest = rule
+    return Explanation(verdict, calls_hold, policies, nearest)
+
+
+def _trace(
+    policy: PolicyTable, index: int, port: ServicePortTable, caller: CallerRef, request: RequestView | None
+) -> RuleTrace:
+    best: list[FailedField] | None = None
+    rule = policy.rules[index]
+    for source in rule.sources:
+        by_source = [_failed(field, port, caller, request) for field in _failed_sources(source, caller)]
+        for operation in rule.operations:
+            failed = by_source + _failed_operation(policy.denies, operation, port, caller, request)
+            if best is None or len(failed) < len(best):
+                best = failed
+    return RuleTrace(policy.name, index, tuple(best or ()))
+
+
+def _failed_operation(
+    denies: bool, operation: list[FieldCheck], port: ServicePortTable, caller: CallerRef, request: RequestView | None
+) -> list[FailedField]:
+    ports = [field for field in operation if field.kind == PORT and not field.holds_for_port(port.target_port)]
+    rest = [field for field in operation if field.kind != PORT]
+    failed: list[FieldCheck] = []
+    if request is None:
+        failed = [] if denies else rest
+    else:
+        canonical = [field for field in rest if not field.holds_for_request(request, False)]
+        folded = [field for field in rest if not field.holds_for_request(request, True)]
+        if denies:
+            failed = canonical if len(canonical) <= len(folded) else folded
+        else:
+            failed = [field for field in rest if field in canonical or field in folded]
+    return [_failed(field, port, caller, request) for field in ports + failed]
+
+
+def _failed(field: FieldCheck, port: ServicePortTable, caller: CallerRef, request: RequestView | None) -> FailedField:
+    value = ""
+    if field.kind == PRINCIPAL:
+        value = caller.principal
+    elif field.kind == NAMESPACE:
+        value = caller.namespace
+    elif field.kind == PORT:
+        value = str(port.target_port)
+    elif request is not None:
+        if field.kind == METHOD:
+            value = request.method
+        elif field.kind == HOST:
+            value = request.host
+        else:
+            value = request.path if request.path == request.folded else f"{request.path} ({request.folded})"
+    return FailedField(field.label, field.patterns, value)

@@ -1,0 +1,149 @@
+"""A request as decisions see it: method, two readings of its path, host, headers."""
+
+import re
+from typing import Final, final
+from urllib.parse import unquote_to_bytes
+
+MAX_ESCAPE_LAYERS: Final = 4
+"""Escapes within escapes (`%25252e`) beyond this are refused: no honest path has them."""
+
+MAX_HOST: Final = 255
+"""Octets of a host name, as in DNS."""
+
+_UNRESERVED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+_PLAIN: Final = _UNRESERVED + b"!$&'()*+,=:@/"
+"""Octets that read the same everywhere; `;`, `%` and `\\` do not."""
+
+_FORBIDDEN: Final = re.compile(rb"[\x00-\x20\x7f?#]")
+_MALFORMED_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_ESCAPE_OR_HIGH: Final = re.compile(rb"%[0-9A-Fa-f]{2}|[\x80-\xff]")
+_SLASHES: Final = re.compile(rb"/{2,}")
+
+
+@final
+class RequestView:
+    """What routing and authorization may look at. Made once per request, from a head that was judged valid."""
+
+    __slots__ = ("folded", "headers", "host", "method", "path")
+
+    def __init__(self, method: str, path: str, folded: str, host: str, headers: list[tuple[bytes, bytes]]) -> None:
+        self.method: str = method
+        self.path: str = path
+        """Canonical, without query: what is forwarded."""
+        self.folded: str = folded
+        """The path as the most lenient server reads it; the same object as `path` for nearly all requests."""
+        self.host: str = host
+        """Lower-case, without port: see `canonical_host`."""
+        self.headers: list[tuple[bytes, bytes]] = headers
+        """Names in lower case."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of a header; repeated ones joined by a comma, as RFC 9110 §5.3 reads them."""
+        found: bytes | None = None
+        for key, value in self.headers:
+            if key == name:
+                found = value if found is None else found + b"," + value
+        return found
+
+
+def canonical_path(raw: bytes | str) -> tuple[str, str] | None:
+    """Both readings of a path (without query): the canonical one to forward and the folded one.
+
+    None: refuse the request (malformed escape, control byte, escaped NUL, `?`, `#`, no leading slash).
+    A plain path answers with the same string twice, so `path is folded` says that one judgement is enough.
+    Text is taken as UTF-8. An empty path is `/`, and `*` (of OPTIONS) stays as it is.
+    """
+    octets = raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else raw
+    if not octets.translate(None, _PLAIN) and octets[:1] == b"/" and b"//" not in octets and b"/." not in octets:
+        plain = octets.decode("ascii")
+        return plain, plain
+    return _readings(octets)
+
+
+def canonical_host(raw: bytes | str) -> str | None:
+    """A host as routes and policies name it: lower-case, without port and final dot. None: not a host."""
+    try:
+        host = raw.decode("ascii") if isinstance(raw, bytes) else raw
+    except UnicodeDecodeError:
+        return None
+    host = host.lower()
+    if host.startswith("["):
+        end = host.find("]") + 1
+        if end == 0:
+            return None
+        port = host[end:]
+        host = host[:end]
+    else:
+        colon = host.find(":")
+        port = host[colon:] if colon >= 0 else ""
+        host = host[:colon] if colon >= 0 else host
+        host = host.removesuffix(".")
+    if port and (port[0] != ":" or not (port[1:].isdecimal() or port == ":")):
+        return None
+    return host if host and len(host) <= MAX_HOST else None
+
+
+def canonical_pattern(pattern: str) -> str:
+    """A policy's or route's path as it compares with canonical paths; dot segments stay as written."""
+    return _normal_escapes(pattern.encode("utf-8", "surrogateescape").replace(b" ", b"%20")).decode("ascii")
+
+
+def folded_pattern(pattern: str) -> str:
+    """A policy's path as it compares with folded paths; dot segments stay as written."""
+    return _SLASHES.sub(b"/", unquote_to_bytes(pattern).replace(b"\\", b"/")).decode("utf-8", "surrogateescape")
+
+
+def _readings(octets: bytes) -> tuple[str, str] | None:
+    if octets == b"":
+        return "/", "/"
+    if octets == b"*":
+        return "*", "*"
+    if octets[:1] != b"/" or _FORBIDDEN.search(octets) or _MALFORMED_ESCAPE.search(octets):
+        return None
+    path = _without_dots(_normal_escapes(octets), False)
+    folded = path
+    layers = 0
+    while b"%" in folded:
+        decoded = unquote_to_bytes(folded)
+        if decoded == folded:
+            break
+        layers += 1
+        if layers > MAX_ESCAPE_LAYERS:
+            return None
+        folded = decoded
+    if b"\0" in folded:
+        return None
+    folded = _without_dots(_SLASHES.sub(b"/", folded.replace(b"\\", b"/")), True)
+    canonical = path.decode("ascii")
+    lenient = folded.decode("utf-8", "surrogateescape")
+    return (canonical, canonical) if canonical == lenient else (canonical, lenient)
+
+
+def _normal_escapes(octets: bytes) -> bytes:
+    """Escapes of unreserved octets decoded, the others in upper case; octets beyond ASCII escaped."""
+    return _ESCAPE_OR_HIGH.sub(_normal_escape, octets)
+
+
+def _normal_escape(match: re.Match[bytes]) -> bytes:
+    found = match.group()
+    if len(found) == 1:
+        return b"%%%02X" % found[0]
+    octet = bytes((int(found[1:], 16),))
+    return octet if octet in _UNRESERVED else found.upper()
+
+
+def _without_dots(path: bytes, lenient: bool) -> bytes:
+    """RFC 3986 §5.2.4 for a path that begins with a slash; lenient: `..;x` is a dot segment as well (servlets)."""
+    kept: list[bytes] = []
+    segments = path[1:].split(b"/")
+    for segment in segments:
+        bare = segment.partition(b";")[0] if lenient else segment
+        if bare == b"..":
+            if kept:
+                kept.pop()
+        elif bare != b".":
+            kept.append(segment)
+    last = segments[-1].partition(b";")[0] if lenient else segments[-1]
+    if last in (b".", b".."):
+        kept.append(b"")
+    return b"/" + b"/".join(kept)
