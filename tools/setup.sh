@@ -27,6 +27,6 @@ command -v "$python" >/dev/null || fail "$python is not installed; apt-get insta
 uv_version=$(sed -n '/^name = "uv"$/{n;s/^version = "\(.*\)"$/\1/p;}' uv.lock)
 [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || { rm -rf .venv && "$python" -m venv .venv; }
 [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" = "$uv_version" ] ||
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+    .venv/bin/python -m pip install -qq --disable-pip-version-check "uv==$uv_version"
 # The editable install is never compiled: an edited source must not be shadowed.
 TULLE_COMPILE=0 UV_PYTHON_DOWNLOADS=never .venv/bin/uv sync --frozen --quiet "$@"

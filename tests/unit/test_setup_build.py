@@ -9,6 +9,8 @@ import pytest
 
 import hatch_build
 
+pytestmark = pytest.mark.user
+
 MODULES = [".".join(path.with_suffix("").parts[1:]) for path in hatch_build.hot_modules(hatch_build.module_globs())]
 
 
