@@ -29,8 +29,13 @@ class Between:
 
 
 def _is_pattern(text: str) -> bool:
-    return bool(text) and text.isprintable() and "*" not in (text[1:-1] if len(text) > 1 else "") and text != "**" \
+    return (
+        bool(text)
+        and text.isprintable()
+        and "*" not in (text[1:-1] if len(text) > 1 else "")
+        and text != "**"
         and not (len(text) > 1 and text[0] == "*" == text[-1])
+    )
 
 
 def _is_service_pattern(text: str) -> bool:
@@ -82,9 +87,7 @@ ServicePattern = Annotated[
     ),
 ]
 TrustDomain = Annotated[str, Check("a trust domain such as `shop.local`", is_trust_domain, "^[a-z0-9._-]+$")]
-Pattern = Annotated[
-    str, Check("text with `*` at most once, first or last", _is_pattern, r"^([^*]+\*?|\*[^*]*)$")
-]
+Pattern = Annotated[str, Check("text with `*` at most once, first or last", _is_pattern, r"^([^*]+\*?|\*[^*]*)$")]
 Host = Annotated[str, Check("an IP address or a DNS name", _is_host, "^[A-Za-z0-9_:.-]+$")]
 Hostname = Annotated[str, Check("a lower-case host name, or `*.suffix`", _is_hostname, r"^(\*\.)?[a-z0-9.-]+$")]
 HttpPath = Annotated[str, Check("a path that begins with `/`, without query", _is_http_path, "^/[!-~]*$")]
