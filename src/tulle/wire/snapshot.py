@@ -220,11 +220,13 @@ class Limits(Document, frozen=True):
     header_bytes: int = 65536
     """A head, request or response: 431 or 502 above."""
     header_count: int = 128
+    """Fields in a head: 431 or 502 above."""
     target_bytes: int = 16384
     """A request target: 414 above."""
     connections: int = 16384
     """Open downstream connections: closed at accept above."""
     connections_per_caller: int = 4096
+    """The same for the connections of one caller."""
     requests_in_flight: int = 8192
     """Requests being served: 503 `overloaded` above."""
     buffered_bytes: int = 262144
