@@ -67,7 +67,7 @@ def _is_http_path(text: str) -> bool:
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
-Text = Annotated[str, Check("text without NUL", _is_clean)]
+Text = Annotated[str, Check("text", _is_clean)]
 Label = Annotated[
     str,
     Check("a name of lower-case letters, digits and dashes, at most 63", is_label, "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"),

@@ -291,7 +291,7 @@ class ParentRef:
 
     name: Label
     """Its name."""
-    kind: ServiceKind = ServiceKind.SERVICE
+    kind: ServiceKind
     """Must be written: without it Gateway API means a Gateway."""
     group: CoreGroup = CoreGroup.CORE
     """The core group, written `""`."""

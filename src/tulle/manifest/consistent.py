@@ -1,0 +1,96 @@
+"""What must hold within one resource, whatever the others say."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+
+from tulle.model.place import Place, Problem, place_of
+from tulle.model.resources import (
+    BackendRef,
+    HTTPRoute,
+    ParentRef,
+    Resource,
+    Run,
+    Service,
+    ServiceType,
+    TCPRoute,
+    Workload,
+)
+
+
+def inconsistencies(resource: Resource) -> Iterator[Problem]:
+    """What in the resource contradicts itself."""
+    match resource:
+        case Service():
+            yield from _service(resource)
+        case Workload():
+            yield from _workload(resource)
+        case HTTPRoute():
+            references = [ref for rule in resource.spec.rules for ref in rule.backend_refs]
+            yield from _route(resource, resource.spec.parent_refs, references)
+            for rule in resource.spec.rules:
+                yield from _weights(rule.backend_refs, rule.place)
+        case TCPRoute():
+            rules = resource.spec.rules
+            yield from _route(resource, resource.spec.parent_refs, [ref for one in rules for ref in one.backend_refs])
+            for one in rules:
+                yield from _weights(one.backend_refs, one.place)
+            if len(rules) > 1:
+                yield Problem.at(rules[1].place, "bad-value", "a TCPRoute has one rule", "connections cannot be told apart")
+
+
+def _service(service: Service) -> Iterator[Problem]:
+    seen: set[int] = set()
+    for port in service.spec.ports:
+        if port.port in seen:
+            yield Problem.at(port.place, "port-clash", f"port {port.port} is written twice")
+        seen.add(port.port)
+        if port.node_port and service.spec.type is not ServiceType.NODE_PORT:
+            yield Problem.at(port.place, "bad-value", "`nodePort` needs `type: NodePort`", "add the type")
+
+
+def _workload(workload: Workload) -> Iterator[Problem]:
+    spec = workload.spec
+    if (spec.run is None) == (spec.address is None):
+        message = f"Workload `{workload.qualified}` needs either `run` or `address`"
+        yield Problem.at(workload.place, "missing-field", message)
+    if spec.calls is not None and not workload.attested:
+        message = f"`{workload.qualified}` is anonymous: nobody can hold it to its `calls`"
+        yield Problem.at(workload.place, "unenforceable", message, "run it in a pod, or leave `calls` out")
+    if spec.run is not None:
+        yield from _command(spec.run)
+
+
+def _command(run: Run) -> Iterator[Problem]:
+    if not isinstance(run.command, str):
+        if not run.command[0]:
+            yield Problem.at(place_of(run.command[0], run.place), "bad-value", "the command is empty")
+        return
+    try:
+        empty = not any(words(run)[:1])
+    except ValueError as error:
+        message = f"the command cannot be split into words: {str(error).lower()}"
+        yield Problem.at(place_of(run.command, run.place), "bad-value", message, "write it as a list of words")
+    else:
+        if empty:
+            yield Problem.at(place_of(run.command, run.place), "bad-value", "the command is empty")
+
+
+def words(run: Run) -> list[str]:
+    """The command line. Raises ValueError for a text that ends inside quotes."""
+    if isinstance(run.command, str):
+        return shlex.split(str(run.command))
+    return [str(one) for one in run.command]
+
+
+def _route(resource: Resource, parents: Iterable[ParentRef], backends: Iterable[BackendRef]) -> Iterator[Problem]:
+    references: list[ParentRef | BackendRef] = [*parents, *backends]
+    for ref in references:
+        if ref.namespace is not None and ref.namespace != resource.metadata.namespace:
+            message = f"`{resource.qualified}` refers to namespace `{ref.namespace}`: not supported yet"
+            place = place_of(ref.namespace, resource.place)
+            yield Problem.at(place, "unsupported-field", message, "keep a route, its parent and its backends together")
+
+
+def _weights(backends: tuple[BackendRef, ...], place: Place) -> Iterator[Problem]:
+    if not any(ref.weight for ref in backends):
+        yield Problem.at(place, "no-weight", "the weights sum to zero", "give one backend a weight")

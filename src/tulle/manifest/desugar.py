@@ -1,0 +1,289 @@
+"""The mesh file → resources. From here on there is only one language."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tulle.manifest.meshfile import AccessRule, External, MeshFile, MeshRule, Posture, ReadinessEntry, ServiceEntry, Speaks
+from tulle.model.names import ROOT_NAMESPACE, QualifiedName, SpiffeId
+from tulle.model.place import Place, Problem, Word, place_of
+from tulle.model.resources import (
+    Address,
+    AppProtocol,
+    AuthorizationPolicy,
+    AuthorizationPolicySpec,
+    BackendRef,
+    From,
+    HTTPRoute,
+    HTTPRouteRule,
+    HTTPRouteSpec,
+    Mesh,
+    MeshMode,
+    MeshSpec,
+    Metadata,
+    Operation,
+    ParentRef,
+    PolicyAction,
+    Readiness,
+    Resource,
+    Rule,
+    Run,
+    Selector,
+    Service,
+    ServiceKind,
+    ServicePort,
+    ServiceSpec,
+    ServiceType,
+    Source,
+    TCPRoute,
+    TCPRouteRule,
+    TCPRouteSpec,
+    To,
+    Workload,
+    WorkloadPort,
+    WorkloadSpec,
+)
+
+HTTP_PORT = 80
+"""Callers may leave the port of a service out: `http://orders/`."""
+
+
+def desugar(mesh: MeshFile) -> tuple[tuple[Resource, ...], list[Problem]]:
+    """What the mesh file means, and what in it means nothing."""
+    sugar = _Sugar(mesh)
+    return tuple(sugar.resources()), sugar.problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A service or an external, with the name it goes by."""
+
+    name: str
+    namespace: str
+    key: str
+    """As written, with its place."""
+
+    @property
+    def place(self) -> Place:
+        return place_of(self.key)
+
+    def metadata(self, suffix: str = "") -> Metadata:
+        name = Word.at(self.name + suffix, self.place)
+        return Metadata(name=name, namespace=Word.at(self.namespace, self.place))
+
+
+class _Sugar:
+    def __init__(self, mesh: MeshFile) -> None:
+        self.mesh = mesh
+        self.problems: list[Problem] = []
+        self._trust_domain = str(mesh.trust_domain or f"{mesh.mesh}.local")
+        self._services = [(self._named(key, one.namespace), one) for key, one in mesh.services.items()]
+        self._externals = [(self._named(key, one.namespace), one) for key, one in mesh.external.items()]
+
+    def resources(self) -> Iterator[Resource]:
+        mode = MeshMode.SHADOW if self.mesh.mode is Posture.SHADOW else MeshMode.ENFORCE
+        place = self.mesh.place
+        yield Mesh(
+            metadata=Metadata(name=self.mesh.mesh), spec=MeshSpec(trust_domain=self._trust_domain, mode=mode), place=place
+        )
+        if self.mesh.mode is not Posture.PERMISSIVE:
+            name = Metadata(name="allow-nothing", namespace=ROOT_NAMESPACE)
+            yield AuthorizationPolicy(metadata=name, place=place)
+        for number, rule in enumerate(self.mesh.deny, 1):
+            yield from self._mesh_wide(number, rule)
+        for named, service in self._services:
+            yield from self._service(named, service)
+        for named, external in self._externals:
+            yield from self._external(named, external)
+
+    def _named(self, key: str, namespace: str) -> _Named:
+        first, slash, second = key.partition("/")
+        if slash and namespace not in {"default", first}:
+            self._fault(place_of(namespace), "bad-value", f"`{key}` is in namespace `{first}`", "say it once")
+        return _Named(second, first, key) if slash else _Named(str(key), str(namespace), key)
+
+    def _fault(self, place: Place, code: str, message: str, hint: str = "") -> None:
+        self.problems.append(Problem.at(place, code, message, hint))
+
+    def _service(self, named: _Named, entry: ServiceEntry) -> Iterator[Resource]:
+        self._check(named, entry)
+        if entry.port is not None:
+            yield from self._dialled(named, entry, entry.port)
+        for version, run in self._runs(entry).items():
+            yield self._workload(named, entry, version, run)
+        yield from self._guards(named, entry.protocol, entry.allow, entry.deny)
+
+    def _check(self, named: _Named, entry: ServiceEntry) -> None:
+        shown = f"`{named.key}`"
+        if (entry.run is None) == (not entry.versions):
+            self._fault(named.place, "missing-field", f"{shown} needs either `run` or `versions`")
+        if entry.versions and not any(one.weight for one in entry.versions.values()):
+            self._fault(named.place, "no-weight", f"the weights of {shown} sum to zero", "give one version a weight")
+        needs = {"expose": entry.expose, "allow": entry.allow, "deny": entry.deny, "protocol": entry.protocol}
+        for field in [name for name, value in needs.items() if value and entry.port is None]:
+            self._fault(named.place, "missing-field", f"{shown} has `{field}` but no `port`", "say where it listens")
+        if entry.readiness is not None and entry.port is None and not _port_of(entry.readiness):
+            self._fault(named.place, "missing-field", f"the readiness of {shown} has no port")
+
+    def _runs(self, entry: ServiceEntry) -> Mapping[str, Run]:
+        versions = {str(name): (one.run, one.env, one.place) for name, one in entry.versions.items()}
+        if entry.run is not None:
+            versions.setdefault("", (entry.run, {}, entry.place))
+        return {
+            version: Run(
+                command=command,
+                env={**entry.env, **env},
+                working_dir=entry.workdir,
+                user=entry.user,
+                writable=entry.writable,
+                readiness=_readiness(entry),
+                depends_on=tuple(self._dependencies(entry)),
+                isolation=entry.isolation,
+                stop_seconds=entry.stop_seconds,
+                place=place,
+            )
+            for version, (command, env, place) in versions.items()
+        }
+
+    def _dependencies(self, entry: ServiceEntry) -> Iterator[str]:
+        for written in entry.depends_on:
+            name = self._qualified(written, entry)
+            versions = [
+                str(version)
+                for named, one in self._services
+                if f"{named.namespace}/{named.name}" == name
+                for version in one.versions
+            ]
+            for suffix in [f"-{version}" for version in versions] or [""]:
+                yield Word.at(name + suffix, place_of(written))
+
+    def _qualified(self, written: str, entry: ServiceEntry | External) -> str:
+        namespace = next(named.namespace for named, one in [*self._services, *self._externals] if one is entry)
+        return _qualify(written, namespace)
+
+    def _workload(self, named: _Named, entry: ServiceEntry, version: str, run: Run) -> Workload:
+        calls = entry.calls
+        return Workload(
+            metadata=named.metadata(f"-{version}" if version else ""),
+            spec=WorkloadSpec(
+                labels={"app": named.name} | ({"version": version} if version else {}),
+                service_account=Word.at(named.name, named.place) if version else None,
+                ports=(WorkloadPort(port=entry.port),) if entry.port else (),
+                run=run,
+                calls=None if calls is None else tuple(_qualify(one, named.namespace) for one in calls),
+            ),
+            place=run.place,
+        )
+
+    def _dialled(self, named: _Named, entry: ServiceEntry, port: int) -> Iterator[Resource]:
+        ports = _ports(port, port, entry.protocol, entry.expose, named.place)
+        kind = ServiceType.NODE_PORT if entry.expose else ServiceType.CLUSTER_IP
+        spec = ServiceSpec(ports=ports, selector={"app": named.name}, type=kind)
+        yield Service(metadata=named.metadata(), spec=spec, place=named.place)
+        for version in entry.versions:
+            inner = _ports(port, port, entry.protocol, None, named.place)
+            chosen = {"app": named.name, "version": str(version)}
+            spec = ServiceSpec(ports=inner, selector=chosen)
+            yield Service(metadata=named.metadata(f"-{version}"), spec=spec, place=entry.versions[version].place)
+        if entry.versions:
+            yield from self._split(named, entry, port)
+
+    def _split(self, named: _Named, entry: ServiceEntry, port: int) -> Iterator[Resource]:
+        parents = (ParentRef(name=named.name, kind=ServiceKind.SERVICE),)
+        backends = tuple(
+            BackendRef(name=f"{named.name}-{version}", port=port, weight=one.weight, place=one.place)
+            for version, one in entry.versions.items()
+        )
+        if entry.protocol is not Speaks.TCP:
+            http = HTTPRouteRule(backend_refs=backends, place=named.place)
+            spec = HTTPRouteSpec(parent_refs=parents, rules=(http,))
+            yield HTTPRoute(metadata=named.metadata(), spec=spec, place=named.place)
+        if entry.protocol is not Speaks.HTTP:
+            tcp = TCPRouteRule(backend_refs=backends, place=named.place)
+            yield TCPRoute(
+                metadata=named.metadata(), spec=TCPRouteSpec(parent_refs=parents, rules=(tcp,)), place=named.place
+            )
+
+    def _external(self, named: _Named, entry: External) -> Iterator[Resource]:
+        ports = _ports(entry.port, entry.port, entry.protocol, None, named.place)
+        labels = {"app": named.name}
+        yield Service(metadata=named.metadata(), spec=ServiceSpec(ports=ports, selector=labels), place=named.place)
+        address = Address(host=entry.host, port=entry.port)
+        yield Workload(metadata=named.metadata(), spec=WorkloadSpec(labels=labels, address=address), place=named.place)
+        yield from self._guards(named, entry.protocol, entry.allow, entry.deny)
+
+    def _guards(
+        self, named: _Named, protocol: Speaks | None, allow: tuple[AccessRule, ...], deny: tuple[AccessRule, ...]
+    ) -> Iterator[AuthorizationPolicy]:
+        for rule in allow:
+            if protocol is Speaks.TCP and (rule.methods or rule.paths or rule.hosts):
+                message = f"`{named.key}` speaks tcp: a rule on methods, paths or hosts can never allow"
+                self._fault(rule.place, "never-matches", message, "leave them out, or say `protocol: http`")
+        selector = Selector(match_labels={"app": named.name})
+        for action, written in ((PolicyAction.ALLOW, allow), (PolicyAction.DENY, deny)):
+            if written:
+                rules = tuple(self._rule(one, named.namespace) for one in written)
+                spec = AuthorizationPolicySpec(selector=selector, action=action, rules=rules)
+                suffix = f"-{action.value.lower()}"
+                yield AuthorizationPolicy(metadata=named.metadata(suffix), spec=spec, place=written[0].place)
+
+    def _mesh_wide(self, number: int, rule: MeshRule) -> Iterator[AuthorizationPolicy]:
+        rules = (self._rule(rule, "default"),)
+        for target in dict.fromkeys(_qualify(one, "default") for one in rule.to):
+            namespace, _, name = target.rpartition("/")
+            everything = name == "*"
+            selector = None if everything else Selector(match_labels={"app": name})
+            spec = AuthorizationPolicySpec(selector=selector, action=PolicyAction.DENY, rules=rules)
+            metadata = Metadata(
+                name=Word.at(f"mesh-deny-{number}" + ("" if everything else f"-{name}"), place_of(target, rule.place)),
+                namespace=namespace or ROOT_NAMESPACE,
+            )
+            yield AuthorizationPolicy(metadata=metadata, spec=spec, place=rule.place)
+
+    def _rule(self, rule: AccessRule | MeshRule, namespace: str) -> Rule:
+        operation = Operation(methods=rule.methods, paths=rule.paths, hosts=rule.hosts, ports=rule.ports)
+        to = None if operation == Operation() else (To(operation=operation),)
+        sources = None if rule.from_ is None else tuple(self._sources(rule.from_, namespace))
+        return Rule(from_=sources, to=to, place=rule.place)
+
+    def _sources(self, callers: Iterable[str], namespace: str) -> Iterator[From]:
+        qualified = [_qualify(one, namespace) for one in callers]
+        principals = tuple(self._principal(one) for one in qualified if not one.endswith("/*"))
+        namespaces = tuple(Word.at(one[:-2], place_of(one)) for one in qualified if one.endswith("/*"))
+        if principals:
+            yield From(source=Source(principals=principals))
+        if namespaces:
+            yield From(source=Source(namespaces=namespaces))
+
+    def _principal(self, pattern: str) -> str:
+        if pattern == "*":
+            return pattern
+        name = QualifiedName.parse(pattern)
+        return Word.at(SpiffeId.of(self._trust_domain, name.namespace, name.name).principal, place_of(pattern))
+
+
+def _qualify(written: str, namespace: str) -> str:
+    if "/" in written or written == "*":
+        return written
+    return Word.at(f"{namespace}/{written}", place_of(written))
+
+
+def _ports(port: int, target: int, protocol: Speaks | None, expose: int | None, place: Place) -> tuple[ServicePort, ...]:
+    speaks = None if protocol is None else AppProtocol(protocol.value)
+    first = ServicePort(port=port, target_port=target, app_protocol=speaks, node_port=expose, place=place)
+    if protocol is Speaks.TCP or port == HTTP_PORT:
+        return (first,)
+    return (first, ServicePort(port=HTTP_PORT, target_port=target, app_protocol=speaks, place=place))
+
+
+def _port_of(readiness: ReadinessEntry | str) -> int | None:
+    return readiness.port if isinstance(readiness, ReadinessEntry) else None
+
+
+def _readiness(entry: ServiceEntry) -> Readiness | None:
+    given = entry.readiness
+    port = (_port_of(given) if given is not None else None) or entry.port
+    if port is None:
+        return None
+    if isinstance(given, ReadinessEntry):
+        return Readiness(port=port, path=given.path, timeout_seconds=given.timeout)
+    return Readiness(port=port, path=given)

@@ -1,0 +1,183 @@
+"""The mesh file: the short form, for one node. Field for field what is written in YAML."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tulle.model.fields import (
+    AbsolutePath,
+    EnvName,
+    Host,
+    HttpPath,
+    Label,
+    Pattern,
+    Port,
+    Seconds,
+    ServicePattern,
+    ServiceRef,
+    Text,
+    TrustDomain,
+    Weight,
+)
+from tulle.model.place import NOWHERE, Place
+from tulle.model.resources import Isolation
+
+
+class Posture(enum.StrEnum):
+    """What holds where no rule says anything."""
+
+    STRICT = "strict"
+    """Nothing may call anything until an `allow` lets it."""
+    PERMISSIVE = "permissive"
+    """A service without `allow` is open to all."""
+    SHADOW = "shadow"
+    """As strict, but what would be refused passes and is counted."""
+
+
+class Speaks(enum.StrEnum):
+    """What a port speaks."""
+
+    HTTP = "http"
+    """HTTP/1.1."""
+    TCP = "tcp"
+    """Opaque bytes; needed when the server speaks first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRule:
+    """Who may ask what of the service it stands in. Fields are ANDed, values within a field ORed."""
+
+    from_: tuple[ServicePattern, ...] | None = None
+    """Callers; `*` is anyone attested. Without it anyone, the anonymous included."""
+    methods: tuple[Pattern, ...] = ()
+    """HTTP methods."""
+    paths: tuple[Pattern, ...] = ()
+    """Request paths; `*` first or last."""
+    hosts: tuple[Pattern, ...] = ()
+    """Hosts asked for."""
+    ports: tuple[Port, ...] = ()
+    """Ports that the service listens on."""
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshRule:
+    """A rule for the whole mesh: before any allow."""
+
+    from_: tuple[ServicePattern, ...] | None = None
+    """Callers; `*` is anyone attested. Without it anyone, the anonymous included."""
+    to: tuple[ServicePattern, ...] = ("*",)
+    """Services called; all unless said."""
+    methods: tuple[Pattern, ...] = ()
+    """HTTP methods."""
+    paths: tuple[Pattern, ...] = ()
+    """Request paths; `*` first or last."""
+    hosts: tuple[Pattern, ...] = ()
+    """Hosts asked for."""
+    ports: tuple[Port, ...] = ()
+    """Ports that the services listen on."""
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadinessEntry:
+    """When it counts as ready."""
+
+    path: HttpPath | None = None
+    """Answers GET with 200–399; without it a connection is enough."""
+    port: Port | None = None
+    """The service's `port` unless said."""
+    timeout: Seconds = 60.0
+    """Seconds; not ready by then: said in the status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One of several versions of a service. What it does not say, the service says."""
+
+    run: tuple[Text, ...] | Text
+    """How to start it: words, or one text split as a shell would; no shell runs."""
+    weight: Weight = 1
+    """Its share of the traffic is weight / sum of weights."""
+    env: Mapping[EnvName, Text] = field(default_factory=dict)
+    """Environment, added to the service's."""
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceEntry:
+    """One service: what runs, where it listens, who may call it."""
+
+    run: tuple[Text, ...] | Text | None = None
+    """How to start it: words, or one text split as a shell would; no shell runs."""
+    versions: Mapping[Label, Version] = field(default_factory=dict)
+    """Instead of `run`: several versions and their weights."""
+    port: Port | None = None
+    """Where it listens; callers dial the same, and 80 for HTTP. Without it nothing can call it."""
+    protocol: Speaks | None = None
+    """What it speaks; detected by the first bytes unless said."""
+    namespace: Label = "default"
+    """Part of its name and identity."""
+    expose: Port | None = None
+    """A port of the box that leads to it; its callers are anonymous, rules still decide."""
+    calls: tuple[ServicePattern, ...] | None = None
+    """Services that it may call at all; without it, whatever lets it in."""
+    allow: tuple[AccessRule, ...] = ()
+    """Who may call it."""
+    deny: tuple[AccessRule, ...] = ()
+    """Who may not, whatever else allows."""
+    env: Mapping[EnvName, Text] = field(default_factory=dict)
+    """Environment, added to PATH, HOME and LANG."""
+    workdir: Text | None = None
+    """Relative to the mesh file's directory, which is the default."""
+    user: Text | None = None
+    """Name or uid; root only. Without it a uid of its own."""
+    writable: tuple[AbsolutePath, ...] = ()
+    """Directories it may write to besides its own /tmp and /run."""
+    readiness: ReadinessEntry | HttpPath | None = None
+    """When it counts as ready; `/path` is short for a path on its port. A connection to its port unless said."""
+    depends_on: tuple[ServiceRef, ...] = ()
+    """Services that must be ready first."""
+    isolation: Isolation = Isolation.POD
+    """`none`: a plain process of the host, anonymous to the mesh."""
+    stop_seconds: Seconds = 10.0
+    """From SIGTERM to SIGKILL."""
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """Something beyond the mesh: named, allowed, counted."""
+
+    host: Host
+    """An IP address or a DNS name, seen from the box."""
+    port: Port
+    """Where it listens; callers dial the same."""
+    protocol: Speaks | None = None
+    """What it speaks; detected by the first bytes unless said."""
+    namespace: Label = "default"
+    """Part of its name."""
+    allow: tuple[AccessRule, ...] = ()
+    """Who may call it."""
+    deny: tuple[AccessRule, ...] = ()
+    """Who may not, whatever else allows."""
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshFile:
+    """A whole mesh."""
+
+    mesh: Label
+    """What it is called."""
+    trust_domain: TrustDomain | None = None
+    """First part of every identity; `<mesh>.local` unless said."""
+    mode: Posture = Posture.STRICT
+    """What holds where no rule says anything."""
+    deny: tuple[MeshRule, ...] = ()
+    """Rules that come before any allow."""
+    services: Mapping[ServiceRef, ServiceEntry] = field(default_factory=dict)
+    """By name, or by `namespace/name`."""
+    external: Mapping[ServiceRef, External] = field(default_factory=dict)
+    """What services may reach beyond the mesh, by name."""
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
