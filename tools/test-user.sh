@@ -26,5 +26,6 @@ run() {
 }
 echo "as uid ${uid:-$(id -u)} in $copy:"
 run make compiled
-run sh -c 'PYTHONPATH=$(cat build/compiled.path) exec .venv/bin/python -m pytest -m user'
+run sh -c 'if [ -s build/compiled.path ]; then export TULLE_BUILD=compiled PYTHONPATH="$(cat build/compiled.path)"; fi
+    exec .venv/bin/python -m pytest -m user'
 [ ! -e tools/demo.py ] || run make demo
