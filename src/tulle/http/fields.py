@@ -151,18 +151,18 @@ class Fields:
         self.named.append(name)
         self._drop_named()
 
-    def is_chunked(self, version_minor: int) -> bool:
-        """Whether Transfer-Encoding frames the body; sets `fault` where it may not."""
+    def encoding_fault(self, version_minor: int) -> str:
+        """Why Transfer-Encoding cannot frame the body; empty when it can, or is not there."""
         encoding = self.encoding
         if encoding is None:
-            return False
+            return ""
         if version_minor == 0:
-            self.fault = "Transfer-Encoding on HTTP/1.0"
-        elif self.content_length >= 0:
-            self.fault = "Content-Length with Transfer-Encoding"
-        elif encoding.lower() != b"chunked":
-            self.fault = "Transfer-Encoding other than chunked"
-        return True
+            return "Transfer-Encoding on HTTP/1.0"
+        if self.content_length >= 0:
+            return "Content-Length with Transfer-Encoding"
+        if encoding.lower() != b"chunked":
+            return "Transfer-Encoding other than chunked"
+        return ""
 
     def _note(self, special: int, value: bytes) -> bool:
         """Judges one field that means something here; False: it does not go on as it came."""

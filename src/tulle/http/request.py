@@ -135,9 +135,11 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
             return Refusal(400, "empty Host")
         host = name.decode("ascii")
 
-    chunked = fields.is_chunked(version_minor)
-    if fields.fault:
-        return Refusal(_encoding_status(fields), fields.fault)
+    chunked = fields.encoding is not None
+    if chunked:
+        fault = fields.encoding_fault(version_minor)
+        if fault:
+            return Refusal(_encoding_status(fields, version_minor), fault)
     content_length = fields.content_length
     framing = NO_BODY
     if chunked:
@@ -230,10 +232,10 @@ def _version_refusal(version: bytes) -> Refusal | None:
     return Refusal(400, "request line is not `method target version`")
 
 
-def _encoding_status(fields: Fields) -> int:
+def _encoding_status(fields: Fields, version_minor: int) -> int:
     """501 where `chunked` comes last and once, after a coding that is not known here; else 400."""
     encoding = fields.encoding
-    if encoding is None or fields.content_length >= 0:
+    if encoding is None or fields.content_length >= 0 or version_minor == 0:
         return 400
     codings = [coding.strip(BLANK) for coding in encoding.lower().split(b",")]
     if len(codings) > 1 and codings[-1] == b"chunked" and codings.count(b"chunked") == 1:

@@ -40,10 +40,10 @@ def parse_response(head: bytes, request_method: str, limits: Limits) -> Response
 
     fields = Fields()
     fields.read(lines, 1, count - 1)
-    if not fields.fault:
-        chunked = fields.is_chunked(version_minor)
-    if fields.fault:
-        return Refusal(400, fields.fault)
+    fault = fields.fault or fields.encoding_fault(version_minor)
+    if fault:
+        return Refusal(400, fault)
+    chunked = fields.encoding is not None
     content_length = fields.content_length
     if status < 200 or status == 204:
         if chunked or content_length > 0:
