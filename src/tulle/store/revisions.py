@@ -116,10 +116,11 @@ class Revisions:
         with self._writing() as db:
             db.execute("UPDATE revision SET accepted = 0, fault = ? WHERE number = ?", (fault, number))
 
-    def rewatch(self, number: int, watched: str) -> None:
-        """Notes that the manifests, as they are now, mean this revision."""
+    def reword(self, number: int, files: Mapping[str, str], watched: str) -> None:
+        """Notes that other texts mean the same revision."""
+        text = zlib.compress(json.dumps(dict(files)).encode())
         with self._writing() as db:
-            db.execute("UPDATE revision SET watched = ? WHERE number = ?", (watched, number))
+            db.execute("UPDATE revision SET files = ?, watched = ? WHERE number = ?", (text, watched, number))
 
     def highest(self) -> int:
         """The highest number in use; 0 at first."""

@@ -1,0 +1,235 @@
+"""The agent's API on its unix socket: one function a route. For the same user and root only."""
+
+import asyncio
+import os
+import pwd
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+import tulle
+from tulle.agent.node import Node, fault_of, refusal
+from tulle.agent.sources import Sources
+from tulle.http.async_client import AsyncUnixConnection, ResponseError
+from tulle.http.server import HttpError, Peer, Request, Response
+from tulle.manifest import Loaded, dump, parse
+from tulle.model.place import Problem
+from tulle.wire.status import Applied, DoorLine, NodeStatus, PodLine, RevisionLine
+
+SETTLE_SECONDS = 10.0
+"""How long an apply waits for the proxy before it answers `pending`."""
+LONGEST_WAIT_SECONDS = 3600.0
+
+
+class Files(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of an apply."""
+
+    files: dict[str, str]
+    """Text by file name; the whole mesh, as `tulle up` would read it."""
+    why: str = "apply"
+
+
+class Api:
+    """Answers for one node."""
+
+    def __init__(self, node: Node, sources: Sources, admin: Path, started: float) -> None:
+        self._node = node
+        self._sources = sources
+        self._admin = admin
+        self._started = started
+        self._routes: dict[tuple[str, str], Callable[[Request], Awaitable[Response]]] = {
+            ("GET", "/status"): self._status,
+            ("GET", "/snapshot"): self._snapshot,
+            ("GET", "/resources"): self._resources,
+            ("GET", "/files"): self._files,
+            ("POST", "/apply"): self._apply,
+            ("GET", "/history"): self._history,
+            ("POST", "/rollback"): self._rollback,
+            ("GET", "/metrics"): self._metrics,
+            ("GET", "/tap"): self._tap,
+            ("POST", "/stop"): self._stop,
+        }
+
+    async def __call__(self, request: Request) -> Response:
+        """Routes one request."""
+        route = self._routes.get((request.method, request.path))
+        if route:
+            return await route(request)
+        methods = [method for method, path in self._routes if path == request.path]
+        if methods:
+            raise HttpError(405, f"{request.path} takes {', '.join(methods)}")
+        raise HttpError(404, f"no such route: {request.path}; there are {', '.join(p for _, p in self._routes)}")
+
+    async def _status(self, request: Request) -> Response:
+        """Now; with `ready=SECONDS`, as soon as the node is ready or the time is over."""
+        if "ready" in request.query:
+            await self._until(lambda: not self._node.waits_for(), _seconds(request.query["ready"]))
+        return _json(self.status())
+
+    def status(self) -> NodeStatus:
+        """How the node is."""
+        node = self._node
+        running, waits = node.running, node.waits_for()
+        doors = running[0].doors if running else ()
+        return NodeStatus(
+            mesh=node.ground.mesh,
+            version=tulle.__version__,
+            ready=not waits,
+            generation=node.wanted.number if node.wanted else 0,
+            waits_for=tuple(waits),
+            agent_pid=os.getpid(),
+            supervisor_pid=os.getppid(),
+            since=self._started,
+            proxy=node.proxy,
+            pods=tuple(PodLine(**pod._asdict()) for pod in node.pods),
+            doors=tuple(DoorLine(port=door.port, service=door.service) for door in doors),
+            problems=tuple(map(fault_of, node.problems)),
+            notes=tuple(node.notes),
+        )
+
+    async def _snapshot(self, request: Request) -> Response:
+        if self._node.wanted is None:
+            raise HttpError(404, "there is no snapshot yet")
+        return Response(200, self._node.wanted.snapshot)
+
+    async def _resources(self, request: Request) -> Response:
+        loaded = parse(dict(self._node.wanted.files)) if self._node.wanted else []
+        if isinstance(loaded, list):
+            raise HttpError(404, "there are no resources yet")
+        return Response(200, dump(loaded.resources).encode(), "application/yaml")
+
+    async def _files(self, request: Request) -> Response:
+        """The texts of a revision; `revision=N`, the wanted one unless said."""
+        number = _number(request.query["revision"]) if "revision" in request.query else None
+        revision = self._node.wanted if number is None else self._node.store.get(number)
+        if revision is None:
+            raise HttpError(404, "no such revision")
+        return _json(Files(files=dict(revision.files), why=revision.entry.why))
+
+    async def _apply(self, request: Request) -> Response:
+        try:
+            body = msgspec.json.decode(request.body, type=Files)
+        except msgspec.MsgspecError as fault:
+            raise HttpError(400, str(fault)) from fault
+        if request.query.get("dry_run", "0") not in ("0", "", "false"):
+            return _answer(self._node.tried(body.files))
+        return await self._adopt(parse(body.files), body.why, request.peer)
+
+    async def _rollback(self, request: Request) -> Response:
+        number = _number(request.query.get("to", ""))
+        revision = self._node.store.get(number)
+        if revision is None:
+            raise HttpError(404, f"there is no revision {number}; `tulle history` lists what is kept")
+        if request.query.get("dry_run", "0") not in ("0", "", "false"):
+            return _answer(self._node.tried(revision.files))
+        return await self._adopt(parse(dict(revision.files)), f"rollback to {number}", request.peer)
+
+    async def _adopt(self, loaded: Loaded | list[Problem], why: str, peer: Peer | None) -> Response:
+        if isinstance(loaded, list):
+            generation = self._node.wanted.number if self._node.wanted else 0
+            problems = tuple(map(fault_of, loaded))
+            return _answer(Applied(outcome="invalid", generation=generation, problems=problems))
+        applied = self._node.adopt(loaded, author=_author(peer), why=why, watched=self._sources.digest())
+        if applied.outcome == "pending":
+            await self._until(lambda: self._is_settled(applied.generation), SETTLE_SECONDS)
+        return _answer(self._settled(applied))
+
+    def _is_settled(self, generation: int) -> bool:
+        return generation in self._node.refused or self._node.proxy.generation >= generation
+
+    def _settled(self, applied: Applied) -> Applied:
+        node = self._node
+        if applied.outcome != "pending" or not self._is_settled(applied.generation):
+            return applied
+        if fault := node.refused.get(applied.generation):
+            generation = node.wanted.number if node.wanted else 0
+            return Applied(outcome="refused", generation=generation, problems=(fault_of(refusal(fault)),))
+        return msgspec.structs.replace(applied, outcome="in-force")
+
+    async def _history(self, request: Request) -> Response:
+        in_force = self._node.proxy.generation
+        return _json(
+            [
+                RevisionLine(
+                    number=entry.number,
+                    time=entry.time,
+                    author=entry.author,
+                    why=entry.why,
+                    state="refused"
+                    if entry.fault
+                    else ("in-force" if entry.number == in_force else ("accepted" if entry.accepted else "new")),
+                    fault=entry.fault,
+                )
+                for entry in self._node.store.history()
+            ]
+        )
+
+    async def _metrics(self, request: Request) -> Response:
+        try:
+            reply = await AsyncUnixConnection(self._admin).request("GET", "/metrics")
+        except (OSError, TimeoutError, ResponseError) as fault:
+            raise HttpError(503, f"the proxy does not answer: {fault}") from fault
+        return Response(reply.status, reply.body, reply.content_type)
+
+    async def _tap(self, request: Request) -> Response:
+        return Response(200, self._tapped(), "application/jsonl")
+
+    async def _tapped(self) -> AsyncIterator[bytes]:
+        try:
+            async for line in AsyncUnixConnection(self._admin).lines("/tap"):
+                yield line + b"\n"
+        except (OSError, TimeoutError, ResponseError):
+            return
+
+    async def _stop(self, request: Request) -> Response:
+        """Asks the supervisor to end the mesh."""
+        try:
+            os.kill(os.getppid(), signal.SIGTERM)
+        except OSError as fault:
+            raise HttpError(500, f"the supervisor cannot be told: {fault}") from fault
+        return Response(202, b"{}")
+
+    async def _until(self, reached: Callable[[], bool], seconds: float) -> None:
+        try:
+            async with asyncio.timeout(min(seconds, LONGEST_WAIT_SECONDS)):
+                while True:
+                    count = self._node.changed.count
+                    if reached():
+                        return
+                    await self._node.changed.past(count)
+        except TimeoutError:
+            return
+
+
+def _answer(applied: Applied) -> Response:
+    status = {"invalid": 422, "refused": 409, "pending": 202}.get(applied.outcome, 200)
+    return Response(status, msgspec.json.encode(applied))
+
+
+def _json(document: object) -> Response:
+    return Response(200, msgspec.json.encode(document))
+
+
+def _author(peer: Peer | None) -> str:
+    if peer is None:
+        return "unknown"
+    try:
+        return f"uid {peer.uid} ({pwd.getpwuid(peer.uid).pw_name})"
+    except KeyError:
+        return f"uid {peer.uid}"
+
+
+def _seconds(text: str) -> float:
+    try:
+        return max(float(text), 0.0)
+    except ValueError as fault:
+        raise HttpError(400, f"not a number of seconds: {text}") from fault
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as fault:
+        raise HttpError(400, f"not the number of a revision: {text!r}") from fault

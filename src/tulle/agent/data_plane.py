@@ -1,0 +1,83 @@
+"""Keeps the proxy at the wanted generation, however often it starts anew."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from tulle.agent.node import Node
+from tulle.http.async_client import AsyncUnixConnection, ResponseError
+
+ANSWER_SECONDS = 2.0
+"""A proxy that says nothing for so long counts as gone."""
+PUSH_SECONDS = 30.0
+
+
+class _Serving(msgspec.Struct):
+    generation: int = 0
+
+
+async def keep_proxy(node: Node, admin: Path, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
+    """Never returns. Sleeps while the proxy has what it shall have: its death ends a connection kept for that."""
+    delays = _delays()
+    while True:
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(admin))
+            try:
+                await _converse(node, admin, reader)
+                delays = _delays()
+            finally:
+                writer.close()
+        except (OSError, TimeoutError, ResponseError, msgspec.MsgspecError):
+            node.proxy_gone()
+            await sleep(next(delays))
+
+
+async def _converse(node: Node, admin: Path, lifeline: asyncio.StreamReader) -> None:
+    """Until the proxy closes the lifeline. It was opened first, so whoever answers here lives no longer than it."""
+    reply = await AsyncUnixConnection(admin, timeout=ANSWER_SECONDS).request("GET", "/status")
+    if not reply.is_ok:
+        raise ResponseError(f"status {reply.status}")
+    node.proxy_has(msgspec.json.decode(reply.body, type=_Serving).generation)
+    async with asyncio.TaskGroup() as group:
+        gone = group.create_task(_closed(lifeline))
+        while not gone.done():
+            count = node.changed.count
+            await _push(node, admin)
+            changed = group.create_task(node.changed.past(count))
+            await asyncio.wait((gone, changed), return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+
+
+async def _push(node: Node, admin: Path) -> None:
+    wanted = node.wanted
+    if wanted is None or wanted.number <= node.proxy.generation or wanted.number in node.refused:
+        return
+    reply = await AsyncUnixConnection(admin, timeout=PUSH_SECONDS).request("PUT", "/snapshot", wanted.snapshot)
+    if reply.is_ok:
+        node.proxy_took(wanted.number)
+    elif reply.status in (400, 409, 413):
+        node.proxy_refused(wanted.number, _fault(reply.body))
+    else:
+        raise ResponseError(f"status {reply.status}")
+
+
+def _fault(body: bytes) -> str:
+    with suppress(msgspec.MsgspecError):
+        return str(msgspec.json.decode(body, type=dict[str, str])["error"])
+    return body.decode(errors="replace")
+
+
+async def _closed(lifeline: asyncio.StreamReader) -> None:
+    with suppress(OSError):
+        await lifeline.read(1)
+
+
+def _delays() -> Iterator[float]:
+    """0.05 s, doubling to 2 s."""
+    delay = 0.05
+    while True:
+        yield delay
+        delay = min(delay * 2, 2.0)

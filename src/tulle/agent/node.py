@@ -1,0 +1,248 @@
+"""The mesh of this node as it is wanted: which revision, why not another, and what the others report.
+
+Invariant: `wanted` only ever becomes a revision that compiled, and falls back to what the proxy took when the proxy
+refuses it. Problems change words, never traffic. No I/O but the store's; the tasks around it move bytes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import msgspec
+
+from tulle.agent.candidate import Candidate, Ground, candidate
+from tulle.agent.changes import changes
+from tulle.agent.signal import Signal
+from tulle.manifest import Loaded, parse
+from tulle.model.place import Problem
+from tulle.store.revisions import Entry, Revision, Revisions, StoreError
+from tulle.wire.plan import Plan, PodStatus, decode_plan, encode
+from tulle.wire.snapshot import Snapshot, decode_snapshot, encode_snapshot
+from tulle.wire.status import Applied, Fault, ProxyLine
+
+_T = TypeVar("_T")
+_D = TypeVar("_D")
+
+MANIFEST = "manifest"
+"""Author of what a watched file says."""
+
+
+class Node:
+    """What shall be. Every change is announced by `changed`."""
+
+    def __init__(self, ground: Ground, store: Revisions, now: Callable[[], float]) -> None:
+        self.ground = ground
+        self.store = store
+        self.changed = Signal()
+        self.wanted: Revision | None = None
+        self.planned: bytes | None = None
+        """The line that the supervisor shall have."""
+        self.proxy = ProxyLine(reachable=False, generation=0)
+        self.pods: list[PodStatus] = []
+        self.problems: list[Problem] = []
+        """Of the watched manifests as they are now."""
+        self.refused: dict[int, str] = {}
+        """Generation → fault, of this run."""
+        self.trouble = ""
+        """What the store last failed at."""
+        self._now = now
+        self._highest = self._remembered(store.highest, 0)
+        self._taken: Revision | None = None
+        """What the proxy last took, or the last good one at boot: where a refusal falls back to."""
+
+    @property
+    def running(self) -> tuple[Snapshot, Plan] | None:
+        """The documents of the wanted revision."""
+        return _documents(self.wanted) if self.wanted else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know besides problems."""
+        return [*self.store.notes, *([f"not remembered: {self.trouble}"] if self.trouble else [])]
+
+    def boot(self, loaded: Loaded | list[Problem], watched: str) -> None:
+        """Starts with what was there last, or with the manifests when they changed since or nothing was there.
+
+        An applied revision thus survives a restart; so does the last good one beside a broken manifest.
+        """
+        last = self._remembered(self.store.last_good, None)
+        if last and last.watched == watched:
+            loaded = parse(last.files)
+        if last and _is_readable(last):
+            self.wanted = self._taken = last
+            self.planned = last.plan
+        if isinstance(loaded, list):
+            self.problems = loaded
+            self.changed.set()
+        else:
+            self.adopt(loaded, author=MANIFEST, why="boot", watched=watched)
+
+    def watched_changed(self, loaded: Loaded | list[Problem], watched: str, why: str) -> None:
+        """Follows the manifests: the newest word wins, also over an earlier apply."""
+        if isinstance(loaded, list):
+            self.problems = loaded
+            self.changed.set()
+        else:
+            self.adopt(loaded, author=MANIFEST, why=why, watched=watched)
+
+    def adopt(self, loaded: Loaded, *, author: str, why: str, watched: str) -> Applied:
+        """Makes it the wanted revision, unless it has problems or changes nothing. `pending` until the proxy took it."""
+        made = self._compiled(loaded)
+        if isinstance(made, list):
+            if author == MANIFEST:
+                self.problems = made
+                self.changed.set()
+            return self._invalid(made)
+        self.problems = []
+        differs = changes(self.running, (made.snapshot, made.plan))
+        if self.wanted and made.digest == self.wanted.entry.digest:
+            self._keep(made, watched)
+            self.changed.set()
+            return Applied(outcome="unchanged", generation=self.wanted.number)
+        self._want(made, author, why, watched)
+        return Applied(outcome="pending", generation=made.snapshot.generation, changes=differs)
+
+    def tried(self, files: Mapping[str, str]) -> Applied:
+        """What `adopt` would do, without doing it."""
+        loaded = parse(files)
+        if isinstance(loaded, list):
+            return self._invalid(loaded)
+        made = self._compiled(loaded)
+        if isinstance(made, list):
+            return self._invalid(made)
+        same = self.wanted is not None and made.digest == self.wanted.entry.digest
+        differs = () if same else changes(self.running, (made.snapshot, made.plan))
+        return Applied(outcome="unchanged" if same else "valid", generation=self._generation, changes=differs)
+
+    def proxy_has(self, generation: int) -> None:
+        """The proxy says what it serves. Numbers never go back: a proxy that is ahead of a lost store is overtaken."""
+        self._highest = max(self._highest, generation)
+        wanted = self.wanted
+        ahead = wanted and generation >= wanted.number + wanted.entry.accepted
+        if wanted and ahead:
+            again = Candidate(wanted.files, *_renumbered(_documents(wanted), self._highest + 1))
+            self._want(again, wanted.entry.author, f"renumbered: the proxy was at {generation}", wanted.watched)
+        self._see(ProxyLine(reachable=True, generation=generation))
+
+    def proxy_gone(self) -> None:
+        """The proxy does not answer. Pods need not wait for it."""
+        if self.wanted:
+            self.planned = self.wanted.plan
+        self._see(ProxyLine(reachable=False, generation=self.proxy.generation))
+
+    def proxy_took(self, generation: int) -> None:
+        """The proxy serves this generation; the pods may follow."""
+        wanted = self.wanted
+        if wanted and wanted.number == generation:
+            self._taken = wanted
+            self.planned = wanted.plan
+            if not wanted.entry.accepted:
+                self._remembered(lambda: self.store.accept(generation), None)
+                self.wanted = self._taken = replace(wanted, entry=replace(wanted.entry, accepted=True))
+        self._see(ProxyLine(reachable=True, generation=generation))
+
+    def proxy_refused(self, generation: int, fault: str) -> None:
+        """The proxy keeps what it had; so does everything else."""
+        self.refused[generation] = fault
+        self._remembered(lambda: self.store.refuse(generation, fault), None)
+        if self.wanted and self.wanted.number == generation:
+            if self.wanted.entry.author == MANIFEST:
+                self.problems = [refusal(fault)]
+            self.wanted = None if self._taken is self.wanted else self._taken
+            self.planned = self.wanted.plan if self.wanted else self.planned
+        self.changed.set()
+
+    def supervisor_says(self, pods: list[PodStatus]) -> None:
+        """How the pods are."""
+        self.pods = pods
+        self.changed.set()
+
+    def waits_for(self) -> list[str]:
+        """What keeps the node from being ready, in words."""
+        if self.wanted is None:
+            return ["a mesh without problems"]
+        waits = []
+        if not self.proxy.reachable:
+            waits.append("the proxy to answer")
+        elif self.proxy.generation != self.wanted.number:
+            waits.append(f"the proxy to take generation {self.wanted.number}")
+        seen = {pod.name: pod for pod in self.pods}
+        for pod in decode_plan(self.wanted.plan).pods:
+            state = seen[pod.name].state if pod.name in seen else "waiting"
+            if state != "ready":
+                why = seen[pod.name].why if pod.name in seen else ""
+                waits.append(f"pod {pod.name} ({state}{': ' + why if why else ''})")
+        return waits
+
+    @property
+    def _generation(self) -> int:
+        return self.wanted.number if self.wanted else 0
+
+    def _compiled(self, loaded: Loaded) -> Candidate | list[Problem]:
+        return candidate(loaded, self.ground, self._highest + 1, self.running[0] if self.running else None)
+
+    def _invalid(self, problems: list[Problem]) -> Applied:
+        return Applied(outcome="invalid", generation=self._generation, problems=tuple(map(fault_of, problems)))
+
+    def _keep(self, made: Candidate, watched: str) -> None:
+        """The same mesh in other words: what runs stays, and is what these manifests mean."""
+        wanted = self.wanted
+        if wanted and (wanted.watched != watched or wanted.files != made.files):
+            self._remembered(lambda: self.store.reword(wanted.number, made.files, watched), None)
+            self.wanted = replace(wanted, watched=watched, files=made.files)
+            if self._taken and self._taken.number == wanted.number:
+                self._taken = self.wanted
+
+    def _want(self, made: Candidate, author: str, why: str, watched: str) -> None:
+        number = made.snapshot.generation
+        entry = Entry(number, self._now(), author, why, made.digest)
+        snapshot, plan = encode_snapshot(made.snapshot), encode(made.plan)
+        revision = Revision(entry, watched, made.files, snapshot, plan)
+        self._highest = number
+        self.trouble = ""
+        self._remembered(lambda: self.store.add(revision), None)
+        first = self.wanted is None
+        self.wanted = revision
+        if first or not self.proxy.reachable:
+            self.planned = plan
+        self.changed.set()
+
+    def _see(self, proxy: ProxyLine) -> None:
+        if proxy != self.proxy:
+            self.proxy = proxy
+        self.changed.set()
+
+    def _remembered(self, access: Callable[[], _T], otherwise: _D) -> _T | _D:
+        try:
+            return access()
+        except StoreError as fault:
+            self.trouble = str(fault)
+            return otherwise
+
+
+def fault_of(problem: Problem) -> Fault:
+    """A problem as it crosses the wire."""
+    return Fault(code=problem.code, message=problem.message, file=problem.file, line=problem.line, hint=problem.hint)
+
+
+def refusal(fault: str) -> Problem:
+    """A snapshot that compiled and that the proxy would not have: a defect of ours, worth a report."""
+    return Problem("snapshot-refused", f"the proxy refused the snapshot: {fault}", hint="this is a defect: report it")
+
+
+def _documents(revision: Revision) -> tuple[Snapshot, Plan]:
+    return decode_snapshot(revision.snapshot), decode_plan(revision.plan)
+
+
+def _renumbered(documents: tuple[Snapshot, Plan], generation: int) -> tuple[Snapshot, Plan]:
+    snapshot, plan = documents
+    return msgspec.structs.replace(snapshot, generation=generation), plan._replace(generation=generation)
+
+
+def _is_readable(revision: Revision) -> bool:
+    """An older Tulle's documents may not be; its files then decide."""
+    try:
+        _documents(revision)
+    except (ValueError, TypeError, KeyError):
+        return False
+    return True

@@ -1,0 +1,108 @@
+"""What the agent answers: status, history, the outcome of an apply. Read by the CLI and by anybody's scripts."""
+
+import msgspec
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of an answer. Readers ignore fields that they do not know: agent and CLI may differ in age."""
+
+
+class Fault(Answer, frozen=True):
+    """One thing wrong in a manifest."""
+
+    code: str
+    message: str
+    file: str = ""
+    line: int = 0
+    """Counted from one; 0 when no line is to blame."""
+    hint: str = ""
+
+
+class Change(Answer, frozen=True):
+    """A named part of the mesh that differs between two revisions."""
+
+    what: str
+    """`service`, `policy`, `backend`, `caller`, `door`, `pod` or `mesh`."""
+    name: str
+    how: str
+    """`added`, `removed` or `changed`."""
+    details: tuple[str, ...] = ()
+    """`path: old → new`, for what changed."""
+
+
+class Applied(Answer, frozen=True):
+    """What became of an apply, a dry run or a rollback."""
+
+    outcome: str
+    """`in-force`, `unchanged`, `valid` (a dry run), `pending` (the proxy does not answer yet), `refused` or `invalid`."""
+    generation: int
+    """In force or pending; for the others, the one that stays."""
+    changes: tuple[Change, ...] = ()
+    problems: tuple[Fault, ...] = ()
+    """Why it is invalid or refused."""
+
+
+class RevisionLine(Answer, frozen=True):
+    """A line of the history."""
+
+    number: int
+    """Also its generation."""
+    time: float
+    """Unix seconds."""
+    author: str
+    why: str
+    state: str
+    """`in-force`, `accepted`, `refused` or `new`."""
+    fault: str = ""
+    """Why the proxy refused it."""
+
+
+class PodLine(Answer, frozen=True):
+    """A pod as the supervisor sees it; see `tulle.wire.plan.PodStatus`."""
+
+    name: str
+    state: str
+    pid: int
+    restarts: int
+    since: float
+    why: str = ""
+
+
+class DoorLine(Answer, frozen=True):
+    """A port of the host that leads into the mesh."""
+
+    port: int
+    service: str
+    """`namespace/service`."""
+
+
+class ProxyLine(Answer, frozen=True):
+    """The data plane, seen from the agent."""
+
+    reachable: bool
+    generation: int
+    """The one that it serves; 0 for none."""
+
+
+class NodeStatus(Answer, frozen=True):
+    """How the node is."""
+
+    mesh: str
+    version: str
+    ready: bool
+    """The wanted generation is in force and every pod is ready."""
+    generation: int
+    """Wanted; 0 while there is none."""
+    waits_for: tuple[str, ...] = ()
+    """What `ready` still lacks, in words."""
+    agent_pid: int
+    supervisor_pid: int
+    since: float
+    """Start of the agent, Unix seconds."""
+    proxy: ProxyLine
+    pods: tuple[PodLine, ...] = ()
+    doors: tuple[DoorLine, ...] = ()
+    problems: tuple[Fault, ...] = ()
+    """Of the manifests as they are now; the wanted generation is not touched by them."""
+    notes: tuple[str, ...] = ()
+    """What else a person should know, such as a full disk."""
