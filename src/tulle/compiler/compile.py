@@ -3,10 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tulle.model.place import Problem
+from tulle.compiler.access import callers, policies
+from tulle.compiler.address import addresses
+from tulle.compiler.index import Index
+from tulle.compiler.plan import hosts, pods
+from tulle.compiler.references import faults
+from tulle.compiler.routing import backends, doors, services
+from tulle.model.place import Problem, in_order
 from tulle.model.resources import Resource
 from tulle.wire.plan import Plan
-from tulle.wire.snapshot import Snapshot
+from tulle.wire.snapshot import Mode, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,5 +40,29 @@ class Compiled:
 
 
 def compile_mesh(resources: Iterable[Resource], facts: Facts) -> Compiled | list[Problem]:
-    """Resolves every reference. The same for any order of resources."""
-    raise NotImplementedError
+    """Resolves every reference. The same for any order of resources and files."""
+    index, twice = Index.of(resources)
+    problems = [*twice, *faults(index)]
+    if problems:
+        return in_order(problems)
+    mesh, addressed = index.mesh, addresses(index.services, facts.addresses)
+    dialled, opened = services(index, addressed), doors(index)
+    snapshot = Snapshot(
+        generation=facts.generation,
+        mesh=str(mesh.metadata.name),
+        trust_domain=str(mesh.spec.trust_domain),
+        mode=Mode(mesh.spec.mode.value),
+        callers=callers(index),
+        services=dialled,
+        backends=backends(index, dialled),
+        policies=policies(index),
+        doors=opened,
+    )
+    plan = Plan(
+        generation=facts.generation,
+        pods=pods(index, facts.base_dir, facts.environment),
+        hosts=hosts(index, addressed),
+        doors=[door.port for door in opened],
+        protected=sorted(set(facts.manifests)),
+    )
+    return Compiled(snapshot, plan)

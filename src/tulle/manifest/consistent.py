@@ -1,6 +1,5 @@
 """What must hold within one resource, whatever the others say."""
 
-import shlex
 from collections.abc import Iterable, Iterator
 
 from tulle.model.place import Place, Problem, place_of
@@ -35,7 +34,9 @@ def inconsistencies(resource: Resource) -> Iterator[Problem]:
             for one in rules:
                 yield from _weights(one.backend_refs, one.place)
             if len(rules) > 1:
-                yield Problem.at(rules[1].place, "bad-value", "a TCPRoute has one rule", "connections cannot be told apart")
+                yield Problem.at(
+                    rules[1].place, "bad-value", "a TCPRoute has one rule", "connections cannot be told apart"
+                )
 
 
 def _service(service: Service) -> Iterator[Problem]:
@@ -66,20 +67,13 @@ def _command(run: Run) -> Iterator[Problem]:
             yield Problem.at(place_of(run.command[0], run.place), "bad-value", "the command is empty")
         return
     try:
-        empty = not any(words(run)[:1])
+        empty = not any(run.argv[:1])
     except ValueError as error:
         message = f"the command cannot be split into words: {str(error).lower()}"
         yield Problem.at(place_of(run.command, run.place), "bad-value", message, "write it as a list of words")
     else:
         if empty:
             yield Problem.at(place_of(run.command, run.place), "bad-value", "the command is empty")
-
-
-def words(run: Run) -> list[str]:
-    """The command line. Raises ValueError for a text that ends inside quotes."""
-    if isinstance(run.command, str):
-        return shlex.split(str(run.command))
-    return [str(one) for one in run.command]
 
 
 def _route(resource: Resource, parents: Iterable[ParentRef], backends: Iterable[BackendRef]) -> Iterator[Problem]:

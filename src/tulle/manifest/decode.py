@@ -153,9 +153,7 @@ class Decoder:
             read[key] = self._value(entry.node, hint, f"{what}.{entry.key.text[:64]}", entry.key.place, False)
         return BAD if BAD in read or any(one is BAD for one in read.values()) else read
 
-    def _record(
-        self, node: Node, kind: Any, what: str, place: Place, ignore: frozenset[str] = frozenset()
-    ) -> Any:
+    def _record(self, node: Node, kind: Any, what: str, place: Place, ignore: frozenset[str] = frozenset()) -> Any:
         if not isinstance(node, Fields):
             return self._mistyped(node, kind, what)
         known = {self._naming(one.attribute): one for one in field_types(kind)}
@@ -217,5 +215,3 @@ def _shown(node: Scalar) -> str:
         return "nothing"
     text = node.text if len(node.text) <= 64 else node.text[:61] + "…"
     return f"`{text}`" if text.isprintable() else repr(text)
-
-

@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tulle.manifest.meshfile import AccessRule, External, MeshFile, MeshRule, Posture, ReadinessEntry, ServiceEntry, Speaks
+from tulle.manifest.meshfile import (
+    AccessRule,
+    External,
+    MeshFile,
+    MeshRule,
+    Posture,
+    ReadinessEntry,
+    ServiceEntry,
+    Speaks,
+)
 from tulle.model.names import ROOT_NAMESPACE, QualifiedName, SpiffeId
 from tulle.model.place import Place, Problem, Word, place_of
 from tulle.model.resources import (
@@ -83,7 +92,9 @@ class _Sugar:
         mode = MeshMode.SHADOW if self.mesh.mode is Posture.SHADOW else MeshMode.ENFORCE
         place = self.mesh.place
         yield Mesh(
-            metadata=Metadata(name=self.mesh.mesh), spec=MeshSpec(trust_domain=self._trust_domain, mode=mode), place=place
+            metadata=Metadata(name=self.mesh.mesh),
+            spec=MeshSpec(trust_domain=self._trust_domain, mode=mode),
+            place=place,
         )
         if self.mesh.mode is not Posture.PERMISSIVE:
             name = Metadata(name="allow-nothing", namespace=ROOT_NAMESPACE)
@@ -231,7 +242,8 @@ class _Sugar:
         for target in dict.fromkeys(_qualify(one, "default") for one in rule.to):
             namespace, _, name = target.rpartition("/")
             everything = name == "*"
-            selector = None if everything else Selector(match_labels={"app": name})
+            label = Word.at(name, place_of(target, rule.place))
+            selector = None if everything else Selector(match_labels={"app": label})
             spec = AuthorizationPolicySpec(selector=selector, action=PolicyAction.DENY, rules=rules)
             metadata = Metadata(
                 name=Word.at(f"mesh-deny-{number}" + ("" if everything else f"-{name}"), place_of(target, rule.place)),
@@ -267,7 +279,9 @@ def _qualify(written: str, namespace: str) -> str:
     return Word.at(f"{namespace}/{written}", place_of(written))
 
 
-def _ports(port: int, target: int, protocol: Speaks | None, expose: int | None, place: Place) -> tuple[ServicePort, ...]:
+def _ports(
+    port: int, target: int, protocol: Speaks | None, expose: int | None, place: Place
+) -> tuple[ServicePort, ...]:
     speaks = None if protocol is None else AppProtocol(protocol.value)
     first = ServicePort(port=port, target_port=target, app_protocol=speaks, node_port=expose, place=place)
     if protocol is Speaks.TCP or port == HTTP_PORT:

@@ -57,8 +57,10 @@ def _plain(value: Any) -> Any:
 
 def _always(value: object, name: str) -> bool:
     """Fields whose default is not the ecosystem's, or that read better written."""
-    return name == "spec" or (name == "namespace" and isinstance(value, Metadata)) or (
-        name == "group" and isinstance(value, ParentRef)
+    return (
+        name == "spec"
+        or (name == "namespace" and isinstance(value, Metadata))
+        or (name == "group" and isinstance(value, ParentRef))
     )
 
 

@@ -5,6 +5,7 @@ reserves ends in `_`. Strings that came from a file are `Word`s, which know thei
 """
 
 import enum
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -207,6 +208,13 @@ class Run:
     stop_seconds: Seconds = 10.0
     """From SIGTERM to SIGKILL."""
     place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def argv(self) -> list[str]:
+        """The command line. Raises ValueError for a text that ends inside quotes."""
+        if isinstance(self.command, str):
+            return shlex.split(str(self.command))
+        return [str(one) for one in self.command]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

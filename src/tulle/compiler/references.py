@@ -1,0 +1,239 @@
+"""What must hold between resources: every reference resolves, every policy can be enforced, no port clashes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from tulle.compiler.index import Index
+from tulle.model.names import is_label
+from tulle.model.place import Place, Problem, nearest, place_of
+from tulle.model.resources import (
+    AppProtocol,
+    AuthorizationPolicy,
+    BackendRef,
+    HTTPRoute,
+    ParentRef,
+    PolicyAction,
+    Service,
+    TCPRoute,
+    Workload,
+)
+
+LISTENER_PORT = 15001
+"""Of the mesh, in every pod."""
+METRICS_PORT = 15020
+"""Of the mesh, on the box."""
+
+
+def faults(index: Index) -> Iterator[Problem]:
+    """Everything that keeps these resources from being a mesh."""
+    for service in index.services.values():
+        yield from _service(index, service)
+    for workload in index.workloads.values():
+        yield from _workload(index, workload)
+    for policy in index.policies.values():
+        yield from _policy(index, policy)
+    routes: list[HTTPRoute | TCPRoute] = [*index.http_routes.values(), *index.tcp_routes.values()]
+    for route in routes:
+        yield from _route(index, route)
+    yield from _tcp_clashes(index)
+    yield from _host_ports(index)
+    yield from _cycles(index)
+
+
+def _service(index: Index, service: Service) -> Iterator[Problem]:
+    name = service.qualified
+    if service.metadata.name == "localhost":
+        yield Problem.at(service.place, "reserved-name", "a service cannot be called `localhost`")
+    if service.spec.selector and not index.members[name]:
+        yield Problem.at(service.place, "selects-nothing", f"Service `{name}` selects no workload", "mend its selector")
+    for port in service.spec.ports:
+        place = port.place if port.place.file else service.place
+        for member in index.members[name]:
+            ports = [one.port for one in index.workloads[member].spec.ports]
+            if ports and port.target not in ports:
+                message = f"Service `{name}` targets port {port.target}, where `{member}` does not listen"
+                yield Problem.at(place, "unknown-port", message, f"it listens on {', '.join(map(str, ports))}")
+            if port.target == LISTENER_PORT and index.workloads[member].attested:
+                yield Problem.at(
+                    place, "port-reserved", f"port {LISTENER_PORT} in a pod is the mesh's own", "take another"
+                )
+
+
+def _workload(index: Index, workload: Workload) -> Iterator[Problem]:
+    for pattern in workload.spec.calls or ():
+        name = qualify(pattern, workload.metadata.namespace)
+        if not name.endswith("*") and name not in index.services:
+            yield _unknown_service(name, place_of(pattern, workload.place), index.services)
+    for written in workload.spec.run.depends_on if workload.spec.run else ():
+        name = qualify(written, workload.metadata.namespace)
+        if name not in index.workloads or index.workloads[name].spec.run is None:
+            known = [one for one, other in index.workloads.items() if other.spec.run is not None]
+            message = f"no workload named `{name}` runs here"
+            yield Problem.at(place_of(written, workload.place), "unknown-workload", message, nearest(name, known))
+
+
+def qualify(written: str, namespace: str) -> str:
+    """`name` within a namespace; what names one already, and `*`, as it is."""
+    return str(written) if "/" in written or written == "*" else f"{namespace}/{written}"
+
+
+def _unknown_service(name: str, place: Place, known: Iterable[str]) -> Problem:
+    return Problem.at(place, "unknown-service", f"no service named `{name}`", nearest(name, known))
+
+
+def _policy(index: Index, policy: AuthorizationPolicy) -> Iterator[Problem]:
+    selector, selected = policy.spec.selector, index.selected[policy.qualified]
+    if selector is not None and not selected:
+        labels = ", ".join(f"{label}={value}" for label, value in selector.match_labels.items())
+        if selector.match_labels.keys() == {"app"}:
+            app = selector.match_labels["app"]
+            name = qualify(app, policy.metadata.namespace)
+            yield _unknown_service(name, place_of(app, policy.place), index.services)
+        else:
+            message = f"policy `{policy.qualified}` selects no workload: none has {labels}"
+            yield Problem.at(policy.place, "selects-nothing", message)
+    for service, members in index.members.items():
+        if selected.intersection(members) and not selected.issuperset(members):
+            message = f"policy `{policy.qualified}` selects only part of service `{service}`"
+            hint = f"select all of it: {', '.join(sorted(members))}"
+            yield Problem.at(policy.place, "policy-splits-service", message, hint)
+    for rule in policy.spec.rules:
+        for one in rule.from_ or ():
+            for principal in (*one.source.principals, *one.source.not_principals):
+                yield from _principal(index, principal, place_of(principal, policy.place))
+
+
+def _principal(index: Index, principal: str, place: Place) -> Iterator[Problem]:
+    if "*" in principal:
+        return
+    domain, _, path = principal.partition("/ns/")
+    namespace, _, account = path.partition("/sa/")
+    name = f"{namespace}/{account}"
+    if not is_label(namespace) or not is_label(account):
+        hint = f"write `{index.mesh.spec.trust_domain}/ns/<namespace>/sa/<service account>`"
+        yield Problem.at(place, "bad-value", f"`{principal}` is no principal", hint)
+        return
+    if domain != index.mesh.spec.trust_domain:
+        message = f"principal `{principal}` is of another trust domain and can never call"
+        yield Problem.at(place, "foreign-principal", message, f"this mesh is `{index.mesh.spec.trust_domain}`")
+        return
+    holders = [one for one in index.workloads.values() if index.principal(one) == principal]
+    if not holders:
+        known = {f"{one.metadata.namespace}/{one.service_account}" for one in index.workloads.values() if one.attested}
+        yield _unknown_service(name, place, sorted(known))
+    elif not any(one.attested for one in holders):
+        message = f"`{name}` is anonymous to the mesh: no rule can name it as a caller"
+        yield Problem.at(place, "anonymous-caller", message, "run it in a pod")
+
+
+def _route(index: Index, route: HTTPRoute | TCPRoute) -> Iterator[Problem]:
+    namespace = route.metadata.namespace
+    parents = [qualify(ref.name, namespace) for ref in route.spec.parent_refs]
+    for parent, ref in zip(parents, route.spec.parent_refs, strict=True):
+        if parent not in index.services:
+            yield _unknown_service(parent, place_of(ref.name, route.place), index.services)
+        else:
+            yield from _parent(index.services[parent], ref, route)
+    for rule in route.spec.rules:
+        for backend in rule.backend_refs:
+            yield from _backend(index, route, backend, [one for one in parents if one in index.services])
+
+
+def _parent(service: Service, ref: ParentRef, route: HTTPRoute | TCPRoute) -> Iterator[Problem]:
+    chosen = [one for one in service.spec.ports if ref.port in {None, one.port}]
+    place = place_of(ref.name, route.place)
+    if not chosen:
+        yield Problem.at(place, "unknown-port", f"service `{service.qualified}` has no port {ref.port}")
+        return
+    wrong = AppProtocol.TCP if isinstance(route, HTTPRoute) else AppProtocol.HTTP
+    if all(one.app_protocol is wrong for one in chosen):
+        kind = type(route).__name__
+        message = f"{kind} `{route.qualified}` never matches: `{service.qualified}` speaks {wrong.value}"
+        yield Problem.at(place, "never-matches", message)
+
+
+def _backend(index: Index, route: HTTPRoute | TCPRoute, ref: BackendRef, parents: Sequence[str]) -> Iterator[Problem]:
+    name, place = qualify(ref.name, route.metadata.namespace), place_of(ref.name, ref.place)
+    service = index.services.get(name)
+    if service is None:
+        yield _unknown_service(name, place, index.services)
+        return
+    if ref.port not in {one.port for one in service.spec.ports}:
+        ports = ", ".join(str(one.port) for one in service.spec.ports)
+        yield Problem.at(place, "unknown-port", f"service `{name}` has no port {ref.port}", f"it has {ports}")
+    if not index.members[name]:
+        yield Problem.at(place, "selects-nothing", f"backend `{name}` has no workload", "give it a selector")
+    for parent in parents:
+        if _bypasses(index, parent, name):
+            message = f"who may call `{parent}` would reach `{name}` past its policies"
+            hint = "let the same policies select both"
+            yield Problem.at(place, "route-bypasses-policy", message, hint)
+
+
+def _bypasses(index: Index, parent: str, backend: str) -> bool:
+    """Some caller that the backend's policies refuse could pass the parent's, the only ones judged."""
+    outer, inner = index.attached[parent], index.attached[backend]
+    denies = {one for one in inner if index.policies[one].spec.action is PolicyAction.DENY}
+    allows = {one for one in inner if index.policies[one].spec.action is PolicyAction.ALLOW}
+    outer_allows = {one for one in outer if index.policies[one].spec.action is PolicyAction.ALLOW}
+    if not denies.issubset(outer):
+        return True
+    return bool(allows) and not (outer_allows and outer_allows <= allows)
+
+
+def _tcp_clashes(index: Index) -> Iterator[Problem]:
+    taken: dict[tuple[str, int], str] = {}
+    for name, route in index.tcp_routes.items():
+        for ref in route.spec.parent_refs:
+            parent = qualify(ref.name, route.metadata.namespace)
+            service = index.services.get(parent)
+            for port in service.spec.ports if service else ():
+                if ref.port in {None, port.port} and taken.setdefault((parent, port.port), name) != name:
+                    message = f"TCPRoutes `{taken[parent, port.port]}` and `{name}` both route `{parent}`:{port.port}"
+                    yield Problem.at(place_of(ref.name, route.place), "route-clash", message, "merge them")
+
+
+def _host_ports(index: Index) -> Iterator[Problem]:
+    taken: dict[int, str] = {METRICS_PORT: "the mesh's metrics"}
+    for name, service in index.services.items():
+        for port in service.spec.ports:
+            if port.node_port is not None:
+                place = port.place if port.place.file else service.place
+                yield from _take(taken, port.node_port, f"service `{name}`", place)
+    for name, workload in index.workloads.items():
+        if workload.spec.run is not None and not workload.attested:
+            for one in workload.spec.ports:
+                yield from _take(taken, one.port, f"workload `{name}`, which is not isolated,", workload.place)
+
+
+def _take(taken: dict[int, str], port: int, who: str, place: Place) -> Iterator[Problem]:
+    if port in taken:
+        message = f"port {port} of the box is wanted by {who} and {taken[port]}"
+        yield Problem.at(place, "port-clash", message.replace(",,", ","), "take another")
+    taken.setdefault(port, who)
+
+
+def _cycles(index: Index) -> Iterator[Problem]:
+    """Each cycle once, at its first name."""
+    needs = {
+        name: sorted({qualify(other, one.metadata.namespace) for other in one.spec.run.depends_on})
+        for name, one in index.workloads.items()
+        if one.spec.run is not None
+    }
+    done: set[str] = set()
+    for start in needs:
+        path: list[str] = []
+        pending: list[tuple[str, int]] = [(start, 0)]
+        while pending:
+            name, depth = pending.pop()
+            del path[depth:]
+            if name in path:
+                cycle = path[path.index(name) :]
+                shown = " → ".join(f"`{one}`" for one in [*cycle, name])
+                place = index.workloads[min(cycle)].place
+                yield Problem.at(
+                    place, "dependency-cycle", f"each waits for the next: {shown}", "break one `depends_on`"
+                )
+            elif name in needs and name not in done:
+                path.append(name)
+                done.add(name)
+                pending.extend((other, depth + 1) for other in needs[name])
