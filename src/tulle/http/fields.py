@@ -30,13 +30,6 @@ _COMMON: Final = (
     "X-XSS-Protection baggage b3 traceparent tracestate"
 )
 
-KNOWN: Final[dict[bytes, bytes]] = {
-    spelling: name.lower().encode()
-    for name in _COMMON.split()
-    for spelling in (name.encode(), name.lower().encode(), name.title().encode())
-}
-"""Usual spellings of usual names, so that their case and syntax need no look."""
-
 _HOST: Final = 1
 _LENGTH: Final = 2
 _ENCODING: Final = 3
@@ -62,6 +55,14 @@ SPECIAL: Final[dict[bytes, int]] = {
     b"proxy-connection": _HOP,
 }
 """Names that are judged here or never forwarded as they came."""
+
+PLAIN: Final[dict[bytes, bytes]] = {
+    spelling: name.lower().encode()
+    for name in _COMMON.split()
+    if name.lower().encode() not in SPECIAL
+    for spelling in (name.encode(), name.lower().encode(), name.title().encode())
+}
+"""Usual spellings of usual names that mean nothing here: neither case nor syntax needs a look."""
 
 FORBIDDEN_IN_TRAILERS: Final = frozenset(
     b"age authorization cache-control connection content-encoding content-length content-range content-type cookie date "
@@ -114,29 +115,32 @@ class Fields:
         """Reads `lines[first:end]`, which hold no CR, LF or other control. Stops at the first fault."""
         parsed = self.parsed
         kept = self.kept
-        for at in range(first, end):
-            line = lines[at]
+        for line in lines[first:end]:
             raw, separator, value = line.partition(b": ")
-            name = KNOWN.get(raw)
-            if name is None or not separator:
-                if not raw or not separator or raw.translate(None, TOKEN):
-                    raw, separator, value = line.partition(b":")
-                    if not separator or not raw or raw.translate(None, TOKEN):
-                        self.fault = name_fault(line)
-                        return
-                name = raw.lower()
+            plain = PLAIN.get(raw)
             stripped = value.strip(BLANK)
-            parsed.append((name, stripped))
+            if plain is not None and separator and stripped is value:
+                parsed.append((plain, value))
+                kept.append(line)
+                continue
+            name = raw.lower()
             special = SPECIAL.get(name)
+            if not separator or (special is None and (not raw or raw.translate(None, TOKEN))):
+                raw, separator, value = line.partition(b":")
+                if not separator or not raw or raw.translate(None, TOKEN):
+                    self.fault = name_fault(line)
+                    return
+                stripped = value.strip(BLANK)
+                name = raw.lower()
+                special = SPECIAL.get(name)
+            parsed.append((name, stripped))
             if special is not None:
-                if not self._note(special, stripped):
-                    continue
+                goes_on = self._note(special, stripped)
                 if self.fault:
                     return
-            if len(raw) + len(stripped) + 2 == len(line) and len(separator) == 2:
-                kept.append(line)
-            else:
-                kept.append(raw + b": " + stripped)
+                if not goes_on:
+                    continue
+            kept.append(raw + b": " + stripped)
         if self.named:
             self._drop_named()
 
@@ -169,24 +173,20 @@ class Fields:
         if special == _HOST:
             if self.host is not None:
                 self.fault = "more than one Host"
-                return True
             self.host = value
         elif special == _LENGTH:
             if self.content_length >= 0:
                 self.fault = "more than one Content-Length"
-                return True
-            if not value or len(value) > MAX_LENGTH_DIGITS or value.translate(None, DIGITS):
+            elif not value or len(value) > MAX_LENGTH_DIGITS or value.translate(None, DIGITS):
                 self.fault = "Content-Length is not a number"
-                return True
-            self.content_length = int(value)
+            else:
+                self.content_length = int(value)
         elif special == _ENCODING:
             if self.encoding is not None:
                 self.fault = "more than one Transfer-Encoding"
-                return True
             self.encoding = value
         elif special == _CONNECTION:
             self._note_connection(value)
-            return bool(self.fault)
         elif special == _TE:
             for coding in value.split(b","):
                 if coding.strip(BLANK).lower() == b"trailers":
@@ -201,6 +201,9 @@ class Fields:
         return False
 
     def _note_connection(self, value: bytes) -> None:
+        if value == b"keep-alive":
+            self.keep = True
+            return
         for part in value.lower().split(b","):
             option = part.strip(BLANK)
             if not option:

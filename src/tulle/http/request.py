@@ -123,16 +123,14 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
             return Refusal(400, "no Host")
     else:
         authority = host_field.lower()
-        name = authority
-        if authority.translate(None, NAME_OF_HOST):
+        name, colon, _ = authority.partition(b":")
+        if colon or not name or name.translate(None, NAME_OF_HOST):
             split = port_index(authority)
             if split < 0:
                 return Refusal(400, "bad Host")
+            name = authority[:split]
             if split < len(authority):
-                name = authority[:split]
                 port = int(authority[split + 1 :])
-        elif not authority:
-            return Refusal(400, "empty Host")
         host = name.decode("ascii")
 
     chunked = fields.encoding is not None
@@ -156,13 +154,13 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
         else:
             fields.drop(b"expect")
 
-    before, _, query = origin.partition(b"?")
+    path, _, query = origin.decode("ascii").partition("?")
     return RequestHead(
         method,
         target,
         origin,
-        before.decode("ascii"),
-        query.decode("ascii"),
+        path,
+        query,
         host,
         port,
         authority,
