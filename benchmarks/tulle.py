@@ -1,0 +1,113 @@
+"""The real proxy, `python -m tulle.proxy`, with the descriptors that the supervisor would hand it and a snapshot of the demo's policies."""
+
+import http.client
+import os
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.backend import Backend
+from benchmarks.process import PROXY_CORE, Lacking, Target, await_answer, start
+from tulle.wire import plan
+from tulle.wire import snapshot as wire
+
+
+def start_tulle(started: ExitStack, work: Path, backend: Backend, name: str, sources: Path) -> Target:
+    """Starts the proxy from `sources`, hands it a door, and puts the snapshot."""
+    if not (sources / "tulle").exists():
+        raise Lacking("nothing is compiled on this box (apt-get install gcc python3-dev)")
+    door = started.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
+    port = int(door.getsockname()[1])
+    ours, control = (started.enter_context(s) for s in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    _broker, broker = (started.enter_context(s) for s in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    admin_path = work / f"{name}.sock"
+    admin = started.enter_context(socket.socket(socket.AF_UNIX))
+    admin.bind(str(admin_path))
+    admin_path.chmod(0o600)
+    admin.listen()
+    metrics = started.enter_context(socket.create_server(("127.0.0.1", 0)))
+    memory = os.memfd_create(name)
+    started.callback(os.close, memory)
+
+    fds = {
+        "--control-fd": control.fileno(),
+        "--broker-fd": broker.fileno(),
+        "--admin-fd": admin.fileno(),
+        "--metrics-fd": metrics.fileno(),
+        "--memory-fd": memory,
+    }
+    log = work / f"{name}.log"
+    process = start(
+        started,
+        PROXY_CORE,
+        [sys.executable, "-m", "tulle.proxy", *(str(word) for pair in fds.items() for word in pair)],
+        log,
+        env={**os.environ, "PYTHONPATH": str(sources)},
+        pass_fds=tuple(fds.values()),
+    )
+    socket.send_fds(ours, [plan.encode(plan.Handover("door", str(port)))], [door.fileno()])
+    ours.send(plan.encode(plan.Handover("synced", "")))
+    _put(admin_path, wire.encode_snapshot(demo_snapshot(port, backend)), log)
+    await_answer(name, port, process, log)
+    return Target(name, port, process.pid)
+
+
+def demo_snapshot(door: int, backend: Backend) -> wire.Snapshot:
+    """The demo's policies and split, before nginx. The caller is anonymous, as the door makes it."""
+    versions = [
+        wire.Backend(
+            name=f"prod/orders-{version}:9000",
+            service="prod/orders",
+            version=version,
+            endpoints=(wire.HostEndpoint(workload=f"prod/orders-{version}", host="127.0.0.1", port=port),),
+        )
+        for version, port in zip(("v1", "v2"), backend.ports, strict=True)
+    ]
+    shares = tuple(
+        wire.WeightedBackend(backend=one.name, weight=weight) for one, weight in zip(versions, (99, 1), strict=True)
+    )
+    route = wire.Route(name="prod/orders#0", backends=shares)
+    service_port = wire.ServicePort(port=80, target_port=9000, protocol=wire.Protocol.HTTP, routes=(route,))
+    deny = wire.Policy(
+        name="prod/deny-dev",
+        action=wire.Action.DENY,
+        rules=(wire.Rule(sources=(wire.Source(namespaces=("dev",)),)),),
+    )
+    allow = wire.Policy(
+        name="prod/orders-allow",
+        action=wire.Action.ALLOW,
+        rules=(
+            wire.Rule(sources=(wire.Source(principals=("shop.local/ns/prod/sa/billing",)),)),
+            wire.Rule(operations=(wire.Operation(methods=("GET", "POST"), paths=("/orders/*",)),)),
+        ),
+    )
+    service = wire.Service(
+        name="prod/orders", address="127.80.0.1", ports=(service_port,), policies=(deny.name, allow.name)
+    )
+    return wire.Snapshot(
+        generation=1,
+        mesh="bench",
+        trust_domain="shop.local",
+        services=(service,),
+        backends=tuple(versions),
+        policies=(deny, allow),
+        doors=(wire.Door(port=door, service=service.name, service_port=80),),
+    )
+
+
+def _put(admin: Path, snapshot: bytes, log: Path) -> None:
+    connection = http.client.HTTPConnection("localhost", timeout=20)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(20)
+    try:
+        connection.sock.connect(str(admin))
+        connection.request("PUT", "/snapshot", snapshot, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        said = answer.read()
+    except (OSError, http.client.HTTPException) as fault:
+        raise Lacking(f"the proxy's admin API does not answer: {fault!r}\n{log.read_text()[-1500:]}") from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise Lacking(f"the proxy refuses the snapshot: {said.decode(errors='replace')}")
