@@ -63,7 +63,7 @@ class FieldCheck:
         self.folded: ValueSet = self.values
         """The same patterns for folded paths."""
         if kind == PATH:
-            self.folded = ValueSet(_with_stars(pattern, folded_pattern) for pattern in patterns)
+            self.folded = ValueSet([_with_stars(pattern, folded_pattern) for pattern in patterns])
         self.ports: frozenset[int] = frozenset(int(port) for port in patterns) if kind == PORT else frozenset()
 
     def holds_for_caller(self, caller: CallerRef) -> bool:

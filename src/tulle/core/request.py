@@ -11,8 +11,9 @@ MAX_HOST: Final = 255
 """Octets of a host name, as in DNS."""
 
 _UNRESERVED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-_PLAIN: Final = _UNRESERVED + b"!$&'()*+,=:@/"
-"""Octets that read the same everywhere; `;`, `%` and `\\` do not."""
+_SAFE: Final = rb"A-Za-z0-9_~!$&'()*+,=:@-"
+_PLAIN: Final = re.compile(b"/(?:[%b][.%b]*(?:/[%b][.%b]*)*/?)?" % (_SAFE, _SAFE, _SAFE, _SAFE))
+"""Paths that read the same everywhere: no escape, no `;`, no empty element, none that begins with a dot."""
 
 _FORBIDDEN: Final = re.compile(rb"[\x00-\x20\x7f?#]")
 _MALFORMED_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -54,7 +55,7 @@ def canonical_path(raw: bytes | str) -> tuple[str, str] | None:
     Text is taken as UTF-8. An empty path is `/`, and `*` (of OPTIONS) stays as it is.
     """
     octets = raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else raw
-    if not octets.translate(None, _PLAIN) and octets[:1] == b"/" and b"//" not in octets and b"/." not in octets:
+    if _PLAIN.fullmatch(octets) is not None:
         plain = octets.decode("ascii")
         return plain, plain
     return _readings(octets)

@@ -131,7 +131,7 @@ def build_tables(snapshot: Snapshot, previous: Tables | None = None) -> Tables:
         if authz is None:
             for name in names:
                 _refuse(name not in policies, f"service {service.name} names policy {name}, which is not there")
-            authz = shared[names] = AuthzTable(policies[name] for name in names)
+            authz = shared[names] = AuthzTable([policies[name] for name in names])
         for port in service.ports:
             _add_port(tables, service, port, authz)
     for door in snapshot.doors:
