@@ -239,6 +239,7 @@ class _Sugar:
 
     def _mesh_wide(self, number: int, rule: MeshRule) -> Iterator[AuthorizationPolicy]:
         rules = (self._rule(rule, "default"),)
+        called = rule.name or f"mesh-deny-{number}"
         for target in dict.fromkeys(_qualify(one, "default") for one in rule.to):
             namespace, _, name = target.rpartition("/")
             everything = name == "*"
@@ -246,7 +247,7 @@ class _Sugar:
             selector = None if everything else Selector(match_labels={"app": label})
             spec = AuthorizationPolicySpec(selector=selector, action=PolicyAction.DENY, rules=rules)
             metadata = Metadata(
-                name=Word.at(f"mesh-deny-{number}" + ("" if everything else f"-{name}"), place_of(target, rule.place)),
+                name=Word.at(called + ("" if everything else f"-{name}"), place_of(target, rule.place)),
                 namespace=namespace or ROOT_NAMESPACE,
             )
             yield AuthorizationPolicy(metadata=metadata, spec=spec, place=rule.place)

@@ -64,6 +64,8 @@ class AccessRule:
 class MeshRule:
     """A rule for the whole mesh: before any allow."""
 
+    name: Label | None = None
+    """What refusals call it; `mesh-deny-<number>` unless said."""
     from_: tuple[ServicePattern, ...] | None = None
     """Callers; `*` is anyone attested. Without it anyone, the anonymous included."""
     to: tuple[ServicePattern, ...] = ("*",)
