@@ -84,7 +84,7 @@ class ProxyLine(Answer, frozen=True):
     """The one that it serves; 0 for none."""
 
 
-class NodeStatus(Answer, frozen=True):
+class NodeStatus(Answer, frozen=True, kw_only=True):
     """How the node is."""
 
     mesh: str
