@@ -15,6 +15,9 @@ METHODS: Final[dict[bytes, str]] = {
 MAX_METHOD: Final = 32
 """Octets of a method; longer ones nobody has: 501."""
 
+BESIDE_TARGET: Final = MAX_METHOD + len(b"  HTTP/1.1")
+"""Octets of a request line that are not its target."""
+
 VISIBLE: Final = bytes(octet for octet in range(33, 127) if octet != 35)
 """What a target may hold: printable ASCII without `#`, since fragments are not sent."""
 
@@ -32,9 +35,7 @@ def refuse_early(buffer: bytes, start: int, limits: Limits) -> Refusal | None:
     """What no further octet can mend in a request head that is not complete yet; None: read on."""
     held = len(buffer) - start
     if held > limits.header_bytes:
-        if buffer.find(b"\n", start + 2) < 0:
-            return Refusal(414, "request line too long")
-        return Refusal(431, "head too long")
+        return _oversized(buffer, start, limits)
     rest = buffer[start:] if buffer[-1:] != b"\r" else buffer[start:-1]
     breaks = rest.translate(None, TEXT)
     if breaks != CRLF * (len(breaks) >> 1) or rest.count(CRLF) != len(breaks) >> 1:
@@ -43,7 +44,7 @@ def refuse_early(buffer: bytes, start: int, limits: Limits) -> Refusal | None:
         rest = rest[2:]
     line, ended, _ = rest.partition(CRLF)
     if not ended:
-        if len(line) > limits.target_bytes + MAX_METHOD + 10:
+        if len(line) > limits.target_bytes + BESIDE_TARGET:
             return Refusal(414, "request line too long")
         return None
     parts = line.split(b" ")
@@ -55,7 +56,7 @@ def refuse_early(buffer: bytes, start: int, limits: Limits) -> Refusal | None:
 def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
     """Judges one whole head, its empty line included. One CRLF in front of it is tolerated."""
     if len(head) > limits.header_bytes:
-        return Refusal(431, "head too long")
+        return _oversized(head, 0, limits)
     lines = head.splitlines()
     count = len(lines)
     if head.translate(None, TEXT) != CRLF * count:
@@ -176,6 +177,14 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
         fields.te_trailers,
         fields.named,
     )
+
+
+def _oversized(buffer: bytes, start: int, limits: Limits) -> Refusal:
+    """Blames the request line where that alone is too long."""
+    end = buffer.find(b"\n", start + 2)
+    if end < 0 or end - start > limits.target_bytes + BESIDE_TARGET + 3:
+        return Refusal(414, "request line too long")
+    return Refusal(431, "head too long")
 
 
 def port_index(authority: bytes) -> int:
