@@ -1,4 +1,6 @@
-"""Payments: what development shall never reach."""
+"""Payments: what development shall never reach. PORT may say otherwise."""
+
+import os
 
 from shop.plain import Answer, serve
 
@@ -9,4 +11,4 @@ def payment(path: str) -> Answer:
 
 
 if __name__ == "__main__":
-    serve(7000, payment)
+    serve(int(os.environ.get("PORT", "7000")), payment)
