@@ -16,7 +16,7 @@ help: ## Lists the commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: $(COMPILED).path ## Shows the mesh at work (SECONDS=20; KEEP=1 leaves it up).
-	@PYTHONPATH=$(compiled_path) $(BIN)/python tools/demo.py $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep)
+	@PYTHONPATH=$(compiled_path) $(BIN)/python -m tools.demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep)
 
 test: $(COMPILED).path ## Runs every test; what mypyc compiles runs compiled and interpreted.
 	TULLE_BUILD=pure $(BIN)/python -m pytest $(BOTH) $(ARGS)

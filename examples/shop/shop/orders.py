@@ -1,6 +1,5 @@
-"""Orders, in the version that its command line says; asks payments. PORT and PAYMENTS (host or host:port) may say otherwise."""
+"""Orders, in the version that its command line says; asks payments. PORT and PAYMENTS (host or host:port) may differ."""
 
-import os
 import os
 import sys
 from http.client import HTTPException
@@ -8,7 +7,6 @@ from http.client import HTTPException
 from shop.plain import Answer, fetch, serve
 
 VERSION = sys.argv[1] if len(sys.argv) > 1 else "v1"
-PAYMENTS = os.environ.get("PAYMENTS", "payments.prod")
 PAYMENTS = os.environ.get("PAYMENTS", "payments.prod")
 
 

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +10,7 @@ Answer = tuple[int, dict[str, object]]
 
 
 def serve(port: int, respond: Callable[[str], Answer]) -> None:
-    """Answers every GET with what `respond` makes of its path, at $PORT, else `port`."""
-    port = int(os.environ.get("PORT", port))
+    """Answers every GET with what `respond` makes of its path."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

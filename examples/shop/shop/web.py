@@ -1,7 +1,6 @@
 """The shop's front: every page asks orders. PORT and ORDERS (host or host:port) may say otherwise."""
 
 import os
-import os
 from http.client import HTTPException
 
 from shop.plain import Answer, fetch, serve

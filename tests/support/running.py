@@ -1,0 +1,163 @@
+"""A mesh of peers, brought up by the public command line, asked through its doors, taken down whatever happens."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+from urllib.request import urlopen
+
+import msgspec
+
+from tests.support.processes import Processes, eventually, is_running
+from tools.exposition import Series, parse
+from tools.load import Load, Order, Report
+from tulle.http.client import request
+from tulle.wire.status import NodeStatus
+
+PEER = Path(__file__).with_name("peer.py")
+TULLE = Path(sys.executable).with_name("tulle")
+
+
+def peer(name: str, *words: str) -> str:
+    """The `run:` of a peer that listens on 8080 unless the words say otherwise."""
+    return json.dumps([sys.executable, str(PEER), "--name", name, *words])
+
+
+class Running:
+    """One mesh, from `up` to `down`."""
+
+    def __init__(self, mesh: str, scratch: Path) -> None:
+        self.mesh = mesh
+        self.manifest = scratch / "mesh.yaml"
+        self._scratch = scratch
+        self.environment = {
+            **os.environ, "TULLE_RUNTIME_DIR": str(scratch / "run"), "TULLE_STATE_DIR": str(scratch / "state"),
+        }  # fmt: skip
+
+    def tulle(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """One command line; what it said is part of the failure."""
+        done = subprocess.run(
+            [str(TULLE), *words], env=self.environment, capture_output=True, text=True, timeout=90, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(f"tulle {' '.join(words)} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def up(self) -> None:
+        """Returns once every pod is ready."""
+        self.tulle("up", "--detach", str(self.manifest))
+        eventually(lambda: self.status().ready, 30, f"ready: {self.status().waits_for}")
+
+    def down(self) -> None:
+        """Takes it down; what remains is killed, so that a broken mesh spoils no other test."""
+        supervisor = self._supervisor()
+        self.tulle("down", "--mesh", self.mesh, check=False)
+        if supervisor and is_running(supervisor):
+            os.kill(supervisor, signal.SIGKILL)
+
+    def _supervisor(self) -> int:
+        try:
+            return int((self._scratch / "run" / self.mesh / "supervisor.pid").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    @property
+    def processes(self) -> Processes:
+        return Processes(self._supervisor())
+
+    def ask_agent(self, target: str) -> bytes:
+        """What GET on the agent's socket answers."""
+        reply = request(self._scratch / "run" / self.mesh / "agent.sock", "GET", target)
+        return reply.body
+
+    def status(self) -> NodeStatus:
+        return msgspec.json.decode(self.ask_agent("/status"), type=NodeStatus)
+
+    def series(self) -> list[Series]:
+        """The proxy's metrics."""
+        return parse(self.ask_agent("/metrics").decode())
+
+    def apply(self, text: str) -> None:
+        """Writes the manifest and returns once the proxy serves it."""
+        before = self.status().proxy.generation
+        self.manifest.write_text(text)
+        eventually(lambda: self._is_in_force(before), 15, "the new manifest in force")
+
+    def _is_in_force(self, before: int) -> bool:
+        status = self.status()
+        return status.proxy.generation == status.generation > before
+
+    def pod_pid(self, name: str) -> int:
+        """The pod's first process, on the host."""
+        return next(pod.pid for pod in self.status().pods if pod.name == name)
+
+    def at(self, door: int) -> "Door":
+        return Door(door)
+
+
+class Door:
+    """A peer behind a port of the host: what it says when asked to do things from within its pod."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    def ask(self, target: str, *, post: bool = False) -> Any:
+        """The JSON it answers."""
+        with urlopen(self.url + target, data=b"" if post else None, timeout=30) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def call(self, url: str) -> dict[str, Any]:
+        """It GETs that address: `status`, `reason`, `version`, `body`, or `error`."""
+        called: dict[str, Any] = self.ask(f"/call?url={quote(url, safe='')}")
+        return called
+
+    def exchange(self, host: str, port: int, send: str) -> dict[str, Any]:
+        """It sends a stream, shuts its half and reads: `got`, or `error`."""
+        exchanged: dict[str, Any] = self.ask(f"/tcp?{urlencode({'host': host, 'port': port, 'send': send})}")
+        return exchanged
+
+    def start_load(self, url: str, **options: object) -> None:
+        """It starts `load.py` in its pod."""
+        self.ask(f"/load?{urlencode({'url': url, **options})}", post=True)
+
+    def load(self, url: str, *, within: float = 120.0, **options: object) -> dict[str, Any]:
+        """It runs `load.py` in its pod to the end."""
+        self.start_load(url, **options)
+        return self.load_report(within)
+
+    def load_report(self, within: float) -> dict[str, Any]:
+        """The report of the load started before."""
+
+        def finished() -> dict[str, Any] | None:
+            report: dict[str, Any] = self.ask("/load")
+            return report or None
+
+        return eventually(finished, within, "the end of the load", every=0.1)
+
+    def drive(self, target: str = "/", **options: Any) -> Report:
+        """Load from outside, in this thread."""
+        return Load(Order(self.url + target, **options)).run()
+
+
+@contextmanager
+def running(mesh: str, text: str) -> Iterator[Running]:
+    """A mesh that is ready; gone afterwards, with all that it kept."""
+    scratch = Path(tempfile.mkdtemp(prefix="tulle-test-", dir="/tmp"))
+    try:
+        one = Running(mesh, scratch)
+        one.manifest.write_text(text)
+        try:
+            one.up()
+            yield one
+        finally:
+            one.down()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
