@@ -164,7 +164,7 @@ def _doors(status: NodeStatus) -> str:
 def directly() -> Iterator[str]:
     """The shop's programs as plain processes of this host, dialling each other's ports; yields the address of web."""
     web, orders, payments = (_free_port() for _ in range(3))
-    programs = [
+    programs: list[tuple[list[str], dict[str, object]]] = [
         (["shop.payments"], {"PORT": payments}),
         (["shop.orders", "v1"], {"PORT": orders, "PAYMENTS": f"127.0.0.1:{payments}"}),
         (["shop.web"], {"PORT": web, "ORDERS": f"127.0.0.1:{orders}"}),

@@ -35,8 +35,9 @@ def serve(port: int, respond: Callable[[str], Answer]) -> None:
         request_queue_size = 1024
         daemon_threads = True
 
+    server = Server(("", port), Handler)
     print(f"listening on {port}", flush=True)
-    Server(("", port), Handler).serve_forever()
+    server.serve_forever()
 
 
 _kept = threading.local()
