@@ -1,0 +1,166 @@
+"""Makes sockets inside pods for the proxy: a forked process that walks from network to network.
+
+It holds the pods' network namespaces and the one capability that entering them takes, lives in an empty network of
+its own, and keeps no state: forked again, it is given the namespaces again. The proxy asks
+`{"id": n, "pod": "ns/name", "family": 4|6}`; the answer carries the same id and a socket, or an error.
+"""
+
+import contextlib
+import json
+import os
+import select
+import socket
+from collections.abc import Callable
+
+from tulle.kit import namespaces, privileges
+from tulle.supervisor.fork import fork
+from tulle.supervisor.loop import Loop
+
+_REQUEST_BYTES = 1024
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_POD, _GONE = b"+", b"-"
+
+
+class Broker:
+    """The supervisor's side: forks it, tells it of pods, forks it again when it ends."""
+
+    def __init__(self, loop: Loop, say: Callable[[str], None]) -> None:
+        self.for_proxy, self._requests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        """Both ends stay here too: broker and proxy may each end without the other noticing."""
+        self.pid = 0
+        self._loop = loop
+        self._say = say
+        self._networks: dict[str, int] = {}
+        self._news: socket.socket | None = None
+        self._stopping = False
+
+    def start(self) -> None:
+        """Forks it and tells it of every pod."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        requests = self._requests
+
+        def run() -> None:
+            privileges.die_with(parent)
+            serve(theirs, requests)
+
+        self.pid = fork(run, (theirs.fileno(), requests.fileno()))
+        theirs.close()
+        self._news = ours
+        self._loop.child(self.pid, self._ended)
+        for pod, network in self._networks.items():
+            self._tell(_POD + pod.encode(), network)
+
+    def add(self, pod: str, network: int) -> None:
+        """From now on sockets are made in this namespace for `pod`. The descriptor stays the caller's."""
+        self._networks[pod] = network
+        self._tell(_POD + pod.encode(), network)
+
+    def remove(self, pod: str) -> None:
+        """The pod's network is let go."""
+        if self._networks.pop(pod, None) is not None:
+            self._tell(_GONE + pod.encode())
+
+    def stop(self) -> None:
+        """Lets it end."""
+        self._stopping = True
+        if self._news:
+            self._news.close()
+            self._news = None
+
+    def _tell(self, news: bytes, *descriptors: int) -> None:
+        if self._news:
+            with contextlib.suppress(OSError):  # ended; the next one is told everything
+                socket.send_fds(self._news, [news], list(descriptors))
+
+    def _ended(self, _status: int) -> None:
+        if self._news:
+            self._news.close()
+        if not self._stopping:
+            self._say("the broker ended; forking another")
+            self.start()
+
+
+def serve(news: socket.socket, requests: socket.socket) -> None:
+    """The broker itself. Ends when the supervisor closes `news`."""
+    namespaces.unshare(namespaces.NEWNET)
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    privileges.bound_capabilities((privileges.CAP_SYS_ADMIN,))
+    privileges.hold_capabilities((privileges.CAP_SYS_ADMIN,))
+    privileges.refuse_new_privileges()
+    privileges.hide_memory()
+    requests.setblocking(False)
+    walker = _Walker(home)
+    poll = select.poll()
+    poll.register(news, select.POLLIN)
+    poll.register(requests, select.POLLIN)
+    while True:
+        ready = {descriptor for descriptor, _ in poll.poll()}
+        if news.fileno() in ready:
+            if not _learn(news, walker):
+                return
+        elif requests.fileno() in ready:
+            _answer(requests, walker)
+
+
+class _Walker:
+    def __init__(self, home: int) -> None:
+        self._home = home
+        self._networks: dict[str, int] = {}
+        self._at = home
+
+    def add(self, pod: str, network: int) -> None:
+        self.remove(pod)
+        self._networks[pod] = network
+
+    def remove(self, pod: str) -> None:
+        network = self._networks.pop(pod, None)
+        if network is not None:
+            if self._at == network:
+                self._go(self._home)
+            os.close(network)
+
+    def make_socket(self, pod: str, family: int) -> socket.socket:
+        """An unconnected TCP socket of that pod's network. Raises LookupError and OSError."""
+        self._go(self._networks[pod])
+        return socket.socket(_FAMILIES[family], socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
+    def _go(self, network: int) -> None:
+        if self._at != network:
+            namespaces.enter(network, namespaces.NEWNET)
+            self._at = network
+
+
+def _learn(news: socket.socket, walker: _Walker) -> bool:
+    message, descriptors, _, _ = socket.recv_fds(news, _REQUEST_BYTES, 1)
+    pod = message[1:].decode()
+    if message[:1] == _POD and descriptors:
+        walker.add(pod, descriptors[0])
+    elif message[:1] == _GONE:
+        walker.remove(pod)
+    return bool(message)
+
+
+def _answer(requests: socket.socket, walker: _Walker) -> None:
+    try:
+        question = json.loads(requests.recv(_REQUEST_BYTES))
+        number, pod, family = int(question["id"]), str(question["pod"]), int(question["family"])
+    except (BlockingIOError, ConnectionError):
+        return
+    except (ValueError, KeyError, TypeError):
+        _send(requests, {"error": "a request has id, pod and family"})
+        return
+    try:
+        made = walker.make_socket(pod, family)
+    except LookupError:
+        _send(requests, {"id": number, "error": f"no pod {pod} runs, or family {family} is neither 4 nor 6"})
+    except OSError as fault:
+        _send(requests, {"id": number, "error": str(fault)})
+    else:
+        with made:
+            _send(requests, {"id": number}, made.fileno())
+
+
+def _send(requests: socket.socket, answer: dict[str, object], *descriptors: int) -> None:
+    with contextlib.suppress(OSError):  # a proxy that reads nothing gets nothing
+        socket.send_fds(requests, [json.dumps(answer).encode()], list(descriptors))

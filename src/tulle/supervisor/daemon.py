@@ -1,0 +1,93 @@
+"""Keeps one of Tulle's own programs, the agent or the proxy, running."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+from tulle.kit import privileges
+from tulle.supervisor.fork import describe_exit, execute, fork, raise_descriptor_limit
+from tulle.supervisor.journal import LogFile, Output
+from tulle.supervisor.loop import Loop, Timer
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 5.0
+_STEADY_SECONDS = 10.0
+
+
+class Daemon:
+    """Starts a program at once, and again when it ends: at once the first time, then ever more slowly."""
+
+    def __init__(
+        self,
+        name: str,
+        loop: Loop,
+        log: LogFile,
+        say: Callable[[str], None],
+        prepare: Callable[[], tuple[Sequence[str], Sequence[int]]],
+        keep_capabilities: frozenset[int] | None = frozenset(),
+    ) -> None:
+        """`prepare` says, for each start, the command and the descriptors to pass. None: capabilities as they are."""
+        self.name = name
+        self.pid = 0
+        self.restarts = 0
+        self._loop = loop
+        self._log = log
+        self._say = say
+        self._prepare = prepare
+        self._keep = keep_capabilities
+        self._pause = 0.0
+        self._began = 0.0
+        self._timer: Timer | None = None
+        self._when_stopped: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        """Starts the program."""
+        argv, descriptors = self._prepare()
+        output = Output(self._loop, self._log)
+        parent = os.getpid()
+
+        def run() -> None:
+            privileges.die_with(parent)
+            if self._keep is not None:
+                privileges.bound_capabilities(self._keep)
+            privileges.refuse_new_privileges()
+            raise_descriptor_limit()
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, True)
+            nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+            execute(argv, os.environ, stdin=nothing, stdout=output.stdout, stderr=output.stderr)
+
+        self.pid = fork(run, (*descriptors, output.stdout, output.stderr))
+        output.handed_over()
+        self._began = self._loop.now()
+        self._loop.child(self.pid, self._ended)
+
+    def stop(self, deadline_seconds: float, when_stopped: Callable[[], None]) -> None:
+        """SIGTERM, after the deadline SIGKILL; calls back when the program has ended."""
+        self._when_stopped = when_stopped
+        if not self.pid:
+            if self._timer:
+                self._timer.cancel()
+            when_stopped()
+            return
+        self._kill(signal.SIGTERM)
+        self._timer = self._loop.later(deadline_seconds, lambda: self._kill(signal.SIGKILL))
+
+    def _ended(self, status: int) -> None:
+        self.pid = 0
+        if self._when_stopped:
+            if self._timer:
+                self._timer.cancel()
+            self._when_stopped()
+            return
+        if self._loop.now() - self._began >= _STEADY_SECONDS:
+            self._pause = 0.0
+        self._say(f"the {self.name} ended ({describe_exit(status)}); starting it again in {self._pause:g} s")
+        self.restarts += 1
+        self._timer = self._loop.later(self._pause, self.start)
+        self._pause = min(max(self._pause * 2, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+    def _kill(self, number: int) -> None:
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)

@@ -1,0 +1,79 @@
+"""Starts children that hold nothing of the supervisor's but what they are given, and that end when it ends."""
+
+import contextlib
+import gc
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NoReturn
+
+_RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
+
+
+def fork(run: Callable[[], object], keep: Iterable[int]) -> int:
+    """Runs a function in a child that ends with it, with default signal actions and only `keep` and 0–2 open."""
+    everything = signal.valid_signals()
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, everything)
+    pid = os.fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
+    code = 1
+    try:
+        gc.disable()
+        signal.set_wakeup_fd(-1)
+        reset_signals()
+        close_all_but(keep)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        run()
+        code = 0
+    except SystemExit as wish:
+        code = wish.code if isinstance(wish.code, int) else 1
+    except BaseException:
+        with contextlib.suppress(Exception):
+            sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def execute(argv: Sequence[str], env: Mapping[str, str], *, stdin: int, stdout: int, stderr: int) -> NoReturn:
+    """Becomes another program; what is to stay open must be inheritable. Raises OSError when it cannot."""
+    for source, target in ((stdin, 0), (stdout, 1), (stderr, 2)):
+        os.dup2(source, target)
+    reset_signals()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.execvpe(argv[0], list(argv), dict(env))
+
+
+def reset_signals() -> None:
+    """Default actions; Python itself ignores SIGPIPE, which programs do not expect."""
+    for number in _RESET:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def close_all_but(keep: Iterable[int]) -> None:
+    """Closes every descriptor from 3 on that is not named."""
+    low = 3
+    for descriptor in sorted(one for one in set(keep) if one >= low):
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, 1 << 20)
+
+
+def raise_descriptor_limit() -> None:
+    """As many descriptors as this user may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def describe_exit(status: int) -> str:
+    """`exit 1` or `signal SIGKILL`, of a wait status."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            return f"signal {signal.Signals(number).name}"
+        except ValueError:
+            return f"signal {number}"
+    return f"exit {os.WEXITSTATUS(status)}"

@@ -1,0 +1,230 @@
+"""Process 1 of a pod: starts the service, adopts orphans, forwards signals, asks whether it is ready, says how it ended.
+
+It has given up every privilege before the service exists, and its memory is closed to it. What it says to the
+supervisor are words of `tulle.supervisor.words`; the supervisor believes them about this pod alone.
+
+Of a service that is not isolated it is an ordinary process that ends all its descendants when it ends.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tulle.kit import privileges, seccomp
+from tulle.supervisor import tree, words
+from tulle.supervisor.fork import close_all_but, describe_exit, execute
+from tulle.supervisor.steps import StepFailed, step
+from tulle.supervisor.user import Identity
+from tulle.wire.plan import Readiness
+
+_FIRST_PROBE_SECONDS, _USUAL_PROBE_SECONDS, _SLOW_PROBE_SECONDS = 0.02, 0.5, 2.0
+_ANSWER_SECONDS = 0.5
+
+
+class Service(NamedTuple):
+    """What pid 1 starts."""
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    who: Identity
+    view: tree.View | None
+    """None: not isolated."""
+    hostname: str
+    readiness: Readiness | None
+    stdout: int
+    stderr: int
+
+
+def run(service: Service, link: socket.socket) -> None:
+    """Lives as long as the service. `link` leads to the supervisor; its end is the end."""
+    try:
+        _prepare(service, link)
+    except StepFailed as fault:
+        words.send(link, words.IMPOSSIBLE, fault.step, fault.why)
+        return
+    init = _Init(service, link)
+    init.run()
+
+
+def _prepare(service: Service, link: socket.socket) -> None:
+    if service.view is not None:
+        if words.receive_plain(link) != words.GO:
+            raise SystemExit(0)
+        privileges.die_with(0)  # a parent outside of the pid namespace has number 0
+        tree.build(service.view)
+        with step("namespaces"):
+            socket.sethostname(service.hostname)
+    else:
+        privileges.adopt_orphans()
+    with step("capabilities"):
+        who = service.who
+        if who.changes:
+            privileges.drop(who.uid, who.gid, who.groups)
+        else:
+            privileges.drop()
+    if service.view is not None:
+        with step("filter"):
+            seccomp.confine()
+    privileges.hide_memory()
+
+
+class _Init:
+    def __init__(self, service: Service, link: socket.socket) -> None:
+        self._service = service
+        self._link = link
+        self._pid = 0
+        self._ended: int | None = None
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+
+    def run(self) -> None:
+        signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._forward)
+        signal.signal(signal.SIGINT, self._forward)
+        if failure := self._start():
+            words.send(self._link, words.CANNOT, failure)
+            return
+        words.send(self._link, words.STARTED)
+        os.close(self._service.stdout)
+        os.close(self._service.stderr)
+        try:
+            self._watch()
+        finally:
+            if self._service.view is None:
+                end_descendants()
+
+    def _start(self) -> str:
+        news, report = os.pipe2(os.O_CLOEXEC)
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._become_service(report)
+        os.close(report)
+        with os.fdopen(news, "rb") as pipe:
+            failure = pipe.read(400)
+        if failure:
+            os.waitpid(self._pid, 0)
+        return failure.decode("utf-8", "replace")
+
+    def _become_service(self, report: int) -> None:
+        try:
+            signal.set_wakeup_fd(-1)
+            os.setsid()
+            nothing = os.open("/dev/null", os.O_RDONLY)
+            close_all_but((report, nothing, self._service.stdout, self._service.stderr))
+            os.chdir(self._service.cwd)
+            os.umask(0o022)
+            service = self._service
+            execute(service.argv, service.env, stdin=nothing, stdout=service.stdout, stderr=service.stderr)
+        except OSError as fault:
+            where = fault.filename or self._service.argv[0]
+            os.write(report, f"cannot run {where}: {fault.strerror}".encode())
+        finally:
+            os._exit(127)
+
+    def _watch(self) -> None:
+        poll = select.poll()
+        poll.register(self._link, select.POLLIN)
+        poll.register(self._wake_in, select.POLLIN)
+        probe = _Probe(self._service.readiness, self._say) if self._service.readiness else None
+        if probe is None:
+            self._say(words.READY)
+        while True:
+            self._reap()
+            if self._ended is not None:
+                self._say(words.EXIT, describe_exit(self._ended))
+                return
+            wait = probe.try_now() if probe else None
+            if wait is None:
+                probe = None
+            for descriptor, _ in poll.poll(None if wait is None else int(wait * 1000) + 1):
+                if descriptor == self._link.fileno():
+                    return  # the supervisor has gone
+                with contextlib.suppress(BlockingIOError):
+                    self._wake_in.recv(4096)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                if pid == self._pid:
+                    self._ended = status
+
+    def _forward(self, number: int, _frame: object) -> None:
+        if self._pid and self._ended is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, number)
+
+    def _say(self, *parts: str) -> None:
+        words.send(self._link, *parts)
+
+
+class _Probe:
+    """Asks until the answer is yes; more slowly once it has taken too long."""
+
+    def __init__(self, readiness: Readiness, say: Callable[..., None]) -> None:
+        self._readiness = readiness
+        self._say = say
+        self._began = time.monotonic()
+        self._pause = _FIRST_PROBE_SECONDS
+        self._next = self._began
+        self._slow = False
+
+    def try_now(self) -> float | None:
+        """Seconds until the next try; None when ready."""
+        now = time.monotonic()
+        if now < self._next:
+            return self._next - now
+        if is_ready(self._readiness):
+            self._say(words.READY)
+            return None
+        if not self._slow and now - self._began > self._readiness.timeout_seconds:
+            self._slow = True
+            self._say(words.SLOW)
+        self._pause = _SLOW_PROBE_SECONDS if self._slow else min(self._pause * 1.5, _USUAL_PROBE_SECONDS)
+        self._next = now + self._pause
+        return self._pause
+
+
+def is_ready(readiness: Readiness) -> bool:
+    """True when the port answers on either loopback address."""
+    return any(_answers(host, readiness) for host in ("127.0.0.1", "::1"))
+
+
+def _answers(host: str, readiness: Readiness) -> bool:
+    try:
+        with socket.create_connection((host, readiness.port), timeout=_ANSWER_SECONDS) as connection:
+            if not readiness.path:
+                return True
+            request = f"GET {readiness.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            connection.sendall(request.encode("latin-1", "replace"))
+            head = b""
+            while len(head) < 12 and (more := connection.recv(12 - len(head))):
+                head += more
+    except OSError:
+        return False
+    return head.startswith(b"HTTP/1.") and head[9:10] in (b"2", b"3")
+
+
+def end_descendants() -> None:
+    """Kills every descendant of this process, however often they fork."""
+    while children := _children(os.getpid()):
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+
+
+def _children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(one) for one in file.read().split()]

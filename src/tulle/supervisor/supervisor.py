@@ -1,0 +1,214 @@
+"""The supervisor: builds its parts, runs them, stops them in order."""
+
+import fcntl
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tulle.kit import namespaces, paths, privileges
+from tulle.supervisor.broker import Broker
+from tulle.supervisor.control import AgentLink
+from tulle.supervisor.daemon import Daemon
+from tulle.supervisor.door import Doors
+from tulle.supervisor.fleet import Fleet
+from tulle.supervisor.handover import ProxyLink
+from tulle.supervisor.journal import LogFile, Voice
+from tulle.supervisor.loop import Loop, Timer
+from tulle.supervisor.steps import Problem, explain
+from tulle.supervisor.user import PROXY_UID
+from tulle.wire.plan import Plan
+
+METRICS_PORT = 15020
+_PROXY_STOP_SECONDS, _AGENT_STOP_SECONDS = 12.0, 5.0
+_REPORT_SECONDS = 0.02
+_CAPS_TO_CHANGE_USER = frozenset((6, 7, 8))
+"""SETGID, SETUID and SETPCAP: the proxy drops the rest of itself once it is imported."""
+
+
+class Programs(NamedTuple):
+    """Commands of the agent and the proxy, to which their flags are appended."""
+
+    agent: Sequence[str] = (sys.executable, "-m", "tulle.agent")
+    proxy: Sequence[str] = (sys.executable, "-m", "tulle.proxy")
+
+
+class AlreadyRunning(Exception):
+    """Another supervisor holds this mesh."""
+
+
+class Supervisor:
+    """Owns one mesh on this box. Construct, then `run`; nothing is left of it afterwards."""
+
+    def __init__(
+        self,
+        mesh: str,
+        manifests: Sequence[str],
+        *,
+        metrics_port: int = METRICS_PORT,
+        programs: Programs = Programs(),  # noqa: B008  (a constant)
+    ) -> None:
+        self._mesh = mesh
+        self._manifests = manifests
+        self._programs = programs
+        self._lock = _claim(mesh)
+        self.voice = Voice(LogFile(str(paths.process_log(mesh, "supervisor"))))
+        problem = _gain_namespaces()
+        if problem:
+            self.voice.say(f"no pod can be made here: {problem}")
+        privileges.adopt_orphans()
+        self._loop = Loop()
+        self._admin = _admin_listener(mesh)
+        self._metrics = self._metrics_listener(metrics_port)
+        self._memory = os.memfd_create("tulle-snapshot", os.MFD_CLOEXEC)
+        self._broker = Broker(self._loop, self.voice.say)
+        self._has_broker = problem is None
+        self._proxy_link = ProxyLink(self._loop)
+        self._fleet = Fleet(mesh, self._loop, self._broker, self._proxy_link, problem, self._report_soon)
+        self._doors = Doors(self._loop, self._proxy_link, self.voice.say)
+        self._agent_link = AgentLink(self._loop, self._take_plan, self.voice.say)
+        self._proxy = self._make_proxy()
+        self._agent = self._make_agent()
+        self._report: Timer | None = None
+        self._stopping = False
+
+    def run(self) -> int:
+        """Serves until SIGTERM or SIGINT; returns the exit code."""
+        self._loop.signal(signal.SIGTERM, self._stop)
+        self._loop.signal(signal.SIGINT, self._stop)
+        gc.collect()
+        gc.freeze()
+        if self._has_broker:
+            self._broker.start()
+        self._proxy.start()
+        self._agent.start()
+        self.voice.say(f"mesh {self._mesh} is up, pid {os.getpid()}")
+        self._loop.run()
+        self.voice.say(f"mesh {self._mesh} is down")
+        return 0
+
+    def _take_plan(self, plan: Plan) -> None:
+        if self._stopping:
+            return
+        self._doors.want(plan.doors)
+        self._fleet.apply(plan)
+        self._report_soon()
+
+    def _report_soon(self) -> None:
+        """Gathers what changes within a moment into one report."""
+
+        def report() -> None:
+            self._report = None
+            self._agent_link.tell(self._fleet.statuses)
+
+        if self._report is None:
+            self._report = self._loop.later(_REPORT_SECONDS, report)
+
+    def _stop(self) -> None:
+        """Doors first, then the proxy once it has drained, then the pods, then the agent that tells of it."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self.voice.say("stopping")
+        self._doors.want([])
+        self._proxy.stop(_PROXY_STOP_SECONDS, self._stop_pods)
+
+    def _stop_pods(self) -> None:
+        self._fleet.stop(lambda: self._agent.stop(_AGENT_STOP_SECONDS, self._stopped))
+
+    def _stopped(self) -> None:
+        self._broker.stop()
+        paths.admin_socket(self._mesh).unlink(missing_ok=True)
+        paths.supervisor_pid_file(self._mesh).unlink(missing_ok=True)
+        self._loop.stop()
+
+    def _make_proxy(self) -> Daemon:
+        def prepare() -> tuple[Sequence[str], Sequence[int]]:
+            link = self._proxy_link.connect()
+            self._loop.later(0, link.close)
+            flags = {
+                "control-fd": link.fileno(),
+                "broker-fd": self._broker.for_proxy.fileno(),
+                "admin-fd": self._admin.fileno(),
+                "metrics-fd": self._metrics.fileno(),
+                "memory-fd": self._memory,
+            }
+            argv = [*self._programs.proxy]
+            for name, descriptor in flags.items():
+                argv += (f"--{name}", str(descriptor))
+            if os.getuid() == 0:
+                argv += ("--uid", str(PROXY_UID), "--gid", str(PROXY_UID))
+            return argv, tuple(flags.values())
+
+        log = LogFile(str(paths.process_log(self._mesh, "proxy")))
+        keep = _CAPS_TO_CHANGE_USER if os.getuid() == 0 else frozenset[int]()
+        return Daemon("proxy", self._loop, log, self.voice.say, prepare, keep)
+
+    def _make_agent(self) -> Daemon:
+        def prepare() -> tuple[Sequence[str], Sequence[int]]:
+            link = self._agent_link.connect()
+            self._loop.later(0, link.close)
+            self._report_soon()
+            argv = [*self._programs.agent, "--mesh", self._mesh]
+            for manifest in self._manifests:
+                argv += ("--manifest", manifest)
+            return [*argv, "--control-fd", str(link.fileno())], (link.fileno(),)
+
+        log = LogFile(str(paths.process_log(self._mesh, "agent")))
+        keep = frozenset((privileges.CAP_DAC_READ_SEARCH,)) if os.getuid() == 0 else frozenset[int]()
+        return Daemon("agent", self._loop, log, self.voice.say, prepare, keep)
+
+    def _metrics_listener(self, port: int) -> socket.socket:
+        try:
+            listener = socket.create_server(("127.0.0.1", port), backlog=16)
+        except OSError as fault:
+            listener = socket.create_server(("127.0.0.1", 0), backlog=16)
+            self.voice.say(f"cannot use port {port} for metrics: {fault.strerror}")
+        listener.setblocking(False)
+        self.voice.say(f"metrics at http://127.0.0.1:{listener.getsockname()[1]}/metrics")
+        return listener
+
+
+def _gain_namespaces() -> Problem | None:
+    """An ordinary user becomes privileged over a user namespace that holds nobody else."""
+    if os.getuid() == 0:
+        return None
+    try:
+        namespaces.enter_user_namespace()
+    except OSError as fault:
+        return explain("user-namespace", fault.strerror or str(fault))
+    try:
+        namespaces.forbid_user_namespaces()
+    except OSError:
+        return None  # the pods' filter forbids them too
+    return None
+
+
+def _claim(mesh: str) -> int:
+    path = paths.supervisor_pid_file(mesh)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise AlreadyRunning(f"mesh {mesh} is already run by process {holder}") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _admin_listener(mesh: str) -> socket.socket:
+    path = paths.admin_socket(mesh)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(64)
+    return listener

@@ -1,0 +1,224 @@
+"""The file system as a pod sees it: the box's own, read-only, without what is not for it.
+
+Covers: directories that an empty tmpfs hides. What the pod needs below a cover is bound back to its place, and the
+symbolic links on the way are made anew. So /tmp and /run are private, Tulle's directories are empty, and a closed
+directory such as /root, on the way to an interpreter, shows nothing but that interpreter.
+"""
+
+import contextlib
+import os
+import stat
+from typing import NamedTuple
+
+from tulle.kit import mounts
+from tulle.supervisor.steps import StepFailed, step
+
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+_PRIVATE = ("/tmp", "/run", "/var/tmp", "/var/run")  # noqa: S108  (hidden here, not used)
+
+
+class View(NamedTuple):
+    """What one pod may see and write."""
+
+    needed: list[str]
+    """Paths that must be there even below a cover: working directory, interpreter, writable and protected paths."""
+    writable: list[str]
+    protected: list[str]
+    """Read-only even inside writable paths; their parents cannot be renamed away."""
+    hidden: list[str]
+    """Directories that are empty inside."""
+    files: dict[str, str]
+    """Path inside → the box's file that lies there instead, read-only."""
+    uid: int
+    gid: int
+    groups: list[int]
+    """Who the pod runs as."""
+
+
+def build(view: View) -> None:
+    """Makes this mount namespace the pod's. Only for pid 1 of a pod; raises StepFailed."""
+    os.umask(0o022)
+    os.chdir("/")
+    writable, protected = [_real(p) for p in view.writable], [_real(p) for p in view.protected]
+    _refuse_impossible(view, writable)
+    with step("private-mounts"):
+        mounts.keep_to_ourselves()
+    with step("files"):
+        files = {target: _copied_file(source) for target, source in view.files.items()}
+    with step("proc"):
+        mounts.mount("proc", "/proc", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
+    with step("tmpfs"):
+        _cover_all(view)
+    with step("dev"):
+        _make_devices()
+    with contextlib.suppress(OSError):  # keeps the box's own, read-only, where a new one is not allowed
+        mounts.mount("sysfs", "/sys", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
+    with step("writable"):
+        for path in writable:
+            mounts.bind_to_itself(path)
+    with step("read-only-tree"):
+        mounts.seal("/")
+        for path in ("/proc", "/dev/shm", "/dev/pts", *_private_places()):  # noqa: S108
+            mounts.open_for_writing(path)
+    with step("writable"):
+        for path in writable:
+            _reopen(path)
+        for path in protected:
+            _protect(path, writable)
+    with step("files"):
+        for target, tree in files.items():
+            mounts.attach(tree, target)
+
+
+def closed_ancestor(path: str, uid: int, gids: list[int]) -> str:
+    """The topmost directory on the way to `path` that this user may not walk through; empty when there is none."""
+    at = "/"
+    for part in path.strip("/").split("/")[:-1]:
+        at = os.path.join(at, part)
+        try:
+            facts = os.stat(at)
+        except OSError:
+            return ""
+        if not _may_enter(facts, uid, gids):
+            return at
+    return ""
+
+
+def trail(path: str) -> tuple[dict[str, str], str]:
+    """The symbolic links met on the way to a path, each with its target, and the real path."""
+    links: dict[str, str] = {}
+    at, todo = "/", [part for part in path.split("/") if part]
+    while todo:
+        part = todo.pop(0)
+        if part in (".", ".."):
+            at = at if part == "." else os.path.dirname(at)
+            continue
+        at = os.path.join(at, part)
+        if os.path.islink(at) and at not in links:
+            target = links[at] = os.readlink(at)
+            todo = [one for one in target.split("/") if one] + todo
+            at = "/" if target.startswith("/") else os.path.dirname(at)
+    return links, at
+
+
+def topmost(paths: list[str]) -> list[str]:
+    """Paths without those that lie below another of them."""
+    kept: list[str] = []
+    for path in sorted(set(paths)):
+        if not any(path == one or is_below(path, one) for one in kept):
+            kept.append(path)
+    return kept
+
+
+def is_below(path: str, directory: str) -> bool:
+    """True for a path strictly below a directory."""
+    return path != directory and path.startswith(directory.rstrip("/") + "/")
+
+
+def _refuse_impossible(view: View, writable: list[str]) -> None:
+    for said, path in zip(view.writable, writable, strict=True):
+        if not os.path.exists(path):
+            raise StepFailed("writable", f"{said} does not exist")
+        for hidden in view.hidden:
+            if path == hidden or is_below(path, hidden) or is_below(hidden, path):
+                raise StepFailed("writable", f"{said} holds, or lies in, {hidden}, which is Tulle's")
+
+
+def _cover_all(view: View) -> None:
+    links: dict[str, str] = {}
+    needed: list[str] = []
+    for path in view.needed:
+        found, real = trail(path)
+        links.update(found)
+        if os.path.exists(real) and not any(real == one or is_below(real, one) for one in view.hidden):
+            needed.append(real)
+    covers = {path: "mode=0755,size=64k" for path in view.hidden}
+    for path in (*needed, *links):
+        if closed := closed_ancestor(path, view.uid, [view.gid, *view.groups]):
+            covers.setdefault(closed, "mode=0755,size=1m")
+    for path in _private_places():
+        covers[path] = "mode=0755" if path.endswith("/run") else "mode=1777"
+    for path in sorted(covers, key=lambda p: (p.count("/"), p)):
+        if os.path.isdir(path) and not os.path.islink(path):
+            _cover(path, covers[path], topmost([p for p in needed if is_below(p, path)]), links)
+    for path in _private_places():
+        if path.endswith("/run"):
+            os.chown(path, view.uid, view.gid)
+            _make_directory(os.path.join(path, "lock"), 0o1777)
+
+
+def _cover(path: str, options: str, keep: list[str], links: dict[str, str]) -> None:
+    kept = [(one, mounts.copy(one), os.path.isdir(one)) for one in keep if os.path.exists(one)]
+    mounts.mount("tmpfs", path, mounts.NOSUID | mounts.NODEV, options)
+    for one, tree, is_directory in kept:
+        os.makedirs(one if is_directory else os.path.dirname(one), mode=0o755, exist_ok=True)
+        if not is_directory:
+            os.close(os.open(one, os.O_CREAT | os.O_WRONLY, 0o600))
+        mounts.attach(tree, one)
+    for link, target in links.items():
+        if is_below(link, path) and not os.path.lexists(link):
+            os.makedirs(os.path.dirname(link), mode=0o755, exist_ok=True)
+            with contextlib.suppress(OSError):
+                os.symlink(target, link)
+
+
+def _private_places() -> list[str]:
+    return [path for path in _PRIVATE if os.path.isdir(path) and not os.path.islink(path)]
+
+
+def _make_devices() -> None:
+    nodes = {name: mounts.copy(f"/dev/{name}") for name in _DEVICES}
+    mounts.mount("tmpfs", "/dev", mounts.NOSUID | mounts.NOEXEC, "mode=0755,size=64k")
+    for name, tree in nodes.items():
+        os.close(os.open(f"/dev/{name}", os.O_CREAT | os.O_WRONLY, 0o600))
+        mounts.attach(tree, f"/dev/{name}")
+    for name, target in _DEVICE_LINKS.items():
+        os.symlink(target, f"/dev/{name}")
+    for name in ("pts", "shm"):
+        _make_directory(f"/dev/{name}", 0o755)
+    mounts.mount("devpts", "/dev/pts", mounts.NOSUID | mounts.NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+    mounts.mount("tmpfs", "/dev/shm", mounts.NOSUID | mounts.NODEV, "mode=1777")  # noqa: S108
+
+
+def _reopen(path: str) -> None:
+    try:
+        mounts.open_for_writing(path, below=True)
+    except PermissionError:  # something mounted below is read-only on the box, and stays so
+        mounts.open_for_writing(path)
+
+
+def _protect(path: str, writable: list[str]) -> None:
+    """Seals a path inside a writable one. A mount point cannot be renamed, so every directory on the way is one."""
+    for root in writable:
+        if not (path == root or is_below(path, root)) or not os.path.exists(path):
+            continue
+        at = root
+        for part in os.path.relpath(path, root).split("/")[:-1]:
+            at = os.path.join(at, part)
+            mounts.bind_to_itself(at)
+        mounts.bind_to_itself(path)
+        mounts.seal(path)
+
+
+def _copied_file(source: str) -> int:
+    tree = mounts.copy(source)
+    mounts.seal_tree(tree)
+    return tree
+
+
+def _real(path: str) -> str:
+    return trail(path)[1]
+
+
+def _make_directory(path: str, mode: int) -> None:
+    os.makedirs(path, exist_ok=True)
+    os.chmod(path, mode)
+
+
+def _may_enter(facts: os.stat_result, uid: int, gids: list[int]) -> bool:
+    if facts.st_uid == uid:
+        return bool(facts.st_mode & stat.S_IXUSR)
+    if facts.st_gid in gids:
+        return bool(facts.st_mode & stat.S_IXGRP)
+    return bool(facts.st_mode & stat.S_IXOTH)

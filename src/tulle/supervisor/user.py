@@ -1,0 +1,116 @@
+"""As whom a pod runs: under root a uid of its own, kept for good; otherwise the user who started Tulle."""
+
+import contextlib
+import grp
+import os
+import pwd
+import zlib
+from typing import NamedTuple
+
+from tulle.supervisor.steps import StepFailed
+
+FIRST_UID, LAST_UID = 61001, 65533
+PROXY_UID = 61000
+
+
+class Identity(NamedTuple):
+    """The user of a pod on this box."""
+
+    uid: int
+    gid: int
+    groups: list[int]
+    home: str
+    name: str
+    changes: bool
+    """False: nothing to change to, as an ordinary user."""
+
+
+class UidTable:
+    """One uid per pod name, by hash, the next free one on collision; remembered, since files belong to them."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._uids: dict[str, int] = {}
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+            for line in file:
+                name, _, number = line.rpartition(" ")
+                if name and number.strip().isdigit():
+                    self._uids[name] = int(number)
+
+    def uid_of(self, name: str) -> int:
+        """The same answer for the same name, always."""
+        if name not in self._uids:
+            self._uids[name] = choose_uid(name, frozenset(self._uids.values()))
+            self._store()
+        return self._uids[name]
+
+    def _store(self) -> None:
+        fresh = f"{self._path}.new"
+        with open(fresh, "w", encoding="utf-8") as file:
+            file.writelines(f"{name} {uid}\n" for name, uid in self._uids.items())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, self._path)
+
+
+def choose_uid(name: str, taken: frozenset[int]) -> int:
+    """A uid in the pods' range by the name's hash; the next one that is free."""
+    count = LAST_UID - FIRST_UID + 1
+    start = zlib.crc32(name.encode()) % count
+    for offset in range(count):
+        uid = FIRST_UID + (start + offset) % count
+        if uid not in taken:
+            return uid
+    raise StepFailed("user", "every uid of the pods' range is taken")
+
+
+def identify(pod: str, user: str, table: UidTable | None) -> Identity:
+    """Who a pod runs as; `table` is None for an ordinary user. Raises StepFailed."""
+    if table is None:
+        if user and user not in (str(os.getuid()), _name_of(os.getuid())):
+            raise StepFailed("user", f"this user may not start a process as {user}")
+        home = os.environ.get("HOME", "/")
+        return Identity(os.getuid(), os.getgid(), [], home, _name_of(os.getuid()), changes=False)
+    if not user:
+        uid = table.uid_of(pod)
+        return Identity(uid, uid, [], "/tmp", f"tulle-{uid}", changes=True)  # noqa: S108  (private to the pod)
+    try:
+        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+    except KeyError:
+        raise StepFailed("user", f"no user {user} on this box") from None
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return Identity(entry.pw_uid, entry.pw_gid, groups, entry.pw_dir, entry.pw_name, changes=True)
+
+
+def account_files(who: Identity) -> tuple[str, str]:
+    """Text of /etc/passwd and /etc/group in which the pod's own user has a name."""
+    return (
+        _with_line("/etc/passwd", f"{who.name}:x:{who.uid}:{who.gid}::{who.home}:/usr/sbin/nologin"),
+        _with_line("/etc/group", f"{who.name}:x:{who.gid}:"),
+    )
+
+
+def is_known(who: Identity) -> bool:
+    """True when the box itself has a name for this user and group."""
+    try:
+        pwd.getpwuid(who.uid)
+        grp.getgrgid(who.gid)
+    except KeyError:
+        return False
+    return True
+
+
+def _with_line(path: str, line: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+    except FileNotFoundError:
+        text = ""
+    return f"{text.rstrip()}\n{line}\n".lstrip("\n")
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
