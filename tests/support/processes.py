@@ -28,7 +28,7 @@ class Processes:
     supervisor: int
 
     def pid(self, role: str) -> int:
-        """The one `agent`, `proxy` or `broker`. Raises LookupError while there is none, or more than one."""
+        """The one `supervisor`, `agent`, `proxy` or `broker`. Raises LookupError while there is none, or more than one."""
         found = [w.pid for w in self.weights() if w.role == role]
         if len(found) != 1:
             raise LookupError(f"{len(found)} processes are {role}")

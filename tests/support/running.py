@@ -34,9 +34,9 @@ def peer(name: str, *words: str) -> str:
 class Running:
     """One mesh, from `up` to `down`."""
 
-    def __init__(self, mesh: str, scratch: Path) -> None:
+    def __init__(self, mesh: str, manifest: Path, scratch: Path) -> None:
         self.mesh = mesh
-        self.manifest = scratch / "mesh.yaml"
+        self.manifest = manifest
         self._scratch = scratch
         self.environment = {
             **os.environ, "TULLE_RUNTIME_DIR": str(scratch / "run"), "TULLE_STATE_DIR": str(scratch / "state"),
@@ -88,8 +88,19 @@ class Running:
     def apply(self, text: str) -> None:
         """Writes the manifest and returns once the proxy serves it."""
         before = self.status().proxy.generation
-        self.manifest.write_text(text)
+        self.write(text)
         eventually(lambda: self._is_in_force(before), 15, "the new manifest in force")
+
+    def log(self, pod: str) -> str:
+        """What this pod has said."""
+        path = self._scratch / "state" / self.mesh / "logs" / f"{pod.replace('/', '_')}.log"
+        return path.read_text() if path.exists() else ""
+
+    def write(self, text: str) -> None:
+        """Replaces the manifest at one stroke, as an editor does."""
+        draft = self._scratch / ".mesh.yaml"
+        draft.write_text(text)
+        draft.replace(self.manifest)
 
     def _is_in_force(self, before: int) -> bool:
         status = self.status()
@@ -98,9 +109,6 @@ class Running:
     def pod_pid(self, name: str) -> int:
         """The pod's first process, on the host."""
         return next(pod.pid for pod in self.status().pods if pod.name == name)
-
-    def at(self, door: int) -> "Door":
-        return Door(door)
 
 
 class Door:
@@ -150,14 +158,34 @@ class Door:
 @contextmanager
 def running(mesh: str, text: str) -> Iterator[Running]:
     """A mesh that is ready; gone afterwards, with all that it kept."""
+    with _scratch() as scratch:
+        one = Running(mesh, scratch / "mesh.yaml", scratch)
+        one.manifest.write_text(text)
+        with _from_up_to_down(one):
+            yield one
+
+
+@contextmanager
+def running_example(mesh: str, manifest: Path) -> Iterator[Running]:
+    """The same of a manifest that stays where it is."""
+    with _scratch() as scratch, _from_up_to_down(Running(mesh, manifest, scratch)) as one:
+        yield one
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    # Below /tmp itself: the path of a unix socket must be short.
     scratch = Path(tempfile.mkdtemp(prefix="tulle-test-", dir="/tmp"))
     try:
-        one = Running(mesh, scratch)
-        one.manifest.write_text(text)
-        try:
-            one.up()
-            yield one
-        finally:
-            one.down()
+        yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _from_up_to_down(one: Running) -> Iterator[Running]:
+    try:
+        one.up()
+        yield one
+    finally:
+        one.down()
