@@ -1,0 +1,92 @@
+"""Every row of every document beside this file, judged by the real compiler and the real evaluator."""
+
+from collections import Counter
+from functools import cache
+from math import lcm
+from pathlib import Path
+
+import pytest
+
+from tests.support.documents import Row, caller_of, mesh_of, port_of, request_of, rows_of
+from tulle.core.authorize import Allow, judge
+from tulle.core.balance import pick_backend
+from tulle.core.route import match_route
+from tulle.core.tables import Tables
+
+DOCUMENTS = sorted(Path(__file__).parent.glob("*.md"))
+
+compiled = cache(mesh_of)
+
+
+def cases(column: str) -> list[object]:
+    """The rows with this column, named by document and line."""
+    return [
+        pytest.param(document, row, id=f"{document.stem}:{row.line}")
+        for document in DOCUMENTS
+        for row in rows_of(document, column)
+    ]
+
+
+@pytest.mark.parametrize(("document", "row"), cases("verdict"))
+def test_verdict(document: Path, row: Row) -> None:
+    assert judged(compiled(document), row.cells) == row.cells["verdict"]
+
+
+@pytest.mark.parametrize(("document", "row"), cases("by"))
+def test_verdict_names_its_policy(document: Path, row: Row) -> None:
+    tables, cells = compiled(document), row.cells
+
+    verdict = judge(port_of(tables, cells["to"]), caller_of(tables, cells["from"]), request_of(cells["request"]))
+
+    assert (verdict.by or "–") == cells["by"]
+
+
+@pytest.mark.parametrize(("document", "row"), cases("route"))
+def test_route(document: Path, row: Row) -> None:
+    request = request_of(row.cells["request"])
+    assert request is not None
+
+    route = match_route(port_of(compiled(document), row.cells["to"]), request)
+
+    assert (route.name if route else "no-route") == row.cells["route"]
+
+
+@pytest.mark.parametrize(("document", "row"), cases("shares"))
+def test_shares_are_exact_over_every_roll(document: Path, row: Row) -> None:
+    port, request = port_of(compiled(document), row.cells["to"]), request_of(row.cells["request"])
+    route = port.opaque if request is None else match_route(port, request)
+    assert route is not None
+    space = lcm(route.total or 1, 100)
+
+    picked = Counter(pick_backend(route, roll) for roll in range(space))
+
+    shares = ", ".join(f"{b.name} {100 * n / space:g} %" if b else "no-backend" for b, n in picked.items())
+    assert shares == row.cells["shares"]
+
+
+@pytest.mark.parametrize(("document", "row"), cases("forwarded"))
+def test_forwarded_path(document: Path, row: Row) -> None:
+    try:
+        request = request_of(f"GET {row.cells['path']}")
+    except ValueError:
+        assert row.cells["forwarded"] == "400"
+        return
+    assert request is not None
+    assert (request.path, request.folded) == (row.cells["forwarded"], row.cells["also judged as"])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_document_has_rows(document: Path) -> None:
+    assert any(rows_of(document, column) for column in ("verdict", "route", "shares"))
+
+
+def judged(tables: Tables, cells: dict[str, str]) -> str:
+    """What becomes of a call, in the words of the documents."""
+    try:
+        request = request_of(cells["request"])
+    except ValueError:
+        return "400"
+    verdict = judge(port_of(tables, cells["to"]), caller_of(tables, cells["from"]), request)
+    if isinstance(verdict, Allow):
+        return "allow"
+    return f"passes, counted as {verdict.reason.code}" if tables.shadow else verdict.reason.code
