@@ -82,7 +82,8 @@ def _by_name(resources: Iterable[Resource], kind: type[R], problems: list[Proble
         if not isinstance(one, kind):
             continue
         first = found.setdefault(one.qualified, one)
-        if first is not one:
+        said = {(known.file, known.line) for known in problems}  # what is written once may be several resources
+        if first is not one and (one.place.file, one.place.line) not in said:
             problems.append(_twice(one, first, f"{kind.__name__} `{one.qualified}` is declared twice"))
     return dict(sorted(found.items()))
 

@@ -91,15 +91,24 @@ def _policy(index: Index, policy: AuthorizationPolicy) -> Iterator[Problem]:
         else:
             message = f"policy `{policy.qualified}` selects no workload: none has {labels}"
             yield Problem.at(policy.place, "selects-nothing", message)
-    for service, members in index.members.items():
-        if selected.intersection(members) and not selected.issuperset(members):
-            message = f"policy `{policy.qualified}` selects only part of service `{service}`"
-            hint = f"select all of it: {', '.join(sorted(members))}"
-            yield Problem.at(policy.place, "policy-splits-service", message, hint)
+    for service in _split(index, policy.qualified):
+        message = f"policy `{policy.qualified}` selects only part of service `{service}`"
+        hint = f"select all of it: {', '.join(index.members[service])}"
+        yield Problem.at(policy.place, "policy-splits-service", message, hint)
     for rule in policy.spec.rules:
         for one in rule.from_ or ():
             for principal in (*one.source.principals, *one.source.not_principals):
                 yield from _principal(index, principal, place_of(principal, policy.place))
+
+
+def _split(index: Index, policy: str) -> list[str]:
+    """Services of which the policy selects a part; the rest would lead round it."""
+    selected = index.selected[policy]
+    return [
+        name
+        for name, members in index.members.items()
+        if not selected.isdisjoint(members) and not selected.issuperset(members)
+    ]
 
 
 def _principal(index: Index, principal: str, place: Place) -> Iterator[Problem]:
@@ -171,7 +180,8 @@ def _backend(index: Index, route: HTTPRoute | TCPRoute, ref: BackendRef, parents
 
 def _bypasses(index: Index, parent: str, backend: str) -> bool:
     """Some caller that the backend's policies refuse could pass the parent's, the only ones judged."""
-    outer, inner = index.attached[parent], index.attached[backend]
+    outer = index.attached[parent]
+    inner = [one for one in index.attached[backend] if parent not in _split(index, one)]
     denies = {one for one in inner if index.policies[one].spec.action is PolicyAction.DENY}
     allows = {one for one in inner if index.policies[one].spec.action is PolicyAction.ALLOW}
     outer_allows = {one for one in outer if index.policies[one].spec.action is PolicyAction.ALLOW}

@@ -62,18 +62,15 @@ def _workload(workload: Workload) -> Iterator[Problem]:
 
 
 def _command(run: Run) -> Iterator[Problem]:
-    if not isinstance(run.command, str):
-        if not run.command[0]:
-            yield Problem.at(place_of(run.command[0], run.place), "bad-value", "the command is empty")
-        return
+    place = place_of(run.command, run.place) if isinstance(run.command, str) else run.place
     try:
         empty = not any(run.argv[:1])
     except ValueError as error:
         message = f"the command cannot be split into words: {str(error).lower()}"
-        yield Problem.at(place_of(run.command, run.place), "bad-value", message, "write it as a list of words")
+        yield Problem.at(place, "bad-value", message, "write it as a list of words")
     else:
         if empty:
-            yield Problem.at(place_of(run.command, run.place), "bad-value", "the command is empty")
+            yield Problem.at(place, "bad-value", "the command is empty")
 
 
 def _route(resource: Resource, parents: Iterable[ParentRef], backends: Iterable[BackendRef]) -> Iterator[Problem]:

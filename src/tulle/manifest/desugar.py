@@ -127,8 +127,6 @@ class _Sugar:
         shown = f"`{named.key}`"
         if (entry.run is None) == (not entry.versions):
             self._fault(named.place, "missing-field", f"{shown} needs either `run` or `versions`")
-        if entry.versions and not any(one.weight for one in entry.versions.values()):
-            self._fault(named.place, "no-weight", f"the weights of {shown} sum to zero", "give one version a weight")
         needs = {"expose": entry.expose, "allow": entry.allow, "deny": entry.deny, "protocol": entry.protocol}
         for field in [name for name, value in needs.items() if value and entry.port is None]:
             self._fault(named.place, "missing-field", f"{shown} has `{field}` but no `port`", "say where it listens")

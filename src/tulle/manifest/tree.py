@@ -79,9 +79,10 @@ def read_trees(file: str, text: str) -> tuple[list[Node], list[Problem]]:
         return [], [*composer.problems, refused.problem]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        line = min(mark.line, text.count("\n")) + 1 if mark else 1
         said = " ".join(part for part in (error.context, error.problem) if part)
         hint = "indent with spaces; YAML allows no tab here" if "'\\t'" in said else ""
-        return [], [*composer.problems, composer.refuse(mark.line + 1 if mark else 1, "bad-yaml", said, hint)]
+        return [], [*composer.problems, composer.refuse(line, "bad-yaml", said, hint)]
     except yaml.YAMLError as error:
         line = text.count("\n", 0, getattr(error, "position", 0) or 0) + 1
         said = str(getattr(error, "reason", "") or error).partition("\n")[0]

@@ -64,7 +64,12 @@ class Problem:
             lines.append(f"  --> {Place(self.file, self.line)}")
         if self.hint:
             lines.append(f"hint: {self.hint}")
-        return "\n".join(lines)
+        return "\n".join(map(_printable, lines))
+
+
+def _printable(text: str) -> str:
+    """What came from a file cannot move the reader's cursor."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:

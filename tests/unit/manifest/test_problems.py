@@ -1,0 +1,120 @@
+"""What is wrong in a manifest: each mistake has its code and its line, all at once, none ignored."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.manifests import codes, refused
+from tulle.manifest import load
+
+HEAD = "mesh: m\nservices:\n  web:\n    run: x\n    port: 80\n"
+POLICY = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        (HEAD + "    prot: 3\n", "unknown-field", 6),
+        (HEAD + "    container: {image: x}\n", "unsupported-field", 6),
+        (HEAD + "    attach: {uid: web}\n", "unsupported-field", 6),
+        (HEAD + "telemetry: {}\n", "unsupported-field", 6),
+        (HEAD + "    protocol: htpp\n", "bad-value", 6),
+        (HEAD + "    protocol: no\n", "bad-value", 6),
+        (HEAD + "    expose: 70000\n", "bad-value", 6),
+        (HEAD + "    expose: 010\n", "wrong-type", 6),
+        (HEAD + "    expose: '8080'\n", "wrong-type", 6),
+        (HEAD + "    calls: orders\n", "wrong-type", 6),
+        (HEAD + "    calls: [or*]\n", "bad-value", 6),
+        (HEAD + "    allow: [{from: []}]\n", "empty-list", 6),
+        (HEAD + "    allow:\n      - from:\n", "wrong-type", 7),
+        (HEAD + "    allow: [{paths: [/a*b]}]\n", "bad-value", 6),
+        (HEAD + "    allow: [{paths: ['*a*']}]\n", "bad-value", 6),
+        (HEAD + "    namespace: Prod\n", "bad-value", 6),
+        (HEAD + "    stop_seconds: 1e3\n", "wrong-type", 6),
+        (HEAD + "    isolation: weak\n", "bad-value", 6),
+        (HEAD + "    writable: [tmp]\n", "bad-value", 6),
+        (HEAD + "    readiness: health\n", "bad-value", 6),
+        (HEAD + "    env: [A=b]\n", "wrong-type", 6),
+        (HEAD + "    env: {A: [b]}\n", "wrong-type", 6),
+        (HEAD + "    env: {A: }\n", "wrong-type", 6),
+        (HEAD + "    versions: {v1: {run: y}}\n", "missing-field", 3),
+        (HEAD + "  idle: {port: 3}\n", "missing-field", 6),
+        (HEAD + "  job: {run: y, expose: 90}\n", "missing-field", 6),
+        (HEAD + "  job: {run: y, allow: [{}]}\n", "missing-field", 6),
+        (HEAD + "  job: {run: 'y \"z'}\n", "bad-value", 6),
+        (HEAD + "  job: {run: ''}\n", "bad-value", 6),
+        (HEAD + "  job: {run: []}\n", "bad-value", 6),
+        (HEAD + "  job: {run: ['']}\n", "bad-value", 6),
+        (HEAD + "  a/b/c: {run: y}\n", "bad-value", 6),
+        (HEAD + "  prod/a: {run: y, namespace: dev}\n", "bad-value", 6),
+        (
+            HEAD + "  db: {port: 5, run: y, versions: {}, protocol: tcp, allow: [{methods: [GET]}]}\n",
+            "never-matches",
+            6,
+        ),
+        (HEAD + "  z: {port: 5, versions: {v1: {run: y, weight: 0}}}\n", "no-weight", 6),
+        (HEAD + "  z: {run: y, isolation: none, calls: [web]}\n", "unenforceable", 6),
+        (HEAD + "mode: lax\n", "bad-value", 6),
+        ("services: {}\n", "missing-field", 1),
+        ("- a\n", "wrong-type", 1),
+        ("kind: Service\n", "missing-field", 1),
+        ("kind: Servise\napiVersion: v1\n", "unknown-kind", 1),
+        ("kind: Deployment\napiVersion: apps/v1\n", "unsupported-kind", 1),
+        ("kind: Service\napiVersion: v2\n", "unknown-kind", 2),
+        ("kind: Service\napiVersion: v1\nmetadata: {name: x}\n", "missing-field", 1),
+        ("kind: Service\napiVersion: v1\nmetadata: {name: x}\nspec: {ports: []}\n", "empty-list", 4),
+        (
+            "kind: Service\napiVersion: v1\nmetadata: {name: x}\nspec:\n  ports: [{port: 1, nodePort: 2}]\n",
+            "bad-value",
+            5,
+        ),
+        (
+            "kind: Service\napiVersion: v1\nmetadata: {name: x}\nspec:\n  ports: [{port: 1, protocol: UDP}]\n",
+            "bad-value",
+            5,
+        ),
+        (
+            "kind: Service\napiVersion: v1\nmetadata: {name: x}\nspec:\n  ports: [{port: 1}, {port: 1}]\n",
+            "port-clash",
+            5,
+        ),
+        ("kind: Workload\napiVersion: tulle.dev/v1\nmetadata: {name: x}\nspec: {}\n", "missing-field", 1),
+        (POLICY + "spec: {rules: [{from: [{source: {}}]}]}\n", "empty-list", 4),
+        (POLICY + "spec: {rules: [{from: []}]}\n", "empty-list", 4),
+        (POLICY + "spec: {rules: [{to: [{operation: {methods: []}}]}]}\n", "empty-list", 4),
+        (POLICY + "spec: {rules: [{when: [{key: a}]}]}\n", "unsupported-field", 4),
+        (POLICY + "spec: {rules: [{from: [{source: {ipBlocks: [a]}}]}]}\n", "unsupported-field", 4),
+        (POLICY + "spec: {action: AUDIT}\n", "bad-value", 4),
+    ],
+)
+def test_a_mistake_has_its_code_and_its_line(text: str, code: str, line: int) -> None:
+    assert codes(text) == [(code, line)]
+
+
+def test_all_mistakes_are_said_at_once() -> None:
+    text = "mesh: M\nservices:\n  web: {prot: 80}\n---\nkind: Servise\napiVersion: v1\n---\nmesh: b\nmode: x\n"
+
+    assert codes(text) == [("bad-value", 1), ("unknown-field", 3), ("unknown-kind", 5), ("bad-value", 9)]
+
+
+def test_an_unknown_field_names_the_nearest_known() -> None:
+    assert [one.hint for one in refused(HEAD + "    expsoe: 8080\n")] == ["did you mean `expose`?"]
+
+
+def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"mesh: \xff\n")
+
+    problems = load([tmp_path, tmp_path / "absent.yaml"])
+
+    assert isinstance(problems, list)
+    assert [(one.code, Path(one.file).name) for one in problems] == [
+        ("unreadable", "absent.yaml"),
+        ("bad-yaml", "latin.yaml"),
+    ]
+
+
+def test_an_empty_directory_is_a_problem(tmp_path: Path) -> None:
+    problems = load([tmp_path])
+
+    assert isinstance(problems, list)
+    assert [one.code for one in problems] == ["unreadable"]
