@@ -1,0 +1,117 @@
+"""What the supervisor hands over: listeners in pods, doors, and which pods are ready."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from typing import TypeVar
+
+from tulle.core.tables import Tables
+from tulle.proxy.arrival import Register
+from tulle.proxy.listen import Listener
+from tulle.proxy.relay import Relay
+from tulle.proxy.tcp import Dial
+
+Key = TypeVar("Key", int, str)
+
+
+class Listeners:
+    """The listening sockets that this proxy accepts from, by name, and the readiness of pods."""
+
+    def __init__(self, relay: Relay, register: Register, dial: Dial) -> None:
+        self.pods: dict[str, Listener] = {}
+        self.doors: dict[int, Listener] = {}
+        self.ready: set[str] = set()
+        self.is_synced = False
+        self._relay = relay
+        self._register = register
+        self._dial = dial
+        self._is_closed = False
+
+    def take(self, kind: str, name: str, sock: socket.socket | None) -> None:
+        """One Handover. What replaces a listener of the same name closes the old one."""
+        if kind == "pod" and sock is not None:
+            self._replace(self.pods, name, Listener(self._relay, self._register, self._dial, sock, name, 0))
+        elif kind == "door" and sock is not None:
+            port = int(name)
+            self._replace(self.doors, port, Listener(self._relay, self._register, self._dial, sock, "", port))
+        elif kind == "door":
+            self._drop(self.doors, int(name))
+        elif kind == "ready":
+            self.ready.add(name)
+        elif kind == "unready":
+            self.ready.discard(name)
+        elif kind == "gone":
+            self.ready.discard(name)
+            self._drop(self.pods, name)
+            if name.isdecimal():
+                self._drop(self.doors, int(name))
+        elif kind == "synced":
+            self.is_synced = True
+        else:
+            raise ValueError(f"kind {kind!r} is not known, or lacks its descriptor")
+        if kind in ("ready", "unready", "gone") and self._relay.tables is not None:
+            self.mark_ready(self._relay.tables, name)
+
+    def mark_ready(self, tables: Tables, pod: str | None = None) -> None:
+        """Tells endpoints in pods whether they are ready: those of one pod, or all."""
+        for name in tables.pods if pod is None else (pod,):
+            for endpoint in tables.pods.get(name, ()):
+                endpoint.ready = name in self.ready
+
+    def open(self) -> None:
+        """Accepts from all of them, once there is a snapshot."""
+        if self._relay.tables is not None and not self._is_closed:
+            for listener in (*self.pods.values(), *self.doors.values()):
+                listener.open()
+
+    def close(self) -> None:
+        """Accepts no longer."""
+        self._is_closed = True
+        for listener in (*self.pods.values(), *self.doors.values()):
+            listener.close()
+
+    def _replace(self, table: dict[Key, Listener], key: Key, listener: Listener) -> None:
+        self._drop(table, key)
+        table[key] = listener
+        self.open()
+
+    def _drop(self, table: dict[Key, Listener], key: Key) -> None:
+        old = table.pop(key, None)
+        if old is not None:
+            old.close()
+
+
+class Control:
+    """Reads the supervisor's datagrams."""
+
+    def __init__(self, link: socket.socket, listeners: Listeners, report: Callable[[str], None]) -> None:
+        link.setblocking(False)
+        self._link = link
+        self._listeners = listeners
+        self._report = report
+
+    def start(self, loop: asyncio.AbstractEventLoop, on_supervisor_gone: Callable[[], None]) -> None:
+        """Takes handovers from now on."""
+        loop.add_reader(self._link.fileno(), self._read, loop, on_supervisor_gone)
+
+    def _read(self, loop: asyncio.AbstractEventLoop, on_supervisor_gone: Callable[[], None]) -> None:
+        while True:
+            try:
+                message, descriptors, _, _ = socket.recv_fds(self._link, 65536, 4)
+            except BlockingIOError:
+                return
+            except OSError:
+                message, descriptors = b"", []
+            sockets = [socket.socket(fileno=one) for one in descriptors]
+            if not message:
+                loop.remove_reader(self._link.fileno())
+                on_supervisor_gone()
+                return
+            try:
+                said = json.loads(message)
+                self._listeners.take(str(said["kind"]), str(said["name"]), sockets.pop(0) if sockets else None)
+            except (ValueError, KeyError, TypeError) as fault:
+                self._report(f"the supervisor said what it should not: {fault}")
+            for one in sockets:
+                one.close()

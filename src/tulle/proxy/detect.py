@@ -1,0 +1,109 @@
+"""Which protocol a connection speaks, by its first octets or its silence."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final, final
+
+from tulle.proxy.arrival import Connection
+from tulle.proxy.downstream import HttpDownstream
+from tulle.proxy.relay import Lane, Relay
+from tulle.proxy.tcp import Dial, Tunnel
+from tulle.proxy.wheel import NEVER
+from tulle.proxy.wire import Party, Wire
+from tulle.wire.snapshot import Protocol
+
+METHODS: Final = (b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT")
+STARTS: Final = tuple(method + b" " + first for method in METHODS for first in (b"/", b"*", b"http"))
+MAX_FIRST_LINE: Final = 2048
+"""Octets of a first line that may still turn out to be a request line of a method not listed above."""
+UPPER: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
+
+HTTP: Final = 1
+OPAQUE: Final = 0
+UNDECIDED: Final = -1
+
+
+def guess_protocol(octets: bytes) -> int:
+    """HTTP, OPAQUE or UNDECIDED. HTTP/2's preface counts as opaque."""
+    if octets.startswith(STARTS) or octets.startswith(b"CONNECT "):
+        return HTTP
+    line, ended, _ = octets.partition(b"\n")
+    method, spaced, rest = line.partition(b" ")
+    if not method or method.translate(None, UPPER) or len(method) > 24:
+        return OPAQUE
+    if ended:
+        return HTTP if b" HTTP/1." in rest else OPAQUE
+    if not spaced:
+        return UNDECIDED
+    return OPAQUE if len(line) > MAX_FIRST_LINE or method == b"PRI" else UNDECIDED
+
+
+@final
+class Detector(Party):
+    """Waits for a connection's first octets, then hands it to who speaks its protocol."""
+
+    def __init__(self, relay: Relay, connection: Connection, lane: Lane, sock: socket.socket, dial: Dial) -> None:
+        super().__init__()
+        self._relay = relay
+        self._connection = connection
+        self._lane = lane
+        self._wire = Wire(relay.dispatcher, sock, self)
+        self._dial = dial
+        self._octets = b""
+        self.deadline = relay.dispatcher.now + relay.detect_timeout
+
+    def on_octets(self, octets: bytes) -> None:
+        self._octets += octets
+        guess = guess_protocol(self._octets)
+        if guess == HTTP:
+            self._speak_http()
+        elif guess == OPAQUE:
+            self._speak_opaque()
+        else:
+            self.deadline = self._relay.dispatcher.now + self._relay.head_timeout
+
+    def on_end(self) -> None:
+        if self._octets:
+            self._speak_opaque()
+        else:
+            self._close()
+
+    def on_lost(self) -> None:
+        self._close()
+
+    def on_drained(self) -> None:
+        pass
+
+    def on_deadline(self, now: float) -> None:
+        self._speak_opaque()
+
+    def start(self) -> None:
+        """Begins: as the port says, or by waiting for octets."""
+        self._wire.start()
+        port = self._lane.port
+        if port is not None and port.protocol is Protocol.HTTP:
+            self._speak_http()
+        elif port is not None and port.protocol is Protocol.TCP:
+            self._speak_opaque()
+        else:
+            self._relay.dispatcher.soon(self, self.deadline)
+
+    def _speak_http(self) -> None:
+        self.deadline = NEVER
+        self._connection.become(self._lane, "http", self._relay.counters)
+        speaker = HttpDownstream(self._relay, self._connection, self._lane, self._wire)
+        self._connection.speaker = speaker
+        self._wire.pass_to(speaker)
+        if self._octets:
+            speaker.on_octets(self._octets)
+
+    def _speak_opaque(self) -> None:
+        self.deadline = NEVER
+        self._connection.become(self._lane, "tcp", self._relay.counters)
+        Tunnel(self._relay, self._connection, self._lane, self._wire, self._octets, self._dial).begin()
+
+    def _close(self) -> None:
+        self.deadline = NEVER
+        self._connection.closed()
+        self._wire.close()

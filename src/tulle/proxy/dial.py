@@ -1,0 +1,168 @@
+"""Reaches endpoints: in pods by the broker's sockets, elsewhere by address or name; both families, the last good one first."""
+
+import asyncio
+import errno
+import ipaddress
+import socket
+import time
+from collections.abc import Callable
+
+from tulle.core.backends import EndpointRef
+from tulle.proxy.broker import BrokerClient
+from tulle.proxy.loop import Dispatcher
+
+LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+RESOLVED_SECONDS = 5.0
+"""How long a resolved name is used again."""
+MAX_RESOLVED = 256
+
+Arrive = Callable[[socket.socket | None], None]
+
+
+class Dialer:
+    """Connects; a task for each connection that is not there at once, none for requests."""
+
+    def __init__(self, dispatcher: Dispatcher, broker: BrokerClient, tasks: asyncio.TaskGroup) -> None:
+        self.connect_timeout = 2.0
+        self._dispatcher = dispatcher
+        self._broker = broker
+        self._tasks = tasks
+        self._families: dict[EndpointRef, int] = {}
+        """Which loopback a pod's endpoint answered on."""
+        self._addresses: dict[EndpointRef, tuple[int, str] | None] = {}
+        """(family, address) of endpoints named by an IP literal; None: by a name."""
+        self._resolved: dict[str, tuple[float, list[tuple[int, str]]]] = {}
+
+    def dial(self, endpoint: EndpointRef, arrive: Arrive) -> None:
+        """Calls `arrive` with a connected socket, or None; perhaps before it returns."""
+        if not endpoint.pod:
+            literal = self._literal(endpoint)
+            if literal is not None:
+                family, address = literal
+                sock = new_socket(family)
+                state = connect_now(sock, (address, endpoint.port))
+                if state == 0:
+                    arrive(sock)
+                    return
+                if state != errno.EALREADY:
+                    sock.close()
+                    arrive(None)
+                    return
+                self._dispatcher.wake()
+                self._tasks.create_task(self._wait(sock, (address, endpoint.port), arrive))
+                return
+        self._dispatcher.wake()
+        self._tasks.create_task(self._dial(endpoint, arrive))
+
+    def keep_only(self, endpoints: set[EndpointRef]) -> None:
+        """Forgets what was learnt about others."""
+        for known in list(self._families):
+            if known not in endpoints:
+                del self._families[known]
+        for named in list(self._addresses):
+            if named not in endpoints:
+                del self._addresses[named]
+
+    async def _dial(self, endpoint: EndpointRef, arrive: Arrive) -> None:
+        sock: socket.socket | None = None
+        try:
+            async with asyncio.timeout(self.connect_timeout):
+                sock = await (self._dial_pod(endpoint) if endpoint.pod else self._dial_name(endpoint))
+        except (OSError, TimeoutError):
+            sock = None
+        self._give(sock, arrive)
+
+    async def _wait(self, sock: socket.socket, address: tuple[str, int], arrive: Arrive) -> None:
+        try:
+            async with asyncio.timeout(self.connect_timeout):
+                await asyncio.get_running_loop().sock_connect(sock, address)
+        except (OSError, TimeoutError):
+            sock.close()
+            self._give(None, arrive)
+            return
+        self._give(sock, arrive)
+
+    def _give(self, sock: socket.socket | None, arrive: Arrive) -> None:
+        self._dispatcher.enter()
+        try:
+            arrive(sock)
+        except Exception:
+            self._dispatcher.defect(None)
+
+    async def _dial_pod(self, endpoint: EndpointRef) -> socket.socket:
+        first = self._families.get(endpoint, 4)
+        fault: OSError = ConnectionRefusedError()
+        for family in (first, 10 - first):
+            sock = await self._broker.make_socket(endpoint.pod, family)
+            try:
+                await _connect(sock, (LOOPBACK[family], endpoint.port))
+            except OSError as refused:
+                fault = refused
+                continue
+            self._families[endpoint] = family
+            return sock
+        raise fault
+
+    async def _dial_name(self, endpoint: EndpointRef) -> socket.socket:
+        fault: OSError = ConnectionRefusedError()
+        for family, address in await self._resolve(endpoint.host):
+            sock = new_socket(family)
+            try:
+                await _connect(sock, (address, endpoint.port))
+            except OSError as refused:
+                fault = refused
+                continue
+            return sock
+        raise fault
+
+    async def _resolve(self, name: str) -> list[tuple[int, str]]:
+        known = self._resolved.get(name)
+        now = time.monotonic()
+        if known is not None and known[0] > now:
+            return known[1]
+        answers = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        addresses = [(6 if answer[0] == socket.AF_INET6 else 4, str(answer[4][0])) for answer in answers]
+        if len(self._resolved) >= MAX_RESOLVED:
+            self._resolved.clear()
+        self._resolved[name] = (now + RESOLVED_SECONDS, addresses)
+        return addresses
+
+    def _literal(self, endpoint: EndpointRef) -> tuple[int, str] | None:
+        if endpoint not in self._addresses:
+            try:
+                address = ipaddress.ip_address(endpoint.host.strip("[]"))
+                self._addresses[endpoint] = (address.version, str(address))
+            except ValueError:
+                self._addresses[endpoint] = None
+        return self._addresses[endpoint]
+
+
+def new_socket(family: int) -> socket.socket:
+    """A non-blocking TCP socket; `family` is 4 or 6."""
+    made = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
+def connect_now(sock: socket.socket, address: tuple[str, int]) -> int:
+    """0: connected, as on loopback nearly always; EALREADY: on its way; else the error."""
+    error = sock.connect_ex(address)
+    if error == errno.EINPROGRESS:
+        error = sock.connect_ex(address)
+        if error == errno.EISCONN:
+            return 0
+    return error
+
+
+async def _connect(sock: socket.socket, address: tuple[str, int]) -> None:
+    """Closes the socket when it fails."""
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        error = connect_now(sock, address)
+        if error == errno.EALREADY:
+            await asyncio.get_running_loop().sock_connect(sock, address)
+        elif error:
+            raise OSError(error, "connect failed")
+    except BaseException:
+        sock.close()
+        raise

@@ -1,0 +1,344 @@
+"""An HTTP/1.1 connection of a caller: frames one stream after the other, answers in the order they came."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from tulle.http.body import BodyReader
+from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, ResponseHead
+from tulle.http.request import find_head_end, parse_request, refuse_early
+from tulle.http.write import chunk, last_chunk, response_framing, write_response
+from tulle.proxy.arrival import Connection, Drainable
+from tulle.proxy.counters import ABORTED
+from tulle.proxy.exchange import NO_TRAILERS, Exchange
+from tulle.proxy.own_answers import reason_of_refusal, write_own_answer
+from tulle.proxy.relay import Judged, Lane, Relay
+from tulle.proxy.stream import Trailers
+from tulle.proxy.wheel import NEVER
+from tulle.proxy.wire import Wire
+from tulle.wire.reason import Reason
+
+MAX_MISSES: Final = 16
+"""Heads in a row that were not remembered; then this connection stops asking."""
+LINGER: Final = 2.0
+"""Seconds a closed connection's last octets are read and dropped, so that our answer is not lost to a reset."""
+MAX_LINGER_BYTES: Final = 1 << 20
+
+
+@final
+class HttpDownstream(Drainable):
+    """Reads requests, writes answers. One exchange at a time; what is pipelined waits unread or in `_buffer`."""
+
+    def __init__(self, relay: Relay, connection: Connection, lane: Lane, wire: Wire) -> None:
+        super().__init__()
+        self._relay = relay
+        self._connection = connection
+        self._lane = lane
+        self._wire = wire
+        self._buffer = b""
+        """Octets read and not yet judged."""
+        self._exchange: Exchange | None = None
+        self._body: BodyReader | None = None
+        """Of the request being served."""
+        self._framing = NO_BODY
+        """Of the answer being sent."""
+        self._closes = False
+        """After this answer."""
+        self._is_answered = False
+        """All of the answer has been written; some may still be kept."""
+        self._is_reading = False
+        self._lingers = False
+        self._dropped = 0
+        self._misses = 0
+        self.deadline = relay.dispatcher.now + relay.idle_timeout
+
+    def on_octets(self, octets: bytes) -> None:
+        if self._exchange is None:
+            if self._lingers:
+                self._dropped += len(octets)
+                if self._dropped > MAX_LINGER_BYTES:
+                    self._end()
+                return
+            if self._buffer:
+                self._buffer += octets
+            else:
+                self._buffer = octets
+                self.deadline = self._relay.dispatcher.now + self._relay.head_timeout
+            self._read_requests()
+            return
+        body = self._body
+        if body is None or body.done:
+            self._buffer += octets
+            if len(self._buffer) >= self._relay.buffered_bytes:
+                self._wire.pause()
+            return
+        out: list[bytes] = []
+        end = body.feed(octets, 0, out)
+        if body.failed:
+            self._refuse_body()
+            return
+        if body.done:
+            self._buffer = octets[end:]
+            self.deadline = self._relay.dispatcher.now + self._relay.request_timeout
+            self._exchange.forward(out, True, body.trailers)
+        else:
+            self.deadline = self._relay.dispatcher.now + self._relay.idle_timeout
+            if out:
+                self._exchange.forward(out, False, NO_TRAILERS)
+
+    def on_end(self) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.on_caller_gone()
+        elif self._buffer:
+            self._relay.count_unread(self._lane, ABORTED, None)
+        self._end()
+
+    def on_lost(self) -> None:
+        self.on_end()
+
+    def on_drained(self) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            self.deadline = self._relay.dispatcher.now + self._relay.idle_timeout
+            if self._is_answered:
+                exchange.complete()
+                self._next()
+                self._read_requests()
+            else:
+                exchange.resume_endpoint()
+        elif self._lingers:
+            self._wire.shut()
+        else:
+            self._read_requests()
+
+    def on_deadline(self, now: float) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            if self._buffer and not self._lingers:
+                self._refuse(Reason.REQUEST_TIMEOUT, 0)
+            else:
+                self._end()
+        elif exchange.status == 0:
+            self._closes = True
+            self.deadline = now + self._relay.idle_timeout
+            exchange.answer(Reason.UPSTREAM_TIMEOUT if exchange.request_done else Reason.REQUEST_TIMEOUT)
+        elif self._wire.kept:
+            exchange.on_caller_gone()
+            self._end()
+        else:
+            exchange.on_stalled()
+
+    def inform(self, head: ResponseHead) -> None:
+        if self._exchange is not None and self._exchange.judged.head.version_minor == 1:
+            self._wire.write(write_response(head, 1, False))
+
+    def deliver(
+        self, head: ResponseHead | None, wire: bytes, payload: list[bytes], done: bool, trailers: Trailers
+    ) -> bool:
+        exchange = self._exchange
+        if exchange is None:
+            return True
+        if head is not None:
+            request = exchange.judged.head
+            minor = request.version_minor
+            self._framing = framing = response_framing(head, minor)
+            if framing == UNTIL_CLOSE or not request.keep_alive or not exchange.request_done or self._relay.is_draining:
+                self._closes = True
+            if not wire or self._closes or minor == 0:
+                wire = write_response(head, minor, self._closes)
+        elif not wire:
+            framing = self._framing
+        if framing == CHUNKED:
+            parts = [wire] if wire else []
+            for piece in payload:
+                parts.append(chunk(piece))
+            if done:
+                parts.append(last_chunk(trailers))
+            octets = b"".join(parts)
+        elif payload:
+            if not wire and len(payload) == 1:
+                octets = payload[0]
+            else:
+                octets = wire + b"".join(payload)
+        else:
+            octets = wire
+        is_sent = self._wire.write(octets) if octets else not self._wire.kept
+        if not done:
+            self.deadline = self._relay.dispatcher.now + self._relay.idle_timeout
+            return is_sent
+        self._is_answered = True
+        if is_sent:
+            exchange.complete()
+            self._next()
+            if self._buffer:
+                self._read_requests()
+        return is_sent
+
+    def answer(self, reason: Reason, request_id: str) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
+        head = exchange.judged.head
+        if not exchange.request_done or not head.keep_alive or self._relay.is_draining or reason is Reason.BAD_REQUEST:
+            self._closes = True
+        octets = write_own_answer(
+            reason,
+            request_id,
+            close=self._closes,
+            with_body=head.method != "HEAD",
+            client_minor=head.version_minor,
+        )
+        self._wire.write(octets)
+        self._next()
+        if self._buffer:
+            self._read_requests()
+
+    def break_off(self) -> None:
+        self._exchange = None
+        if self._framing == UNTIL_CLOSE:
+            self._connection.closed()
+            self._wire.reset()
+        else:
+            self._connection.closed()
+            self._wire.finish()
+
+    def pause_request(self) -> None:
+        self._wire.pause()
+
+    def resume_request(self) -> None:
+        self._wire.resume()
+
+    def close_when_idle(self) -> None:
+        """The proxy drains: ends now when nothing is being served, else after the answer."""
+        self._closes = True
+        if self._exchange is None and not self._buffer and not self._wire.kept:
+            self._end()
+
+    def _read_requests(self) -> None:
+        """Serves what is in the buffer until one has to be waited for."""
+        if self._is_reading:
+            return
+        self._is_reading = True
+        while (
+            self._exchange is None and self._buffer and not self._lingers and self._wire.is_open and not self._wire.kept
+        ):
+            if not self._read_request():
+                break
+        self._is_reading = False
+
+    def _read_request(self) -> bool:
+        """Serves one request; False: its head is not complete yet, or the connection ends."""
+        relay = self._relay
+        lane = self._lane
+        if lane.tables is not relay.tables:
+            lane = self._lane = relay.lane(self._connection.arrival)
+        buffer = self._buffer
+        judged: Judged | None = None
+        end = len(buffer)
+        if self._misses < MAX_MISSES:
+            judged = lane.memo.get(buffer)
+        if judged is None:
+            end = find_head_end(buffer, 0)
+            if end < 0:
+                refusal = refuse_early(buffer, 0, relay.head_limits)
+                if refusal is not None:
+                    self._refuse(reason_of_refusal(refusal.status), refusal.status)
+                return False
+            octets = buffer if end == len(buffer) else buffer[:end]
+            if end != len(buffer) and self._misses < MAX_MISSES:
+                judged = lane.memo.get(octets)
+            if judged is None:
+                head = parse_request(octets, relay.head_limits)
+                if isinstance(head, Refusal):
+                    self._refuse(reason_of_refusal(head.status), head.status)
+                    return False
+                judged = relay.judge_head(lane, head)
+                if self._misses < MAX_MISSES:
+                    self._misses += 1
+                    relay.remember(lane, octets, judged)
+            else:
+                self._misses = 0
+        else:
+            self._misses = 0
+        return self._begin(judged, end)
+
+    def _begin(self, judged: Judged, end: int) -> bool:
+        relay = self._relay
+        head = judged.head
+        buffer = self._buffer
+        out: list[bytes] = []
+        trailers = NO_TRAILERS
+        done = True
+        if head.framing == NO_BODY:
+            self._body = None
+            self._buffer = buffer[end:] if end < len(buffer) else b""
+        else:
+            body = self._body = BodyReader(head.framing, head.content_length, relay.head_limits)
+            end = body.feed(buffer, end, out)
+            if body.failed:
+                self._refuse(Reason.BAD_REQUEST, 400)
+                return False
+            done = body.done
+            trailers = body.trailers
+            self._buffer = buffer[end:]
+        self._is_answered = False
+        exchange = self._exchange = Exchange(relay, self._lane, judged, self)
+        self.deadline = exchange.started + (relay.request_timeout if done else relay.idle_timeout)
+        if relay.counters.in_flight > relay.requests_in_flight:
+            exchange.request_done = done
+            exchange.request_id = judged.request_id(relay)
+            exchange.answer(Reason.OVERLOADED)
+        else:
+            exchange.begin(out, done, trailers)
+        return True
+
+    def _next(self) -> None:
+        """The answer is written and sent, or kept: on to the next request, or to the end."""
+        self._exchange = None
+        if self._closes:
+            self._linger()
+            return
+        self._body = None
+        relay = self._relay
+        self.deadline = relay.dispatcher.now + (relay.head_timeout if self._buffer else relay.idle_timeout)
+        if not self._wire.kept:
+            self._wire.resume()
+
+    def _linger(self) -> None:
+        """Nothing more is served; what still comes is dropped until the caller has closed."""
+        self._lingers = True
+        self._buffer = b""
+        self.deadline = self._relay.dispatcher.now + LINGER
+        self._wire.resume()
+        if not self._wire.kept:
+            self._wire.shut()
+
+    def _refuse(self, reason: Reason, status: int) -> None:
+        """Answers what is no request, and closes."""
+        relay = self._relay
+        self._closes = True
+        self._buffer = b""
+        relay.count_unread(self._lane, (status or reason.status) // 100 - 1, reason)
+        self._wire.write(
+            write_own_answer(reason, relay.next_id(), close=True, with_body=True, client_minor=1, status=status)
+        )
+        self._linger()
+
+    def _refuse_body(self) -> None:
+        """The body of a request that is being served is malformed."""
+        exchange = self._exchange
+        self._closes = True
+        if exchange is None:
+            return
+        if exchange.status == 0:
+            exchange.answer(Reason.BAD_REQUEST)
+        else:
+            exchange.on_caller_gone()
+            self._end()
+
+    def _end(self) -> None:
+        self._exchange = None
+        self.deadline = NEVER
+        self._connection.closed()
+        self._wire.close()

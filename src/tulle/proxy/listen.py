@@ -1,0 +1,95 @@
+"""Accepts connections and attests who calls: the listener is the identity."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Final, final
+
+from tulle.proxy.arrival import Register
+from tulle.proxy.detect import Detector
+from tulle.proxy.loop import READ, Watched
+from tulle.proxy.relay import Arrival, Relay
+from tulle.proxy.tcp import Dial
+
+SO_ORIGINAL_DST: Final = 80
+ACCEPTS_PER_EVENT: Final = 32
+
+
+@final
+class Listener(Watched):
+    """A listening socket that the supervisor handed over: a pod's, or a door."""
+
+    def __init__(self, relay: Relay, register: Register, dial: Dial, sock: socket.socket, pod: str, door: int) -> None:
+        super().__init__(sock)
+        sock.setblocking(False)
+        self._relay = relay
+        self._register = register
+        self._dial = dial
+        self.pod = pod
+        """`namespace/workload`; empty for a door."""
+        self._door = Arrival("", "", door)
+
+    def open(self) -> None:
+        """Accepts from now on. Idempotent."""
+        if self.is_open and self.mask < 0:
+            self._relay.dispatcher.watch(self, READ)
+
+    def close(self) -> None:
+        """Accepts no longer; the supervisor's own descriptor keeps the queue."""
+        self._relay.dispatcher.close(self)
+
+    def on_event(self, mask: int) -> None:
+        """Accepts what waits."""
+        for _ in range(ACCEPTS_PER_EVENT):
+            try:
+                sock, _peer = self.sock.accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                return  # the caller left, or descriptors ran out: the next event tries again
+            self._welcome(sock)
+
+    def on_failure(self) -> None:
+        """A defect within an accept: the listener stays."""
+
+    def _welcome(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        relay = self._relay
+        arrival = self._door
+        if self.pod:
+            meant = original_destination(sock)
+            if meant is None:
+                relay.counters.refuse(self._source(), "direct")
+                sock.close()
+                return
+            arrival = Arrival(self.pod, meant[0], meant[1])
+        register = self._register
+        limits = relay.limits
+        if len(register.connections) >= limits.connections:
+            relay.counters.refuse(self._source(), "limit")
+            sock.close()
+            return
+        if register.of(self.pod) >= limits.connections_per_caller:
+            relay.counters.refuse(self._source(), "caller-limit")
+            sock.close()
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = register.add(arrival, relay.dispatcher.now)
+        Detector(relay, connection, relay.lane(arrival), sock, self._dial).start()
+
+    def _source(self) -> str:
+        tables = self._relay.tables
+        caller = tables.callers.get(self.pod) if tables is not None else None
+        return caller.service if caller is not None else "anonymous"
+
+
+def original_destination(sock: socket.socket) -> tuple[str, int] | None:
+    """The address and port that the caller dialled before it was redirected; None when it dialled the listener itself."""
+    try:
+        meant = sock.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, 16)
+        port, address = struct.unpack_from("!2xH4s", meant)
+        found = (socket.inet_ntoa(address), int(port))
+        return None if found == sock.getsockname() else found
+    except OSError:
+        return None

@@ -1,0 +1,183 @@
+"""The relay's own dispatch: one call per event, without task, future, handle or closure.
+
+Level-triggered. A handler reads once per event and sends inside the call. Descriptors are closed at the end of the turn, so that
+a number cannot come back for another connection while events of the old one are still in hand.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from tulle.proxy.wheel import Timed, Wheel
+
+READ: Final = select.EPOLLIN
+WRITE: Final = select.EPOLLOUT
+ERROR: Final = select.EPOLLERR
+HANGUP: Final = select.EPOLLHUP
+
+
+class Watched:
+    """An open descriptor of the relay."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.mask = -1
+        """Events it is registered for; -1: not registered."""
+        self.is_open = True
+
+    def on_event(self, mask: int) -> None:
+        """Reads or writes; `mask` is epoll's."""
+        raise NotImplementedError
+
+    def on_failure(self) -> None:
+        """A send failed, or an exception escaped: ends what it served. Called at the end of the turn."""
+        raise NotImplementedError
+
+
+class Dispatcher:
+    """Which descriptor is whose, and what a turn of the loop does."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self.epoll = select.epoll()
+        self.wheel = Wheel()
+        self.now = time.monotonic()
+        """Of this turn, seconds."""
+        self.woken = False
+        """Something was given to asyncio in this turn, which must get a turn of its own."""
+        self.defects = 0
+        self._watched: list[Watched | None] = [None] * 1024
+        self._closing: list[socket.socket] = []
+        self._failed: list[Watched] = []
+        self._soon: deque[tuple[float, Timed]] = deque()
+        self._report = report
+
+    def watch(self, one: Watched, mask: int) -> None:
+        """From now on `one` gets its events."""
+        fd = one.fd
+        while fd >= len(self._watched):
+            self._watched.extend([None] * len(self._watched))
+        self._watched[fd] = one
+        one.mask = mask
+        self.epoll.register(fd, mask)
+
+    def expect(self, one: Watched, mask: int) -> None:
+        """Changes which events it gets; nothing happens when they are the same."""
+        if one.mask == mask or not one.is_open:
+            return
+        if one.mask < 0:
+            self.epoll.register(one.fd, mask)
+        else:
+            self.epoll.modify(one.fd, mask)
+        one.mask = mask
+
+    def hush(self, one: Watched) -> None:
+        """No event at all, not even of a hang-up, until something is expected again."""
+        if one.mask >= 0 and one.is_open:
+            self.epoll.unregister(one.fd)
+            one.mask = -1
+
+    def release(self, one: Watched) -> socket.socket:
+        """Its socket, open, no longer watched: somebody else goes on with it."""
+        self._forget(one)
+        return one.sock
+
+    def close(self, one: Watched) -> None:
+        """Closes at the end of the turn. Idempotent."""
+        if one.is_open:
+            self._forget(one)
+            self._closing.append(one.sock)
+
+    def fail(self, one: Watched) -> None:
+        """Has `on_failure` called at the end of the turn."""
+        self._failed.append(one)
+
+    def soon(self, one: Timed, deadline: float) -> None:
+        """Calls `on_deadline` on time, not a wheel's revolution late. Deadlines given here must not decrease."""
+        self._soon.append((deadline, one))
+
+    def wake(self) -> None:
+        """To be called by whoever schedules something with asyncio from inside a handler."""
+        self.woken = True
+
+    def enter(self) -> None:
+        """To be called by whoever comes from asyncio into the relay: the clock is read again."""
+        self.now = time.monotonic()
+        self.wheel.stir(self.now)
+
+    def wait(self) -> float:
+        """Seconds until the next turn is due without events; infinite when nothing waits."""
+        if self._failed or self._closing:
+            return 0.0
+        wait = self.wheel.wait(self.now)
+        if self._soon:
+            wait = min(wait, max(0.0, self._soon[0][0] - self.now))
+        return wait
+
+    def turn(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Serves the events of the relay and what is due; returns the events of others."""
+        now = time.monotonic()
+        self.now = now
+        foreign: list[tuple[int, int]] = []
+        watched = self._watched
+        known = len(watched)
+        for event in events:
+            fd = event[0]
+            one = watched[fd] if fd < known else None
+            if one is None:
+                foreign.append(event)
+                continue
+            try:
+                one.on_event(event[1])
+            except Exception:
+                self.defect(one)
+        if events:
+            self.wheel.stir(now)
+        self._finish(now)
+        return foreign
+
+    def defect(self, one: Watched | None) -> None:
+        """An exception escaped: tells it with its trace, ends what it hit."""
+        self.defects += 1
+        self._report(trace())
+        if one is not None and one.is_open:
+            self._failed.append(one)
+
+    def _finish(self, now: float) -> None:
+        try:
+            while self._soon and self._soon[0][0] <= now:
+                timed = self._soon.popleft()[1]
+                if timed.deadline <= now:
+                    timed.on_deadline(now)
+            self.wheel.turn(now)
+        except Exception:
+            self.defect(None)
+        while self._failed:
+            one = self._failed.pop()
+            try:
+                one.on_failure()
+            except Exception:
+                self._report(trace())
+                self.close(one)
+        if self._closing:
+            for sock in self._closing:
+                sock.close()
+            self._closing.clear()
+
+    def _forget(self, one: Watched) -> None:
+        one.is_open = False
+        self._watched[one.fd] = None
+        if one.mask >= 0:
+            one.mask = -1
+            self.epoll.unregister(one.fd)
+
+
+def trace() -> str:
+    """The exception being handled, as text."""
+    return traceback.format_exc()

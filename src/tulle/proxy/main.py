@@ -1,0 +1,94 @@
+"""The data plane's process: takes descriptors, builds its parts, serves until it is told to drain."""
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from tulle.http.server import serve
+from tulle.kit import privileges
+from tulle.proxy.admin import Admin
+from tulle.proxy.arrival import Register
+from tulle.proxy.broker import BrokerClient
+from tulle.proxy.control import Control, Listeners
+from tulle.proxy.counters import Counters
+from tulle.proxy.dial import Dialer
+from tulle.proxy.drain import Drain
+from tulle.proxy.loop import Dispatcher
+from tulle.proxy.memory import SnapshotMemory
+from tulle.proxy.plane import Plane
+from tulle.proxy.relay import Relay
+from tulle.proxy.selector import RelaySelector
+from tulle.proxy.telemetry import Telemetry
+from tulle.proxy.upstream import Pools
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the proxy; returns its exit code."""
+    options = parse_arguments(arguments)
+    starter = os.getuid()
+    telemetry_counters = Counters()
+    telemetry = Telemetry(telemetry_counters, version("tulle"))
+    privileges.drop(options.uid, options.gid)
+    dispatcher = Dispatcher(report)
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(RelaySelector(dispatcher))) as runner:
+        runner.run(run(options, dispatcher, telemetry_counters, telemetry, frozenset((starter, 0, os.getuid()))))
+    return 0
+
+
+async def run(
+    options: argparse.Namespace, dispatcher: Dispatcher, counters: Counters, telemetry: Telemetry, uids: frozenset[int]
+) -> None:
+    """Builds the parts, runs them, drains."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as dialling, asyncio.TaskGroup() as serving:
+        relay = Relay(dispatcher, counters)
+        broker = BrokerClient(socket.socket(fileno=options.broker_fd), report)
+        dialer = Dialer(dispatcher, broker, dialling)
+        pools = relay.connector = Pools(relay, dialer.dial)
+        register = Register()
+        listeners = Listeners(relay, register, dialer.dial)
+        plane = Plane(relay, pools, dialer, listeners, telemetry, SnapshotMemory(options.memory_fd))
+        drain = Drain(relay, register, listeners)
+        admin = Admin(relay, plane, listeners, register, telemetry, drain.begin, version("tulle"))
+
+        loop.add_signal_handler(signal.SIGTERM, drain.begin)
+        loop.add_signal_handler(signal.SIGINT, drain.begin)
+        broker.start(loop)
+        Control(socket.socket(fileno=options.control_fd), listeners, report).start(loop, drain.begin)
+        plane.restore()
+        apis = [
+            serving.create_task(serve(socket.socket(fileno=options.admin_fd), admin.answer, uids=uids)),
+            serving.create_task(serve(socket.socket(fileno=options.metrics_fd), admin.answer_scrape)),
+        ]
+        gc.collect()
+        gc.freeze()
+        await drain.wait()
+        for api in apis:
+            api.cancel()
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The descriptors that the supervisor left open, and who to become."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tulle.proxy", description="The data plane. Started by the supervisor."
+    )
+    parser.add_argument("--control-fd", type=int, required=True, help="handovers from the supervisor")
+    parser.add_argument("--broker-fd", type=int, required=True, help="asks for sockets in pods")
+    parser.add_argument("--admin-fd", type=int, required=True, help="listening unix socket of the admin API")
+    parser.add_argument("--metrics-fd", type=int, required=True, help="listening TCP socket for scrapes")
+    parser.add_argument("--memory-fd", type=int, required=True, help="memfd with the last snapshot")
+    parser.add_argument("--uid", type=int, default=None, help="user to become")
+    parser.add_argument("--gid", type=int, default=None, help="group to become")
+    return parser.parse_args(arguments)
+
+
+def report(text: str) -> None:
+    """One entry of the proxy's log, which is its standard error."""
+    sys.stderr.write(f"proxy: {text.rstrip()}\n")
+    sys.stderr.flush()

@@ -1,0 +1,63 @@
+"""The last accepted snapshot in a memfd that survives the proxy: two slots, written in turn, each with its digest.
+
+A proxy that dies while it writes leaves the other slot whole.
+"""
+
+import hashlib
+import os
+import struct
+
+SLOT_BYTES = 64 * 1024 * 1024
+"""Sparse: only what is written takes memory."""
+_HEADER = struct.Struct("<8sQQ32s")
+_MAGIC = b"tulle/1\n"
+
+
+class TooLarge(ValueError):
+    """A snapshot does not fit a slot."""
+
+
+class SnapshotMemory:
+    """Stores snapshots in the descriptor; the last whole one wins."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._last = 0
+        """Sequence number of the newest slot."""
+        self._slot = 1
+
+    def load(self) -> bytes | None:
+        """The newest snapshot whose digest is right."""
+        best: bytes | None = None
+        for slot in (0, 1):
+            found = self._read(slot)
+            if found is not None and found[0] > self._last:
+                self._last, best = found
+                self._slot = slot
+        return best
+
+    def store(self, text: bytes) -> None:
+        """Replaces the older slot. Raises TooLarge, OSError."""
+        if len(text) > SLOT_BYTES - _HEADER.size:
+            raise TooLarge(f"a snapshot has at most {SLOT_BYTES} octets")
+        slot = 1 - self._slot
+        start = slot * SLOT_BYTES
+        os.pwrite(self._descriptor, bytes(_HEADER.size), start)
+        written = 0
+        while written < len(text):
+            written += os.pwrite(self._descriptor, text[written:], start + _HEADER.size + written)
+        header = _HEADER.pack(_MAGIC, self._last + 1, len(text), hashlib.sha256(text).digest())
+        os.pwrite(self._descriptor, header, start)
+        self._slot = slot
+        self._last += 1
+
+    def _read(self, slot: int) -> tuple[int, bytes] | None:
+        start = slot * SLOT_BYTES
+        raw = os.pread(self._descriptor, _HEADER.size, start)
+        if len(raw) < _HEADER.size:
+            return None
+        magic, sequence, size, digest = _HEADER.unpack(raw)
+        if magic != _MAGIC or size > SLOT_BYTES:
+            return None
+        text = os.pread(self._descriptor, size, start + _HEADER.size)
+        return (sequence, text) if hashlib.sha256(text).digest() == digest else None

@@ -1,0 +1,134 @@
+"""Every metric of the proxy, as data: the exposition and the reference documentation are made from this list."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """Prometheus' metric types."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Metric(NamedTuple):
+    """One metric family."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+
+PAIR = ("source", "destination", "version", "route", "protocol", "response_class")
+
+REQUESTS = Metric(
+    "tulle_requests_total",
+    Kind.COUNTER,
+    "Requests, each counted once when it ends. response_class: 2xx to 5xx by the status the caller got, "
+    "aborted when the caller left first, truncated when the endpoint broke off within its answer.",
+    PAIR,
+)
+DURATION = Metric(
+    "tulle_request_duration_seconds",
+    Kind.HISTOGRAM,
+    "From the first octet of a request read to the last octet of its answer read from the endpoint.",
+    PAIR,
+)
+REQUEST_BYTES = Metric(
+    "tulle_request_bytes_total",
+    Kind.COUNTER,
+    "Octets from caller to service: bodies without framing, and opaque TCP.",
+    PAIR,
+)
+RESPONSE_BYTES = Metric(
+    "tulle_response_bytes_total",
+    Kind.COUNTER,
+    "Octets from service to caller: bodies without framing, and opaque TCP.",
+    PAIR,
+)
+CONNECTIONS = Metric(
+    "tulle_connections_total",
+    Kind.COUNTER,
+    "Connections of callers whose protocol became known.",
+    ("source", "destination", "protocol"),
+)
+CONNECTIONS_OPEN = Metric(
+    "tulle_connections_open",
+    Kind.GAUGE,
+    "Connections of callers that are open now.",
+    ("source", "destination", "protocol"),
+)
+TCP = Metric(
+    "tulle_tcp_connections_total",
+    Kind.COUNTER,
+    "Opaque connections, each counted once when it ends. response_class: closed in order, or reset.",
+    PAIR,
+)
+DENIED = Metric(
+    "tulle_denied_total",
+    Kind.COUNTER,
+    "Requests and opaque connections refused by authorization; policy is empty when none allowed.",
+    ("source", "destination", "policy", "reason"),
+)
+SHADOW_DENIED = Metric(
+    "tulle_shadow_denied_total",
+    Kind.COUNTER,
+    "What passed in shadow mode and enforcing would have refused.",
+    ("source", "destination", "policy", "reason"),
+)
+ANSWERS = Metric(
+    "tulle_answers_total",
+    Kind.COUNTER,
+    "Answers that the proxy made itself, by reason code.",
+    ("source", "destination", "reason"),
+)
+RETRIES = Metric(
+    "tulle_retries_total",
+    Kind.COUNTER,
+    "Second attempts: cause `connect` (another endpoint) or `stale` (a kept connection was closed by the endpoint).",
+    ("source", "destination", "version", "cause"),
+)
+REFUSED = Metric(
+    "tulle_connections_refused_total",
+    Kind.COUNTER,
+    "Connections closed at accept: cause `direct` (listener dialled round the redirect), `limit` or `caller-limit`.",
+    ("source", "cause"),
+)
+IN_FLIGHT = Metric("tulle_requests_in_flight", Kind.GAUGE, "Requests being served now.")
+UPSTREAM_OPEN = Metric("tulle_upstream_connections_open", Kind.GAUGE, "Connections to endpoints, idle ones included.")
+TAP_DROPPED = Metric("tulle_tap_dropped_total", Kind.COUNTER, "Summaries that readers of /tap were too slow for.")
+SNAPSHOT_GENERATION = Metric("tulle_snapshot_generation", Kind.GAUGE, "Generation in force; 0 before the first.")
+SNAPSHOTS = Metric("tulle_snapshots_total", Kind.COUNTER, "Snapshots received, by result.", ("result",))
+DEFECTS = Metric("tulle_defects_total", Kind.COUNTER, "Errors of the proxy itself; its log has the traces.")
+BUILD = Metric("tulle_build_info", Kind.GAUGE, "Always 1.", ("version", "python", "compiled"))
+CPU = Metric("process_cpu_seconds_total", Kind.COUNTER, "User and system CPU time of the proxy, in seconds.")
+MEMORY = Metric("process_resident_memory_bytes", Kind.GAUGE, "Resident memory of the proxy.")
+STARTED = Metric("process_start_time_seconds", Kind.GAUGE, "When the proxy started, Unix time.")
+
+METRICS: tuple[Metric, ...] = (
+    REQUESTS,
+    DURATION,
+    REQUEST_BYTES,
+    RESPONSE_BYTES,
+    CONNECTIONS,
+    CONNECTIONS_OPEN,
+    TCP,
+    DENIED,
+    SHADOW_DENIED,
+    ANSWERS,
+    RETRIES,
+    REFUSED,
+    IN_FLIGHT,
+    UPSTREAM_OPEN,
+    TAP_DROPPED,
+    SNAPSHOT_GENERATION,
+    SNAPSHOTS,
+    DEFECTS,
+    BUILD,
+    CPU,
+    MEMORY,
+    STARTED,
+)
+"""In the order of the exposition."""

@@ -1,0 +1,82 @@
+"""`/tap`: a summary of each request as it ends, to whoever listens; a slow listener loses some, and learns how many."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+
+from tulle.proxy.counters import CLASSES
+from tulle.proxy.exchange import Exchange
+from tulle.proxy.relay import Relay
+
+QUEUE = 1024
+"""Summaries kept per listener."""
+MAX_LISTENERS = 8
+
+
+class TooManyListeners(Exception):
+    """No more taps at once."""
+
+
+class Tap:
+    """Makes summaries only while somebody listens."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    async def lines(self, wanted: Callable[[dict[str, object]], bool]) -> AsyncIterator[bytes]:
+        """JSON lines until the listener leaves. `{"dropped": n}` says how many are missing before the next."""
+        relay = self._relay
+        queue: asyncio.Queue[bytes] = asyncio.Queue(QUEUE)
+        dropped = 0
+
+        def offer(one: object) -> None:
+            nonlocal dropped
+            assert isinstance(one, Exchange)
+            summary = summarise(one)
+            if not wanted(summary):
+                return
+            line = json.dumps(summary).encode() + b"\n"
+            if queue.qsize() >= QUEUE - 1:
+                dropped += 1
+                relay.counters.tap_dropped += 1
+                return
+            if dropped:
+                queue.put_nowait(json.dumps({"dropped": dropped}).encode() + b"\n")
+                dropped = 0
+            queue.put_nowait(line)
+            relay.dispatcher.wake()
+
+        if len(relay.taps) >= MAX_LISTENERS:
+            raise TooManyListeners
+        relay.taps.append(offer)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            relay.taps.remove(offer)
+
+
+def summarise(exchange: Exchange) -> dict[str, object]:
+    """What a person wants to see of a request that ended."""
+    backend = exchange.backend
+    route = exchange.judged.route
+    head = exchange.judged.head
+    return {
+        "time": time.time(),
+        "id": exchange.request_id,
+        "source": exchange.lane.source,
+        "destination": exchange.lane.destination,
+        "version": backend.version if backend is not None else "",
+        "route": route.name if route is not None else "",
+        "method": head.method,
+        "host": head.host,
+        "path": head.path,
+        "status": exchange.status,
+        "class": CLASSES[exchange.response_class],
+        "reason": exchange.reason.code if exchange.reason is not None else "",
+        "policy": exchange.policy,
+        "seconds": round(exchange.ended - exchange.started, 6),
+        "bytes_in": exchange.bytes_in,
+        "bytes_out": exchange.bytes_out,
+    }

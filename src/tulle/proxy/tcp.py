@@ -1,0 +1,218 @@
+"""Opaque TCP: octets both ways, with half-close and back-pressure."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from random import getrandbits
+from typing import final
+
+from tulle.core.authorize import judge
+from tulle.core.backends import BackendTable, EndpointRef
+from tulle.core.balance import pick_backend, pick_endpoint
+from tulle.core.retry import may_reconnect
+from tulle.core.verdict import Deny
+from tulle.proxy.arrival import Connection
+from tulle.proxy.counters import CLOSED, RESET
+from tulle.proxy.relay import Lane, Relay
+from tulle.proxy.wheel import NEVER
+from tulle.proxy.wire import Party, Wire
+from tulle.wire.reason import Reason
+
+Dial = Callable[[EndpointRef, Callable[[socket.socket | None], None]], None]
+
+
+@final
+class OpaqueEnd(Party):
+    """One side of a tunnel."""
+
+    def __init__(self, tunnel: Tunnel, wire: Wire) -> None:
+        super().__init__()
+        self._tunnel = tunnel
+        self.wire = wire
+        self.other: OpaqueEnd | None = None
+        """None while the endpoint is being dialled."""
+        self.early = b""
+        """What came before there was another side."""
+        self.received = 0
+
+    def on_octets(self, octets: bytes) -> None:
+        self.received += len(octets)
+        other = self.other
+        if other is None:
+            self.early += octets
+            if len(self.early) >= self._tunnel.relay.buffered_bytes:
+                self.wire.pause()
+            return
+        self.deadline = other.deadline = self._tunnel.next_deadline()
+        if not other.wire.write(octets):
+            self.wire.pause()
+
+    def on_end(self) -> None:
+        other = self.other
+        if other is None:
+            return
+        other.wire.shut()
+        if other.wire.is_ended:
+            self._tunnel.finish()
+
+    def on_lost(self) -> None:
+        self._tunnel.reset(None)
+
+    def on_drained(self) -> None:
+        other = self.other
+        if other is not None:
+            self.deadline = other.deadline = self._tunnel.next_deadline()
+            other.wire.resume()
+
+    def on_deadline(self, now: float) -> None:
+        self._tunnel.reset(Reason.UPSTREAM_TIMEOUT)
+
+
+@final
+class Tunnel:
+    """A caller's connection and the endpoint's that belongs to it."""
+
+    def __init__(self, relay: Relay, connection: Connection, lane: Lane, wire: Wire, early: bytes, dial: Dial) -> None:
+        self.relay = relay
+        self._connection = connection
+        self._lane = lane
+        self._dial = dial
+        self._caller = OpaqueEnd(self, wire)
+        self._caller.early = early
+        self._caller.received = len(early)
+        self._far: OpaqueEnd | None = None
+        self._backend: BackendTable | None = None
+        self._endpoint: EndpointRef | None = None
+        self._tried: list[EndpointRef] = []
+        self._started = relay.dispatcher.now
+        self._is_over = False
+        wire.pass_to(self._caller)
+
+    def begin(self) -> None:
+        """Authorizes and connects; what is refused is reset."""
+        lane = self._lane
+        port = lane.port
+        if port is None:
+            self._refuse(Reason.NO_SERVICE)
+            return
+        verdict = judge(port, lane.caller, None)
+        if isinstance(verdict, Deny):
+            is_shadow = lane.tables.shadow
+            counters = self.relay.counters
+            counters.deny(lane.source, lane.destination, verdict.by or "", verdict.reason.code, is_shadow)
+            if not is_shadow:
+                self._refuse(verdict.reason)
+                return
+        backend = pick_backend(port.opaque, getrandbits(32))
+        if backend is None:
+            self._refuse(Reason.NO_BACKEND)
+            return
+        self._backend = backend
+        self._connect()
+
+    def next_deadline(self) -> float:
+        """When it counts as idle, if nothing moves from now on."""
+        return self.relay.dispatcher.now + self.relay.idle_timeout
+
+    def on_dialled(self, sock: socket.socket | None) -> None:
+        """The endpoint's connection, or None when it failed."""
+        if self._is_over:
+            if sock is not None:
+                sock.close()
+            return
+        if sock is not None:
+            self._join(sock)
+            return
+        endpoint = self._endpoint
+        self._leave_endpoint()
+        if endpoint is not None:
+            self._tried.append(endpoint)
+        if may_reconnect(len(self._tried)):
+            self._connect()
+        else:
+            self._refuse(Reason.CONNECT_FAILED)
+
+    def finish(self) -> None:
+        """Both halves are shut: closes once what is kept has gone."""
+        self._count(CLOSED)
+        self._caller.deadline = self.next_deadline()
+        if self._far is not None:
+            self._far.deadline = self.next_deadline()
+        self._caller.wire.finish()
+        if self._far is not None:
+            self._far.wire.finish()
+
+    def reset(self, reason: Reason | None) -> None:
+        """One side broke: the other learns it by a reset."""
+        self._count(RESET)
+        if reason is not None:
+            self.relay.counters.answer(self._lane.source, self._lane.destination, reason.code)
+        self._caller.wire.reset()
+        if self._far is not None:
+            self._far.wire.reset()
+
+    def _connect(self) -> None:
+        backend = self._backend
+        assert backend is not None
+        endpoint = pick_endpoint(backend, getrandbits(32), self._tried)
+        if endpoint is None:
+            self._refuse(Reason.CONNECT_FAILED if self._tried else Reason.NO_HEALTHY_ENDPOINT)
+            return
+        if self._tried:
+            self.relay.counters.retry(self._lane.source, self._lane.destination, backend.version, "connect")
+        self._endpoint = endpoint
+        endpoint.in_flight += 1
+        self._dial(endpoint, self.on_dialled)
+
+    def _join(self, sock: socket.socket) -> None:
+        caller = self._caller
+        far = self._far = OpaqueEnd(self, caller.wire)
+        far.wire = Wire(self.relay.dispatcher, sock, far)
+        self.relay.counters.upstreams += 1
+        caller.other = far
+        far.other = caller
+        caller.deadline = far.deadline = self.next_deadline()
+        far.wire.start()
+        early = caller.early
+        caller.early = b""
+        if early and not far.wire.write(early):
+            caller.wire.pause()
+        else:
+            caller.wire.resume()
+        if caller.wire.is_ended:
+            far.wire.shut()
+
+    def _refuse(self, reason: Reason) -> None:
+        self.reset(reason)
+
+    def _leave_endpoint(self) -> None:
+        if self._endpoint is not None:
+            self._endpoint.in_flight -= 1
+            self._endpoint = None
+
+    def _count(self, response_class: int) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self._leave_endpoint()
+        relay = self.relay
+        now = relay.dispatcher.now
+        self._caller.deadline = NEVER
+        lane = self._lane
+        port = lane.port
+        backend = self._backend
+        far = self._far
+        pair = relay.counters.pair(
+            lane.source,
+            lane.destination,
+            backend.version if backend is not None else "",
+            port.opaque.name if port is not None else "",
+            "tcp",
+        )
+        if far is not None:
+            relay.counters.upstreams -= 1
+            far.deadline = NEVER
+        received = far.received if far is not None else 0
+        relay.counters.finish(pair, response_class, now - self._started, self._caller.received, received)
+        self._connection.closed()

@@ -1,0 +1,194 @@
+"""A connected socket of the relay: one read per event, one send per message, and room for what the kernel did not take."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Final, final
+
+from tulle.proxy.loop import ERROR, HANGUP, READ, WRITE, Dispatcher, Watched
+from tulle.proxy.wheel import Timed
+
+READ_BYTES: Final = 65536
+RESET: Final = struct.pack("ii", 1, 0)
+
+
+class Party(Timed):
+    """Who speaks on a wire."""
+
+    def on_octets(self, octets: bytes) -> None:
+        """Something was read; never empty."""
+        raise NotImplementedError
+
+    def on_end(self) -> None:
+        """The peer shut its half; nothing more comes."""
+        raise NotImplementedError
+
+    def on_lost(self) -> None:
+        """The connection is broken, or a defect of ours hit it; the wire is still open and must be closed."""
+        raise NotImplementedError
+
+    def on_drained(self) -> None:
+        """All that was kept has been sent."""
+        raise NotImplementedError
+
+
+@final
+class Wire(Watched):
+    """What is written is sent at once or kept; a writer that sees `write` return False stops its source."""
+
+    def __init__(self, dispatcher: Dispatcher, sock: socket.socket, party: Party) -> None:
+        super().__init__(sock)
+        self.kept = b""
+        """Octets that wait for the kernel to make room."""
+        self.is_broken = False
+        self.is_ended = False
+        """The peer shut its half."""
+        self._dispatcher = dispatcher
+        self._party = party
+        self._recv = sock.recv
+        self._send = sock.send
+        self._reads = True
+        self._shuts = False
+        """Shut our half once nothing is kept."""
+        self._closes = False
+        """Close once nothing is kept."""
+
+    def start(self) -> None:
+        """Reads from now on; the party's deadline counts."""
+        self._dispatcher.watch(self, READ)
+        self._dispatcher.wheel.add(self._party, self._dispatcher.now)
+
+    def pass_to(self, party: Party) -> None:
+        """Somebody else speaks from now on."""
+        wheel = self._dispatcher.wheel
+        wheel.remove(self._party)
+        self._party = party
+        wheel.add(party, self._dispatcher.now)
+
+    def write(self, octets: bytes) -> bool:
+        """Sends or keeps. False: something is kept, so the source should pause until `on_drained`."""
+        if self.kept:
+            self.kept += octets
+            return False
+        if self.is_broken or not self.is_open:
+            return True
+        try:
+            sent = self._send(octets)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.is_broken = True
+            self._dispatcher.fail(self)
+            return True
+        if sent == len(octets):
+            return True
+        self.kept = octets[sent:]
+        self._expect()
+        return False
+
+    def pause(self) -> None:
+        """Reads no more for now."""
+        if self._reads:
+            self._reads = False
+            self._expect()
+
+    def resume(self) -> None:
+        """Reads again."""
+        if not self._reads and not self.is_ended:
+            self._reads = True
+            self._expect()
+
+    def shut(self) -> None:
+        """Nothing more will be written; the peer learns it after what is kept."""
+        if self.kept:
+            self._shuts = True
+        elif self.is_open and not self.is_broken:
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.is_broken = True
+                self._dispatcher.fail(self)
+
+    def finish(self) -> None:
+        """Closes after what is kept has been sent. The party's deadline still counts."""
+        if self.kept:
+            self._closes = True
+            self.pause()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Closes. Idempotent."""
+        self._dispatcher.wheel.remove(self._party)
+        self._dispatcher.close(self)
+
+    def reset(self) -> None:
+        """Closes with a reset: what was sent may not arrive, and the peer knows."""
+        if self.is_open:
+            try:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            except OSError:
+                pass
+            self.close()
+
+    def on_event(self, mask: int) -> None:
+        """Reads once, or sends what is kept."""
+        if mask & READ:
+            if self._reads:
+                try:
+                    octets = self._recv(READ_BYTES)
+                except BlockingIOError:
+                    return
+                except OSError:
+                    self.is_broken = True
+                    self._party.on_lost()
+                    return
+                if octets:
+                    self._party.on_octets(octets)
+                else:
+                    self.is_ended = True
+                    self._reads = False
+                    self._expect()
+                    self._party.on_end()
+        elif mask & ERROR:
+            self.is_broken = True
+            self._party.on_lost()
+            return
+        elif mask & HANGUP and not mask & WRITE:
+            self._dispatcher.hush(self)
+        if mask & WRITE and self.kept and self.is_open:
+            self._send_kept()
+
+    def on_failure(self) -> None:
+        """A send failed or a defect happened: the party ends."""
+        if self.is_open:
+            self.kept = b""
+            self._party.on_lost()
+
+    def _send_kept(self) -> None:
+        try:
+            sent = self._send(self.kept)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.is_broken = True
+            self._party.on_lost()
+            return
+        self.kept = self.kept[sent:]
+        if self.kept:
+            return
+        self._expect()
+        if self._closes:
+            self.close()
+            return
+        if self._shuts:
+            self._shuts = False
+            self.shut()
+        self._party.on_drained()
+
+    def _expect(self) -> None:
+        mask = READ if self._reads else 0
+        if self.kept:
+            mask |= WRITE
+        self._dispatcher.expect(self, mask)
