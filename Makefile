@@ -31,7 +31,7 @@ check: $(VENV) ## Format, lint, types, layers, drift of generated files.
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@[ ! -e tools/generate.py ] || $(BIN)/python tools/generate.py --check
+	$(BIN)/python -m tools.generate --check
 
 test-user: ## Runs pods, intruder and demo as an ordinary user (as root: one made for it).
 	@tools/test-user.sh
@@ -40,7 +40,7 @@ bench: $(COMPILED).path .stamp-bench ## CPU per request: direct, HAProxy, Envoy,
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 gen: $(VENV) ## Rewrites what is generated from the types, and recorded outputs.
-	$(BIN)/python tools/generate.py
+	$(BIN)/python -m tools.generate
 
 fuzz: $(COMPILED).path ## Runs the property tests with many more examples.
 	PYTHONPATH=$(compiled_path) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/property --timeout 3600 $(ARGS)

@@ -80,8 +80,15 @@ def module_globs() -> list[str]:
 
 def hot_modules(globs: list[str]) -> list[Path]:
     """The sources that are compiled, relative to the root, in a stable order."""
-    found = {path.relative_to(ROOT) for glob in globs for path in ROOT.glob(glob)}
+    found = {path.relative_to(ROOT) for glob in globs for name in _spelt_out(glob) for path in ROOT.glob(name)}
     return sorted(path for path in found if path.name != "__init__.py")
+
+
+def _spelt_out(glob: str) -> list[str]:
+    """`a/{b,c}.py` is `a/b.py` and `a/c.py`."""
+    before, brace, rest = glob.partition("{")
+    names, _, after = rest.partition("}")
+    return [f"{before}{name}{after}" for name in names.split(",")] if brace else [glob]
 
 
 def compile_modules(globs: list[str], target: Path) -> None:
