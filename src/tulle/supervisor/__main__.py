@@ -1,6 +1,7 @@
 """`python -m tulle.supervisor --mesh NAME --manifest PATH [--manifest …] [--metrics-port N]`."""
 
 import getopt
+import os
 import sys
 
 from tulle.supervisor.supervisor import METRICS_PORT, AlreadyRunning, Supervisor
@@ -19,6 +20,8 @@ def main(arguments: list[str]) -> int:
     except (getopt.GetoptError, KeyError, ValueError) as fault:
         sys.stderr.write(f"tulle.supervisor: {fault}\n{__doc__}\n")
         return _BAD_USAGE
+    while os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC) <= 2:  # a closed 0, 1 or 2 would be given to something else
+        pass
     manifests = [value for name, value in options if name == "--manifest"]
     try:
         return Supervisor(mesh, manifests, metrics_port=port).run()

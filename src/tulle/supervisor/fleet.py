@@ -44,7 +44,6 @@ class Fleet:
         self._files = HostFiles(paths.runtime_dir(mesh))
         self._logs: dict[str, LogFile] = {}
         self._stopping: Callable[[], None] | None = None
-        self._settling = False
 
     @property
     def statuses(self) -> list[PodStatus]:
@@ -129,8 +128,7 @@ class Fleet:
         self._report()
         self.proxy.gone(name)
         del self._pods[name]
-        if log := self._logs.pop(name, None):
-            log.close()
+        self._logs[name].close()
         if self._stopping:
             self._stop_next()
         else:
