@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from tulle.http.fields import BLANK, CRLF, FORBIDDEN_IN_TRAILERS, TEXT, TOKEN, line_fault, name_fault
+from tulle.http.fields import BLANK, CRLF, FORBIDDEN_IN_TRAILERS, TEXT, is_token, line_fault, name_fault
 from tulle.http.head import CHUNKED, NO_BODY, SIZED, Limits
 
 HEX: Final = b"0123456789abcdefABCDEF"
@@ -188,7 +188,7 @@ class BodyReader:
 
     def _read_trailer(self, line: bytes) -> bool:
         raw, separator, value = line.partition(b":")
-        if not separator or not raw or raw.translate(None, TOKEN):
+        if not separator or not is_token(raw):
             self._fail(name_fault(line))
         elif raw.lower() in FORBIDDEN_IN_TRAILERS:
             self._fail("forbidden field in trailers")

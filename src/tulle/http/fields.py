@@ -11,7 +11,6 @@ TEXT: Final = bytes(octet for octet in range(256) if octet == 9 or (octet >= 32 
 """What a line may hold. Deleting it from a sound head leaves one CRLF per line, and nothing else."""
 
 TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-DIGITS: Final = b"0123456789"
 
 MAX_LENGTH_DIGITS: Final = 18
 """A Content-Length of more digits does not fit 63 bits on the other side."""
@@ -125,9 +124,9 @@ class Fields:
                 continue
             name = raw.lower()
             special = SPECIAL.get(name)
-            if not separator or (special is None and (not raw or raw.translate(None, TOKEN))):
+            if not separator or (special is None and not is_token(raw)):
                 raw, separator, value = line.partition(b":")
-                if not separator or not raw or raw.translate(None, TOKEN):
+                if not separator or not is_token(raw):
                     self.fault = name_fault(line)
                     return
                 stripped = value.strip(BLANK)
@@ -177,7 +176,7 @@ class Fields:
         elif special == _LENGTH:
             if self.content_length >= 0:
                 self.fault = "more than one Content-Length"
-            elif not value or len(value) > MAX_LENGTH_DIGITS or value.translate(None, DIGITS):
+            elif len(value) > MAX_LENGTH_DIGITS or not value.isdigit():
                 self.fault = "Content-Length is not a number"
             else:
                 self.content_length = int(value)
@@ -214,7 +213,7 @@ class Fields:
                 self.keep = True
             elif option == b"upgrade":
                 self.upgrade_named = True
-            elif option.translate(None, TOKEN):
+            elif not is_token(option):
                 self.fault = "Connection names what is no field name"
                 return
             elif option not in SPECIAL:
@@ -222,6 +221,11 @@ class Fields:
 
     def _drop_named(self) -> None:
         self.kept = [line for line in self.kept if line[: line.index(b":")].lower() not in self.named]
+
+
+def is_token(name: bytes) -> bool:
+    """Whether this is a token. Letters, digits and hyphens, nearly all names, are recognised in half the time."""
+    return name.replace(b"-", b"").isalnum() or (bool(name) and not name.translate(None, TOKEN))
 
 
 def name_fault(line: bytes) -> str:

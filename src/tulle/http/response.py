@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tulle.http.fields import CRLF, DIGITS, TEXT, Fields, line_fault
+from tulle.http.fields import CRLF, TEXT, Fields, line_fault
 from tulle.http.head import CHUNKED, NO_BODY, SIZED, UNTIL_CLOSE, Limits, Refusal, ResponseHead
 
 STATUS_LINE: Final = 12
@@ -32,7 +32,7 @@ def parse_response(head: bytes, request_method: str, limits: Limits) -> Response
     else:
         return Refusal(400, "status line does not begin with HTTP/1.0 or HTTP/1.1")
     digits = line[9:STATUS_LINE]
-    if len(digits) != 3 or digits.translate(None, DIGITS) or (len(line) > STATUS_LINE and line[STATUS_LINE] != 32):
+    if len(digits) != 3 or not digits.isdigit() or (len(line) > STATUS_LINE and line[STATUS_LINE] != 32):
         return Refusal(400, "status is not three digits")
     status = int(digits)
     if status < 100 or status > 599:
