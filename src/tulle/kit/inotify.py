@@ -8,7 +8,7 @@ import os
 import struct
 from pathlib import Path
 
-_CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE = 0x8, 0x40, 0x80, 0x100
+_MODIFY, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE = 0x2, 0x8, 0x40, 0x80, 0x100
 _DELETE, _DELETE_SELF, _MOVE_SELF = 0x200, 0x400, 0x800
 _ONLYDIR, _IGNORED, _OVERFLOW = 0x0100_0000, 0x8000, 0x4000
 _MASK = _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
@@ -18,7 +18,9 @@ _HEAD = struct.Struct("iIII")
 class Inotify:
     """Watched directories behind one descriptor, readable when something changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, modified: bool = False) -> None:
+        """`modified`: each write counts, not only the last one."""
+        self._mask = _MASK | (_MODIFY if modified else 0)
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd: int = self._checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
         self._paths: dict[int, Path] = {}
@@ -29,7 +31,7 @@ class Inotify:
 
     def watch(self, directory: Path) -> None:
         """Watches a directory, once however often asked. Raises OSError where it is none."""
-        watch = self._libc.inotify_add_watch(self._fd, os.fsencode(directory), _MASK)
+        watch = self._libc.inotify_add_watch(self._fd, os.fsencode(directory), self._mask)
         self._paths[self._checked(watch, str(directory))] = directory
 
     def read(self) -> set[Path]:

@@ -1,0 +1,58 @@
+"""`tulle apply`: another revision for a running mesh."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tulle.cli.options import files_option, json_option, mesh_option
+from tulle.cli.words import Ended, Exit, say, say_faults, show_changes, show_json
+
+if TYPE_CHECKING:
+    from tulle.wire.status import Applied
+
+
+@click.command()
+@files_option("The whole mesh, as `tulle up` would read it; repeatable.", required=True)
+@click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@click.option("--why", default="apply", metavar="TEXT", help="For the history.")
+@mesh_option
+@json_option
+def apply(paths: tuple[Path, ...], dry_run: bool, why: str, mesh: str | None, as_json: bool) -> None:
+    """Replace what a running mesh does by what these manifests say.
+
+    No manifest is written: the mesh goes on watching the files that it was started with, and the next change of one
+    of them wins. An applied revision survives a restart until then.
+    """
+    import msgspec
+
+    from tulle.cli.manifests import read
+    from tulle.cli.running import running
+    from tulle.wire.status import Applied
+
+    loaded = read(paths, as_json=as_json)
+    body = msgspec.json.encode({"files": dict(loaded.sources), "why": why})
+    target = "/apply?dry_run=1" if dry_run else "/apply"
+    finish(running(mesh).post(target, body, Applied), as_json=as_json)
+
+
+def finish(applied: "Applied", *, as_json: bool) -> None:
+    """Shows what an apply or a rollback came to, and ends accordingly."""
+    if as_json:
+        show_json(applied)
+    else:
+        show_changes(applied.changes)
+    say_faults(applied.problems)
+    generation = applied.generation
+    words = {
+        "in-force": f"generation {generation} is in force",
+        "unchanged": f"nothing changes; generation {generation} stays",
+        "valid": "valid; nothing was changed (dry run)",
+        "pending": f"generation {generation} is kept, but the proxy does not answer yet",
+        "refused": f"refused by the proxy; generation {generation} stays",
+        "invalid": f"nothing was changed; generation {generation} stays",
+    }
+    say(words.get(applied.outcome, applied.outcome))
+    ends = {"invalid": Exit.PROBLEMS, "refused": Exit.REFUSED, "pending": Exit.REFUSED}
+    if applied.outcome in ends:
+        raise Ended(ends[applied.outcome])

@@ -1,0 +1,109 @@
+"""`tulle`: the command. Loads a verb only when it is asked for, and no traceback ever reaches a person."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+import tulle
+from tulle.cli.words import Ended, Exit, Failure, say, say_failure
+
+VERBS = (
+    "up",
+    "down",
+    "status",
+    "apply",
+    "validate",
+    "expand",
+    "get",
+    "why",
+    "top",
+    "tap",
+    "logs",
+    "history",
+    "rollback",
+    "check",
+    "version",
+    "completion",
+)
+"""In the order of the help; each is `tulle.cli.<verb>` with a click command of that name."""
+
+
+class Verbs(click.Group):
+    """Finds a verb in the module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All, in the order in which one needs them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports one verb."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"tulle.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the nearest verb when there is none of that name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as fault:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], VERBS, n=1)
+            raise click.UsageError(
+                f"{fault.message} {f'Did you mean `{close[0]}`?' if close else ''}".strip(), ctx
+            ) from fault
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(tulle.__version__, message="tulle %(version)s")
+def root() -> None:
+    """The light service mesh for the edge.
+
+    Data goes to stdout, words to stderr. Exit codes: 0 done, allowed, healthy; 1 refused, denied, unhealthy;
+    2 wrong usage; 3 problems in manifests; 4 no such mesh is running.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs one command and exits."""
+    sys.exit(run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; its exit code."""
+    try:
+        root.main(list(argv) if argv is not None else None, prog_name="tulle", standalone_mode=False)
+    except Ended as end:
+        return end.exit
+    except Failure as failure:
+        say_failure(failure)
+        return failure.exit
+    except click.UsageError as fault:
+        fault.show()
+        return Exit.USAGE
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except Exception as defect:
+        if os.environ.get("TULLE_TRACE"):
+            raise
+        say_failure(
+            Failure("defect", f"{type(defect).__name__}: {defect}", hint="a defect of tulle; TULLE_TRACE=1 shows where")
+        )
+        return Exit.REFUSED
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The meshes that run here, and how to ask one."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tulle.cli.words import Exit, Failure
+from tulle.kit import paths
+
+if TYPE_CHECKING:
+    from tulle.http.exchange import Reply
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A mesh whose supervisor runs."""
+
+    name: str
+    supervisor_pid: int
+
+    def get(self, target: str, type: type[T], *, timeout: float = 30.0) -> T:
+        """A document from the agent."""
+        return self._document(self.ask("GET", target, timeout=timeout), type)
+
+    def text(self, target: str) -> bytes:
+        """A text from the agent."""
+        reply = self.ask("GET", target)
+        if not reply.is_ok:
+            raise _refusal(reply)
+        return reply.body
+
+    def post(self, target: str, body: bytes, type: type[T]) -> T:
+        """What the agent made of it; also of what it refused, when it says so in the same document."""
+        return self._document(self.ask("POST", target, body), type)
+
+    def ask(self, method: str, target: str, body: bytes = b"", *, timeout: float = 30.0) -> "Reply":
+        """One request to the agent."""
+        from tulle.http.client import ResponseError, request
+
+        try:
+            return request(self._socket(), method, target, body, timeout=timeout)
+        except (OSError, ResponseError) as fault:
+            raise self._silent(fault) from fault
+
+    def lines(self, target: str) -> Iterator[bytes]:
+        """Lines from the agent as they come."""
+        from tulle.http.client import ResponseError, UnixConnection
+
+        try:
+            yield from UnixConnection(self._socket()).lines(target)
+        except (OSError, ResponseError) as fault:
+            raise self._silent(fault) from fault
+
+    def _socket(self) -> Path:
+        return paths.agent_socket(self.name, create=False)
+
+    def _silent(self, fault: Exception) -> Failure:
+        return Failure(
+            "agent-silent",
+            f"mesh `{self.name}` runs, but its agent does not answer: {fault}",
+            hint=f"traffic is not touched; `tulle logs --mesh {self.name} agent` may say why",
+        )
+
+    def _document(self, reply: "Reply", type: type[T]) -> T:
+        import msgspec
+
+        try:
+            return msgspec.json.decode(reply.body, type=type)
+        except msgspec.MsgspecError:
+            raise _refusal(reply) from None
+
+
+def running(mesh: str | None) -> Running:
+    """The mesh of that name, or the only one."""
+    found = all_running()
+    if mesh is not None:
+        for one in found:
+            if one.name == mesh:
+                return one
+        names = ", ".join(one.name for one in found)
+        raise Failure(
+            "no-such-mesh",
+            f"no mesh named `{mesh}` runs here",
+            hint=f"there runs: {names}" if names else "start one: `tulle up mesh.yaml`",
+            exit=Exit.NOT_RUNNING,
+        )
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(one.name for one in found)
+        raise Failure("which-mesh", f"several meshes run here: {names}", hint="say which: --mesh NAME", exit=Exit.USAGE)
+    raise Failure("no-mesh", "no mesh runs here", hint="start one: `tulle up mesh.yaml`", exit=Exit.NOT_RUNNING)
+
+
+def all_running() -> list[Running]:
+    """By name."""
+    parent = paths.runtime_parent()
+    try:
+        names = sorted(one.name for one in parent.iterdir() if one.is_dir())
+    except OSError:
+        return []
+    return [Running(name, pid) for name in names if (pid := supervisor_pid(name))]
+
+
+def supervisor_pid(mesh: str) -> int:
+    """Process id of the mesh's supervisor; 0 when none runs."""
+    try:
+        pid = int(paths.supervisor_pid_file(mesh, create=False).read_text())
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return 0
+    return pid if b"tulle.supervisor" in words and os.fsencode(mesh) in words else 0
+
+
+def _refusal(reply: "Reply") -> Failure:
+    import json
+
+    try:
+        message = json.loads(reply.body)["error"]
+    except (ValueError, KeyError, TypeError):
+        message = reply.body.decode(errors="replace") or f"status {reply.status}"
+    return Failure("refused", str(message))

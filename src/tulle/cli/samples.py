@@ -1,0 +1,109 @@
+"""What two scrapes say about the traffic between them. Pure."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+_LINE = re.compile(r'([A-Za-z_:][\w:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})? (\S+)')
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_SUCCEEDED = ("1xx", "2xx", "3xx", "4xx", "tcp")
+"""Response classes that are no failure of the service; refusals are counted apart."""
+
+
+@dataclass(slots=True)
+class Flow:
+    """Counters of one pair, since the proxy started."""
+
+    requests: float = 0.0
+    succeeded: float = 0.0
+    denied: float = 0.0
+    buckets: dict[float, float] = field(default_factory=lambda: defaultdict(float))
+    """Upper bound in seconds → requests at or below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """One pair over a time."""
+
+    source: str
+    destination: str
+    version: str
+    rps: float
+    success: float
+    """Share of requests, 0 to 1; 1 without requests."""
+    p50: float
+    """Seconds; 0 without requests."""
+    p99: float
+    denied: float
+    """A second."""
+
+
+Pair = tuple[str, str, str]
+
+
+def flows(exposition: str) -> dict[Pair, Flow]:
+    """Per source, destination and version."""
+    found: dict[Pair, Flow] = defaultdict(Flow)
+    for name, labels, value in _samples(exposition):
+        if "source" not in labels or "destination" not in labels:
+            continue
+        flow = found[(labels["source"], labels["destination"], labels.get("version", ""))]
+        if name == "tulle_requests_total":
+            flow.requests += value
+            flow.succeeded += value * (labels.get("response_class") in _SUCCEEDED)
+        elif name == "tulle_request_duration_seconds_bucket":
+            flow.buckets[float(labels["le"])] += value
+        elif name == "tulle_denied_total":
+            flow.denied += value
+    return {pair: flow for pair, flow in found.items() if flow.requests or flow.denied}
+
+
+def rates(before: Mapping[Pair, Flow], after: Mapping[Pair, Flow], seconds: float) -> list[Rate]:
+    """Busiest first. A proxy that started anew in between counts from zero."""
+    found = []
+    for (source, destination, version), now in after.items():
+        then = before.get((source, destination, version), Flow())
+        if then.requests > now.requests or then.denied > now.denied:
+            then = Flow()
+        requests = now.requests - then.requests
+        buckets = {le: count - then.buckets.get(le, 0.0) for le, count in sorted(now.buckets.items())}
+        found.append(
+            Rate(
+                source,
+                destination,
+                version,
+                rps=requests / seconds,
+                success=(now.succeeded - then.succeeded) / requests if requests else 1.0,
+                p50=quantile(buckets, 0.5),
+                p99=quantile(buckets, 0.99),
+                denied=(now.denied - then.denied) / seconds,
+            )
+        )
+    return sorted(found, key=lambda rate: (-rate.rps, -rate.denied, rate.source, rate.destination, rate.version))
+
+
+def quantile(buckets: Mapping[float, float], share: float) -> float:
+    """Interpolated within its bucket, as Prometheus does; the last bound for what lies beyond it. 0 when empty."""
+    total = max(buckets.values(), default=0.0)
+    if total <= 0:
+        return 0.0
+    rank, lower, below = share * total, 0.0, 0.0
+    for bound, count in buckets.items():
+        if count >= rank:
+            if bound == float("inf"):
+                return lower
+            return lower + (bound - lower) * (rank - below) / max(count - below, 1e-9)
+        lower, below = bound, count
+    return lower
+
+
+def _samples(exposition: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    for line in exposition.splitlines():
+        if not line.startswith("#") and (match := _LINE.match(line)):
+            labels = {name: _unescaped(value) for name, value in _LABEL.findall(match[2] or "")}
+            yield match[1], labels, float(match[3])
+
+
+def _unescaped(value: str) -> str:
+    return re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], value)

@@ -1,0 +1,67 @@
+"""`tulle status`: how the node is."""
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from tulle.cli.options import json_option, mesh_option
+from tulle.cli.words import Ended, Exit, green, red, say, say_faults, show, show_json, show_table, yellow
+
+if TYPE_CHECKING:
+    from tulle.wire.status import NodeStatus
+
+
+@click.command()
+@click.option("--wait", default=0.0, metavar="SECONDS", help="Wait for the mesh to be ready.")
+@mesh_option
+@json_option
+def status(wait: float, mesh: str | None, as_json: bool) -> None:
+    """Show whether the mesh is ready, its pods and its problems. Exits 1 while it is not ready."""
+    from tulle.cli.running import running
+    from tulle.wire.status import NodeStatus
+
+    target = f"/status?ready={wait:g}" if wait > 0 else "/status"
+    found = running(mesh).get(target, NodeStatus, timeout=wait + 10.0)
+    if as_json:
+        show_json(found)
+    else:
+        _show(found)
+    if not found.ready:
+        raise Ended(Exit.REFUSED)
+
+
+def _show(found: "NodeStatus") -> None:
+    state = green("ready") if found.ready else yellow("not ready")
+    proxy = f"generation {found.proxy.generation}" if found.proxy.reachable else red("does not answer")
+    show(f"mesh        {found.mesh} ({state})")
+    show(f"generation  {found.generation}")
+    show(f"proxy       {proxy}")
+    show(f"agent       pid {found.agent_pid}, since {_ago(found.since)}, tulle {found.version}")
+    show(f"supervisor  pid {found.supervisor_pid}")
+    for door in found.doors:
+        show(f"door        :{door.port} → {door.service}")
+    if found.pods:
+        show("")
+        show_table(
+            ("POD", "STATE", "PID", "RESTARTS", "SINCE", "WHY"),
+            [
+                (pod.name, pod.state, str(pod.pid or "-"), str(pod.restarts), _ago(pod.since), pod.why)
+                for pod in found.pods
+            ],
+        )
+    for one in found.waits_for:
+        say(f"waits for {one}")
+    for note in found.notes:
+        say(f"note: {note}")
+    if found.problems:
+        say(f"the manifests have problems; generation {found.generation} stays:")
+        say_faults(found.problems)
+
+
+def _ago(moment: float) -> str:
+    seconds = max(int(time.time() - moment), 0)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

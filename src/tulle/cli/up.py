@@ -1,0 +1,120 @@
+"""`tulle up`: from manifests to a running mesh."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tulle.cli.options import paths_argument
+from tulle.cli.words import Ended, Exit, Failure, say
+
+STARTUP_SECONDS = 60.0
+
+
+@click.command()
+@paths_argument
+@click.option("--detach", "-d", is_flag=True, help="Run in the background; return when the mesh is ready.")
+@click.option("--timeout", default=STARTUP_SECONDS, show_default=True, metavar="SECONDS", help="For --detach to wait.")
+def up(paths: tuple[Path, ...], detach: bool, timeout: float) -> None:
+    """Start the mesh of these manifests.
+
+    Validates them, tries that this box can run pods, and runs in the foreground until interrupted. While it runs,
+    changes of the manifests are followed as they are saved.
+    """
+    from tulle.cli.manifests import read_and_compile
+    from tulle.cli.running import supervisor_pid
+
+    _, compiled = read_and_compile(paths)
+    mesh = compiled.snapshot.mesh
+    if pid := supervisor_pid(mesh):
+        raise Failure(
+            "already-running",
+            f"mesh `{mesh}` runs already (pid {pid})",
+            hint="`tulle apply` changes it, `tulle down` ends it",
+        )
+    if any(pod.isolated for pod in compiled.plan.pods):
+        refuse_impossible_pods()
+    command = supervisor_command(mesh, paths)
+    if detach:
+        start_detached(mesh, command, timeout)
+    else:
+        sys.stdout.flush()
+        os.execv(command[0], command)  # noqa: S606  (the foreground process is the supervisor)
+
+
+def supervisor_command(mesh: str, paths: Sequence[Path]) -> list[str]:
+    """What runs a mesh. `-P`: nothing in the working directory may pose as a module."""
+    words = [sys.executable, "-P", "-m", "tulle.supervisor", "--mesh", mesh]
+    for path in paths:
+        words += ["--manifest", str(path.absolute())]
+    return words
+
+
+def refuse_impossible_pods() -> None:
+    """Ends with the probe's reason and remedy where this box cannot run pods."""
+    from tulle.supervisor.probe import probe
+
+    found = probe()
+    if not found.possible:
+        raise Failure(
+            "pods-impossible",
+            f"pods are impossible on this box: {found.reason}",
+            hint=f"{found.remedy}; or, per service and without protection: `isolation: none`",
+        )
+
+
+def start_detached(mesh: str, command: Sequence[str], timeout: float) -> None:
+    """Starts a supervisor in a session of its own, and waits until all is ready."""
+    from tulle.kit import paths
+
+    words = paths.process_log(mesh, "supervisor").with_suffix(".stderr")
+    with words.open("wb") as stderr:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, start_new_session=True, cwd="/"
+        )
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise Failure(
+                "did-not-start",
+                f"the supervisor ended ({child.returncode}):\n{_tail(words)}",
+                hint=f"its words are in {words}",
+            )
+        if _is_ready(mesh, deadline):
+            say(f"mesh `{mesh}` is ready")
+            return
+        time.sleep(0.05)
+    _say_what_lacks(mesh)
+    say(f"mesh `{mesh}` runs, but was not ready within {timeout:g} s")
+    raise Ended(Exit.REFUSED)
+
+
+def _is_ready(mesh: str, deadline: float) -> bool:
+    from tulle.cli.running import Running
+    from tulle.wire.status import NodeStatus
+
+    left = max(deadline - time.monotonic(), 0.0)
+    try:
+        wait = min(left, 5.0)
+        return Running(mesh, 0).get(f"/status?ready={wait:.2f}", NodeStatus, timeout=wait + 5.0).ready
+    except Failure:
+        return False
+
+
+def _say_what_lacks(mesh: str) -> None:
+    from tulle.cli.running import Running
+    from tulle.wire.status import NodeStatus
+
+    try:
+        for one in Running(mesh, 0).get("/status", NodeStatus, timeout=5.0).waits_for:
+            say(f"waits for {one}")
+    except Failure as failure:
+        say(failure.message)
+
+
+def _tail(path: Path) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-10:])
