@@ -19,12 +19,13 @@ class Row(NamedTuple):
 def mesh_of(document: Path) -> Tables:
     """Compiles all `yaml` blocks of a document together, as the agent would. Raises ValueError with their problems."""
     loaded = manifest.parse({f"{document.stem}-{n}.yaml": text for n, text in enumerate(_blocks(document))})
-    if isinstance(loaded, list):
-        raise ValueError("\n".join(str(problem) for problem in loaded))
-    compiled = compiler.compile_mesh(loaded.resources, compiler.Facts(generation=1))
-    if isinstance(compiled, list):
-        raise ValueError("\n".join(str(problem) for problem in compiled))
-    return build_tables(compiled.snapshot)
+    problems = loaded if isinstance(loaded, list) else []
+    if isinstance(loaded, manifest.Loaded):
+        compiled = compiler.compile_mesh(loaded.resources, compiler.Facts(generation=1))
+        if isinstance(compiled, compiler.Compiled):
+            return build_tables(compiled.snapshot)
+        problems = compiled
+    raise ValueError("\n".join(str(problem) for problem in problems))
 
 
 def rows_of(document: Path, column: str) -> list[Row]:

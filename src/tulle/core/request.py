@@ -18,6 +18,7 @@ _PLAIN: Final = re.compile(b"/(?:[%b][.%b]*(?:/[%b][.%b]*)*/?)?" % (_SAFE, _SAFE
 _FORBIDDEN: Final = re.compile(rb"[\x00-\x20\x7f?#]")
 _MALFORMED_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPE_OR_HIGH: Final = re.compile(rb"%[0-9A-Fa-f]{2}|[\x80-\xff]")
+_HOST: Final = re.compile(rb"(?:([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?|(\[[0-9A-Fa-f:.]+\]))(?::[0-9]*)?")
 _SLASHES: Final = re.compile(rb"/{2,}")
 
 
@@ -63,25 +64,12 @@ def canonical_path(raw: bytes | str) -> tuple[str, str] | None:
 
 def canonical_host(raw: bytes | str) -> str | None:
     """A host as routes and policies name it: lower-case, without port and final dot. None: not a host."""
-    try:
-        host = raw.decode("ascii") if isinstance(raw, bytes) else raw
-    except UnicodeDecodeError:
+    octets = raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else raw
+    found = _HOST.fullmatch(octets)
+    if found is None:
         return None
-    host = host.lower()
-    if host.startswith("["):
-        end = host.find("]") + 1
-        if end == 0:
-            return None
-        port = host[end:]
-        host = host[:end]
-    else:
-        colon = host.find(":")
-        port = host[colon:] if colon >= 0 else ""
-        host = host[:colon] if colon >= 0 else host
-        host = host.removesuffix(".")
-    if port and (port[0] != ":" or not (port[1:].isdecimal() or port == ":")):
-        return None
-    return host if host and len(host) <= MAX_HOST else None
+    host = found.group(found.lastindex or 1)
+    return host.decode("ascii").lower() if len(host) <= MAX_HOST else None
 
 
 def canonical_pattern(pattern: str) -> str:
