@@ -111,7 +111,7 @@ def test_the_nearest_rule_has_the_fewest_fields_in_the_way() -> None:
     tables = build_tables(guarded(far, replace(READERS, rules=(*READERS.rules, near))))
     port = tables.by_name["default/orders", 80]
 
-    found = explain(port, ANONYMOUS, request("GET", "/o/1"))
+    found = explain(port, ANONYMOUS, request("GET", "/x"))
 
     assert found.nearest is not None
     assert (found.nearest.policy, found.nearest.number) == ("default/readers", 1)
