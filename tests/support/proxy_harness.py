@@ -81,7 +81,7 @@ class Proxy:
         descriptors = (control.fileno(), broker.fileno(), self._admin.fileno(), self._metrics.fileno(), self.memory)
         names = ("--control-fd", "--broker-fd", "--admin-fd", "--metrics-fd", "--memory-fd")
         arguments = [text for name, fd in zip(names, descriptors, strict=True) for text in (name, str(fd))]
-        self.log = self._files.enter_context(tempfile.TemporaryFile())
+        self.log = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (closed by the stack)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tulle.proxy", *arguments, *options], pass_fds=descriptors, stderr=self.log
         )

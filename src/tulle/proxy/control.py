@@ -31,6 +31,7 @@ class Listeners:
     def take(self, kind: str, name: str, sock: socket.socket | None) -> None:
         """One Handover. What replaces a listener of the same name closes the old one."""
         if kind == "pod" and sock is not None:
+            self.ready.discard(name)
             self._replace(self.pods, name, Listener(self._relay, self._register, self._dial, sock, name, 0))
         elif kind == "door" and sock is not None:
             port = int(name)
@@ -48,9 +49,10 @@ class Listeners:
                 self._drop(self.doors, int(name))
         elif kind == "synced":
             self.is_synced = True
+            self.open()
         else:
             raise ValueError(f"kind {kind!r} is not known, or lacks its descriptor")
-        if kind in ("ready", "unready", "gone") and self._relay.tables is not None:
+        if kind in ("pod", "ready", "unready", "gone") and self._relay.tables is not None:
             self.mark_ready(self._relay.tables, name)
 
     def mark_ready(self, tables: Tables, pod: str | None = None) -> None:
@@ -60,8 +62,8 @@ class Listeners:
                 endpoint.ready = name in self.ready
 
     def open(self) -> None:
-        """Accepts from all of them, once there is a snapshot."""
-        if self._relay.tables is not None and not self._is_closed:
+        """Accepts from all of them, once there is a snapshot and it is known which pods are ready."""
+        if self._relay.tables is not None and self.is_synced and not self._is_closed:
             for listener in (*self.pods.values(), *self.doors.values()):
                 listener.open()
 

@@ -13,8 +13,8 @@ from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Party, Wire
 from tulle.wire.snapshot import Protocol
 
-METHODS: Final = (b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT")
-STARTS: Final = tuple(method + b" " + first for method in METHODS for first in (b"/", b"*", b"http"))
+METHODS: Final = (b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH", b"OPTIONS", b"TRACE")
+STARTS: Final = (b"CONNECT ", *(method + b" " + first for method in METHODS for first in (b"/", b"*", b"http")))
 MAX_FIRST_LINE: Final = 2048
 """Octets of a first line that may still turn out to be a request line of a method not listed above."""
 UPPER: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
@@ -26,7 +26,7 @@ UNDECIDED: Final = -1
 
 def guess_protocol(octets: bytes) -> int:
     """HTTP, OPAQUE or UNDECIDED. HTTP/2's preface counts as opaque."""
-    if octets.startswith(STARTS) or octets.startswith(b"CONNECT "):
+    if octets.startswith(STARTS):
         return HTTP
     line, ended, _ = octets.partition(b"\n")
     method, spaced, rest = line.partition(b" ")

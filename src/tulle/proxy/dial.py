@@ -86,7 +86,7 @@ class Dialer:
         self._dispatcher.enter()
         try:
             arrive(sock)
-        except Exception:
+        except Exception:  # noqa: BLE001  (likewise)
             self._dispatcher.defect(None)
 
     async def _dial_pod(self, endpoint: EndpointRef) -> socket.socket:

@@ -151,16 +151,12 @@ class HttpDownstream(Drainable):
             framing = self._framing
         if framing == CHUNKED:
             parts = [wire] if wire else []
-            for piece in payload:
-                parts.append(chunk(piece))
+            parts.extend([chunk(piece) for piece in payload])
             if done:
                 parts.append(last_chunk(trailers))
             octets = b"".join(parts)
         elif payload:
-            if not wire and len(payload) == 1:
-                octets = payload[0]
-            else:
-                octets = wire + b"".join(payload)
+            octets = payload[0] if not wire and len(payload) == 1 else wire + b"".join(payload)
         else:
             octets = wire
         is_sent = self._wire.write(octets) if octets else not self._wire.kept

@@ -227,7 +227,8 @@ class Exchange:
 
     def _connect(self) -> None:
         backend = self.backend
-        assert backend is not None
+        if backend is None:
+            return
         endpoint = pick_endpoint(backend, getrandbits(32), self._tried)
         if endpoint is None:
             self.answer(Reason.CONNECT_FAILED if self._tried else Reason.NO_HEALTHY_ENDPOINT)

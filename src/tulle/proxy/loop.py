@@ -135,7 +135,7 @@ class Dispatcher:
                 continue
             try:
                 one.on_event(event[1])
-            except Exception:
+            except Exception:  # noqa: BLE001  (one defect must not end the process)
                 self.defect(one)
         if events:
             self.wheel.stir(now)
@@ -156,13 +156,13 @@ class Dispatcher:
                 if timed.deadline <= now:
                     timed.on_deadline(now)
             self.wheel.turn(now)
-        except Exception:
+        except Exception:  # noqa: BLE001  (one defect must not end the process)
             self.defect(None)
         while self._failed:
             one = self._failed.pop()
             try:
                 one.on_failure()
-            except Exception:
+            except Exception:  # noqa: BLE001  (one defect must not end the process)
                 self._report(trace())
                 self.close(one)
         if self._closing:

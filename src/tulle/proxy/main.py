@@ -8,8 +8,8 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
+import tulle
 from tulle.http.server import serve
 from tulle.kit import privileges
 from tulle.proxy.admin import Admin
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     starter = os.getuid()
     telemetry_counters = Counters()
-    telemetry = Telemetry(telemetry_counters, version("tulle"))
+    telemetry = Telemetry(telemetry_counters, tulle.__version__)
     privileges.drop(options.uid, options.gid)
     dispatcher = Dispatcher(report)
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(RelaySelector(dispatcher))) as runner:
@@ -55,7 +55,7 @@ async def run(
         listeners = Listeners(relay, register, dialer.dial)
         plane = Plane(relay, pools, dialer, listeners, telemetry, SnapshotMemory(options.memory_fd))
         drain = Drain(relay, register, listeners)
-        admin = Admin(relay, plane, listeners, register, telemetry, drain.begin, version("tulle"))
+        admin = Admin(relay, plane, listeners, register, telemetry, drain.begin, tulle.__version__)
 
         loop.add_signal_handler(signal.SIGTERM, drain.begin)
         loop.add_signal_handler(signal.SIGINT, drain.begin)

@@ -160,7 +160,8 @@ class Relay:
         if found is not None:
             return found
         tables = self.tables
-        assert tables is not None, "nothing is accepted before the first snapshot"
+        if tables is None:
+            raise RuntimeError("accepted before the first snapshot")
         caller = ANONYMOUS
         port: ServicePortTable | None
         if arrival.pod:
@@ -183,7 +184,7 @@ class Relay:
     def next_id(self) -> str:
         """A new request id, unique among the proxies of a fleet."""
         self._id_count += 1
-        return "%s%06x" % (self._id_prefix, self._id_count & 0xFFFFFF)
+        return f"{self._id_prefix}{self._id_count & 0xFFFFFF:06x}"
 
     def judge_head(self, lane: Lane, head: RequestHead) -> Judged:
         """Decides all that depends on the head alone."""

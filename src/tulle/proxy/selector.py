@@ -3,6 +3,7 @@
 It returns to asyncio when a foreign descriptor is ready, a timer of asyncio is due, or a handler scheduled something.
 """
 
+import contextlib
 import select
 import selectors
 import time
@@ -54,10 +55,8 @@ class RelaySelector(selectors.BaseSelector):
         """As the standard library's selectors."""
         fd = _number(fileobj)
         key = self._keys.pop(fd)
-        try:
+        with contextlib.suppress(OSError):  # closed before: epoll forgot it by itself
             self._epoll.unregister(fd)
-        except OSError:
-            pass  # closed before: epoll forgot it by itself
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:

@@ -154,7 +154,8 @@ class Tunnel:
 
     def _connect(self) -> None:
         backend = self._backend
-        assert backend is not None
+        if backend is None:
+            return
         endpoint = pick_endpoint(backend, getrandbits(32), self._tried)
         if endpoint is None:
             self._refuse(Reason.CONNECT_FAILED if self._tried else Reason.NO_HEALTHY_ENDPOINT)

@@ -52,8 +52,7 @@ class Wheel:
         self._slots[slot].add(one)
         self._size += 1
         self._quiet = 0
-        if self._due > now + self._tick:
-            self._due = now + self._tick
+        self._due = min(self._due, now + self._tick)
 
     def remove(self, one: Timed) -> None:
         """Watches it no longer; no fault when it was not watched."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import Final, final
@@ -126,10 +127,8 @@ class Wire(Watched):
     def reset(self) -> None:
         """Closes with a reset: what was sent may not arrive, and the peer knows."""
         if self.is_open:
-            try:
+            with contextlib.suppress(OSError):
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            except OSError:
-                pass
             self.close()
 
     def on_event(self, mask: int) -> None:
