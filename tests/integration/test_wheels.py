@@ -1,0 +1,60 @@
+"""Either wheel, installed into an empty environment outside the tree, gives a working `tulle`."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hatch_build
+
+UV = Path(sys.executable).parent / "uv"
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a wheel is made from, so that a build leaves nothing in the tree."""
+    copy = tmp_path_factory.mktemp("sources") / "tulle"
+    copy.mkdir()
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
+        shutil.copy(hatch_build.ROOT / name, copy)
+    shutil.copytree(hatch_build.ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("build", ["pure", "compiled"])
+def test_wheel_gives_a_working_tulle(build: str, sources: Path, tmp_path: Path) -> None:
+    lack = hatch_build.missing()
+    if build == "compiled" and lack is not None:
+        pytest.skip(lack)
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment["TULLE_COMPILE"] = "1" if build == "compiled" else "0"
+
+    _run(UV, "build", "--wheel", "--python", sys.executable, "--out-dir", tmp_path / "dist", sources, env=environment)
+    [wheel] = (tmp_path / "dist").glob("*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl") == (build == "pure")
+
+    _run(UV, "venv", "--python", sys.executable, tmp_path / "venv", env=environment)
+    python = tmp_path / "venv" / "bin" / "python"
+    _run(UV, "pip", "install", "--python", python, wheel, env=environment)
+    import_all = (
+        "import importlib, pkgutil, tulle\n"
+        "names = [m.name for m in pkgutil.walk_packages(tulle.__path__, 'tulle.') if not m.name.endswith('__main__')]\n"
+        "print(*(importlib.import_module(name).__file__ for name in names), sep='\\n')"
+    )
+    files = _run(python, "-c", import_all, env=environment, cwd=tmp_path).split()
+    assert files
+    assert all(Path(file).is_relative_to(tmp_path / "venv") for file in files)
+    hot = [file for file in files if file.endswith(".so")]
+    assert len(hot) == (len(hatch_build.hot_modules(hatch_build.module_globs())) if build == "compiled" else 0)
+    said = _run(tmp_path / "venv" / "bin" / "tulle", "version", env=environment, cwd=tmp_path)
+    assert "0.1.0" in said
+
+
+def _run(*command: str | Path, env: dict[str, str], cwd: Path | None = None) -> str:
+    ended = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
