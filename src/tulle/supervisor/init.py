@@ -197,12 +197,15 @@ class _Probe:
 
 def is_ready(readiness: Readiness) -> bool:
     """True when the port answers on either loopback address."""
-    return any(_answers(host, readiness) for host in ("127.0.0.1", "::1"))
+    return _answers(socket.AF_INET, "127.0.0.1", readiness) or _answers(socket.AF_INET6, "::1", readiness)
 
 
-def _answers(host: str, readiness: Readiness) -> bool:
+def _answers(family: socket.AddressFamily, address: str, readiness: Readiness) -> bool:
+    # A plain connect to a number: what looks names up imports a codec, and this user may not read where Python lies.
     try:
-        with socket.create_connection((host, readiness.port), timeout=_ANSWER_SECONDS) as connection:
+        with socket.socket(family, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_ANSWER_SECONDS)
+            connection.connect((address, readiness.port))
             if not readiness.path:
                 return True
             request = f"GET {readiness.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
