@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tulle.model.names import ROOT_NAMESPACE
+from tulle.compiler.selection import Labels, members, primaries, reached, selected
 from tulle.model.place import Problem
 from tulle.model.resources import (
     AuthorizationPolicy,
@@ -22,6 +22,7 @@ DEFAULT_MESH = Mesh(metadata=Metadata(name="default"), spec=MeshSpec(trust_domai
 """What a directory of resources without a Mesh means: as on a cluster."""
 
 R = TypeVar("R", bound=Resource)
+Route = TypeVar("Route", HTTPRoute, TCPRoute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Index:
     http_routes: Mapping[str, HTTPRoute]
     tcp_routes: Mapping[str, TCPRoute]
     policies: Mapping[str, AuthorizationPolicy]
+    accounts: Mapping[str, bool]
+    """`namespace/service account` → whether the mesh recognises any workload that has it."""
     members: Mapping[str, tuple[str, ...]]
     """Service → the workloads that its selector matches."""
     primary: Mapping[str, str]
@@ -42,33 +45,41 @@ class Index:
     """Policy → the workloads it selects."""
     attached: Mapping[str, tuple[str, ...]]
     """Service → the policies that guard it."""
+    split: Mapping[str, list[str]]
+    """Policy → the services of which it selects a part; the rest would lead round it."""
+    http_routes_of: Mapping[str, tuple[HTTPRoute, ...]]
+    tcp_routes_of: Mapping[str, tuple[TCPRoute, ...]]
+    """Service → the routes for it, by name."""
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> "tuple[Index, list[Problem]]":
         """The index, and the resources that are there twice."""
         problems: list[Problem] = []
-        ordered = sorted(resources, key=lambda one: (one.place, one.qualified))
+        ordered = sorted(resources, key=lambda one: (one.place, type(one).__name__, one.qualified))
         meshes = [one for one in ordered if isinstance(one, Mesh)]
         problems.extend(_twice(one, meshes[0], "a mesh has one Mesh") for one in meshes[1:])
         services = _by_name(ordered, Service, problems)
         workloads = _by_name(ordered, Workload, problems)
         policies = _by_name(ordered, AuthorizationPolicy, problems)
-        members = {name: _members(service, workloads) for name, service in services.items()}
-        selected = {name: _selected(policy, workloads) for name, policy in policies.items()}
+        http, tcp = _by_name(ordered, HTTPRoute, problems), _by_name(ordered, TCPRoute, problems)
+        labels = Labels(workloads)
+        behind, chosen = members(services, labels), selected(policies, labels)
+        guards, split = reached(policies, chosen, behind)
         return cls(
             mesh=meshes[0] if meshes else DEFAULT_MESH,
             services=services,
             workloads=workloads,
-            http_routes=_by_name(ordered, HTTPRoute, problems),
-            tcp_routes=_by_name(ordered, TCPRoute, problems),
+            http_routes=http,
+            tcp_routes=tcp,
             policies=policies,
-            members=members,
-            primary=_primaries(services, members),
-            selected=selected,
-            attached={
-                name: tuple(one for one in policies if _guards(policies[one], selected[one], service, members[name]))
-                for name, service in services.items()
-            },
+            accounts=_accounts(workloads),
+            members=behind,
+            primary=primaries(services, behind),
+            selected=chosen,
+            attached={name: tuple(some) for name, some in guards.items()},
+            split=split,
+            http_routes_of=_routed(http.values()),
+            tcp_routes_of=_routed(tcp.values()),
         ), problems
 
     def principal(self, workload: Workload) -> str:
@@ -94,41 +105,17 @@ def _twice(second: Resource, first: Resource, message: str) -> Problem:
     )
 
 
-def _matches(selector: Mapping[str, str], workload: Workload) -> bool:
-    return all(workload.spec.labels.get(label) == value for label, value in selector.items())
+def _accounts(workloads: Mapping[str, Workload]) -> dict[str, bool]:
+    found: dict[str, bool] = {}
+    for one in workloads.values():
+        account = f"{one.metadata.namespace}/{one.service_account}"
+        found[account] = found.get(account, False) or one.attested
+    return found
 
 
-def _members(service: Service, workloads: Mapping[str, Workload]) -> tuple[str, ...]:
-    selector = service.spec.selector
-    return tuple(
-        name
-        for name, one in workloads.items()
-        if selector and one.metadata.namespace == service.metadata.namespace and _matches(selector, one)
-    )
-
-
-def _primaries(services: Mapping[str, Service], members: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    widest = sorted(services, key=lambda name: (len(services[name].spec.selector), name))
-    primary: dict[str, str] = {}
-    for service in widest:
-        for workload in members[service]:
-            primary.setdefault(workload, service)
-    return primary
-
-
-def in_scope(policy: AuthorizationPolicy, namespace: str) -> bool:
-    """The policy may hold in this namespace."""
-    return policy.metadata.namespace in {namespace, ROOT_NAMESPACE}
-
-
-def _selected(policy: AuthorizationPolicy, workloads: Mapping[str, Workload]) -> frozenset[str]:
-    labels = policy.spec.selector.match_labels if policy.spec.selector else {}
-    return frozenset(
-        name for name, one in workloads.items() if in_scope(policy, one.metadata.namespace) and _matches(labels, one)
-    )
-
-
-def _guards(policy: AuthorizationPolicy, selected: frozenset[str], service: Service, members: tuple[str, ...]) -> bool:
-    if not in_scope(policy, service.metadata.namespace):
-        return False
-    return policy.spec.selector is None or (bool(members) and selected.issuperset(members))
+def _routed(routes: Iterable[Route]) -> dict[str, tuple[Route, ...]]:
+    found: dict[str, list[Route]] = {}
+    for route in routes:
+        for parent in {f"{route.metadata.namespace}/{ref.name}" for ref in route.spec.parent_refs}:
+            found.setdefault(parent, []).append(route)
+    return {name: tuple(some) for name, some in found.items()}

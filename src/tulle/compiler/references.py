@@ -91,7 +91,7 @@ def _policy(index: Index, policy: AuthorizationPolicy) -> Iterator[Problem]:
         else:
             message = f"policy `{policy.qualified}` selects no workload: none has {labels}"
             yield Problem.at(policy.place, "selects-nothing", message)
-    for service in _split(index, policy.qualified):
+    for service in index.split.get(policy.qualified, ()):
         message = f"policy `{policy.qualified}` selects only part of service `{service}`"
         hint = f"select all of it: {', '.join(index.members[service])}"
         yield Problem.at(policy.place, "policy-splits-service", message, hint)
@@ -99,16 +99,6 @@ def _policy(index: Index, policy: AuthorizationPolicy) -> Iterator[Problem]:
         for one in rule.from_ or ():
             for principal in (*one.source.principals, *one.source.not_principals):
                 yield from _principal(index, principal, place_of(principal, policy.place))
-
-
-def _split(index: Index, policy: str) -> list[str]:
-    """Services of which the policy selects a part; the rest would lead round it."""
-    selected = index.selected[policy]
-    return [
-        name
-        for name, members in index.members.items()
-        if not selected.isdisjoint(members) and not selected.issuperset(members)
-    ]
 
 
 def _principal(index: Index, principal: str, place: Place) -> Iterator[Problem]:
@@ -125,11 +115,9 @@ def _principal(index: Index, principal: str, place: Place) -> Iterator[Problem]:
         message = f"principal `{principal}` is of another trust domain and can never call"
         yield Problem.at(place, "foreign-principal", message, f"this mesh is `{index.mesh.spec.trust_domain}`")
         return
-    holders = [one for one in index.workloads.values() if index.principal(one) == principal]
-    if not holders:
-        known = {f"{one.metadata.namespace}/{one.service_account}" for one in index.workloads.values() if one.attested}
-        yield _unknown_service(name, place, sorted(known))
-    elif not any(one.attested for one in holders):
+    if name not in index.accounts:
+        yield _unknown_service(name, place, [one for one, attested in index.accounts.items() if attested])
+    elif not index.accounts[name]:
         message = f"`{name}` is anonymous to the mesh: no rule can name it as a caller"
         yield Problem.at(place, "anonymous-caller", message, "run it in a pod")
 
@@ -181,7 +169,7 @@ def _backend(index: Index, route: HTTPRoute | TCPRoute, ref: BackendRef, parents
 def _bypasses(index: Index, parent: str, backend: str) -> bool:
     """Some caller that the backend's policies refuse could pass the parent's, the only ones judged."""
     outer = index.attached[parent]
-    inner = [one for one in index.attached[backend] if parent not in _split(index, one)]
+    inner = [one for one in index.attached[backend] if parent not in index.split.get(one, ())]
     denies = {one for one in inner if index.policies[one].spec.action is PolicyAction.DENY}
     allows = {one for one in inner if index.policies[one].spec.action is PolicyAction.ALLOW}
     outer_allows = {one for one in outer if index.policies[one].spec.action is PolicyAction.ALLOW}

@@ -82,19 +82,19 @@ def _default(name: str, own: tuple[WeightedBackend, ...]) -> list[Route]:
 def _http(index: Index, service: str, port: int) -> list[Route]:
     return [
         Route(
-            name=f"{name}#{number}",
+            name=f"{route.qualified}#{number}",
             hostnames=tuple(str(one) for one in route.spec.hostnames),
             matches=tuple(_match(one) for one in rule.matches),
             backends=tuple(_shares(index, route, rule.backend_refs)),
         )
-        for name, route in index.http_routes.items()
+        for route in index.http_routes_of.get(service, ())
         if _is_for(route, service, port)
         for number, rule in enumerate(route.spec.rules)
     ]
 
 
 def _tcp(index: Index, service: str, port: int) -> Iterator[WeightedBackend]:
-    for route in index.tcp_routes.values():
+    for route in index.tcp_routes_of.get(service, ()):
         if _is_for(route, service, port):
             yield from _shares(index, route, route.spec.rules[0].backend_refs)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from tulle.model.names import is_label
 from tulle.model.place import Place, Problem, place_of
 from tulle.model.resources import (
     BackendRef,
@@ -18,6 +19,9 @@ from tulle.model.resources import (
 
 def inconsistencies(resource: Resource) -> Iterator[Problem]:
     """What in the resource contradicts itself."""
+    if not is_label(resource.metadata.name):
+        message = f"`{resource.metadata.name}` is longer than a name may be: 63"
+        yield Problem.at(resource.place, "bad-value", message, "shorten it: what it stands for adds a suffix")
     match resource:
         case Service():
             yield from _service(resource)

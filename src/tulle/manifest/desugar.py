@@ -86,6 +86,7 @@ class _Sugar:
         self.problems: list[Problem] = []
         self._trust_domain = str(mesh.trust_domain or f"{mesh.mesh}.local")
         self._services = [(self._named(key, one.namespace), one) for key, one in mesh.services.items()]
+        self._versions = {f"{named.namespace}/{named.name}": tuple(one.versions) for named, one in self._services}
         self._externals = [(self._named(key, one.namespace), one) for key, one in mesh.external.items()]
 
     def resources(self) -> Iterator[Resource]:
@@ -119,7 +120,7 @@ class _Sugar:
         self._check(named, entry)
         if entry.port is not None:
             yield from self._dialled(named, entry, entry.port)
-        for version, run in self._runs(entry).items():
+        for version, run in self._runs(named, entry).items():
             yield self._workload(named, entry, version, run)
         yield from self._guards(named, entry.protocol, entry.allow, entry.deny)
 
@@ -133,7 +134,7 @@ class _Sugar:
         if entry.readiness is not None and entry.port is None and not _port_of(entry.readiness):
             self._fault(named.place, "missing-field", f"the readiness of {shown} has no port")
 
-    def _runs(self, entry: ServiceEntry) -> Mapping[str, Run]:
+    def _runs(self, named: _Named, entry: ServiceEntry) -> Mapping[str, Run]:
         versions = {str(name): (one.run, one.env, one.place) for name, one in entry.versions.items()}
         if entry.run is not None:
             versions.setdefault("", (entry.run, {}, entry.place))
@@ -145,7 +146,7 @@ class _Sugar:
                 user=entry.user,
                 writable=entry.writable,
                 readiness=_readiness(entry),
-                depends_on=tuple(self._dependencies(entry)),
+                depends_on=tuple(self._dependencies(named, entry)),
                 isolation=entry.isolation,
                 stop_seconds=entry.stop_seconds,
                 place=place,
@@ -153,21 +154,11 @@ class _Sugar:
             for version, (command, env, place) in versions.items()
         }
 
-    def _dependencies(self, entry: ServiceEntry) -> Iterator[str]:
+    def _dependencies(self, named: _Named, entry: ServiceEntry) -> Iterator[str]:
         for written in entry.depends_on:
-            name = self._qualified(written, entry)
-            versions = [
-                str(version)
-                for named, one in self._services
-                if f"{named.namespace}/{named.name}" == name
-                for version in one.versions
-            ]
-            for suffix in [f"-{version}" for version in versions] or [""]:
+            name = _qualify(written, named.namespace)
+            for suffix in [f"-{version}" for version in self._versions.get(name, ())] or [""]:
                 yield Word.at(name + suffix, place_of(written))
-
-    def _qualified(self, written: str, entry: ServiceEntry | External) -> str:
-        namespace = next(named.namespace for named, one in [*self._services, *self._externals] if one is entry)
-        return _qualify(written, namespace)
 
     def _workload(self, named: _Named, entry: ServiceEntry, version: str, run: Run) -> Workload:
         calls = entry.calls

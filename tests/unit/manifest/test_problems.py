@@ -54,6 +54,7 @@ POLICY = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:
         ),
         (HEAD + "  z: {port: 5, versions: {v1: {run: y, weight: 0}}}\n", "no-weight", 6),
         (HEAD + "  z: {run: y, isolation: none, calls: [web]}\n", "unenforceable", 6),
+        (HEAD + f"  {'z' * 60}: {{run: y, port: 1, allow: [{{}}]}}\n", "bad-value", 6),
         (HEAD + "mode: lax\n", "bad-value", 6),
         ("services: {}\n", "missing-field", 1),
         ("- a\n", "wrong-type", 1),

@@ -1,0 +1,88 @@
+"""Selectors resolved: which workloads a service or a policy means, without asking each about each."""
+
+from collections.abc import Iterable, Mapping
+
+from tulle.model.names import ROOT_NAMESPACE
+from tulle.model.resources import AuthorizationPolicy, Service, Workload
+
+
+class Labels:
+    """Which workloads have which label, by namespace."""
+
+    def __init__(self, workloads: Mapping[str, Workload]) -> None:
+        self._all: dict[str, set[str]] = {ROOT_NAMESPACE: set(workloads)}
+        self._having: dict[tuple[str, str, str], set[str]] = {}
+        for name, one in workloads.items():
+            namespace = one.metadata.namespace
+            self._all.setdefault(namespace, set()).add(name)
+            for label, value in one.spec.labels.items():
+                for scope in (namespace, ROOT_NAMESPACE):
+                    self._having.setdefault((scope, label, value), set()).add(name)
+
+    def matching(self, scope: str, selector: Mapping[str, str]) -> frozenset[str]:
+        """Workloads of a namespace, or of all for the root namespace, that have every label."""
+        found = [self._having.get((scope, label, value), set()) for label, value in selector.items()]
+        if not found:
+            return frozenset(self._all.get(scope, ()))
+        smallest, *others = sorted(found, key=len)
+        return frozenset(smallest.intersection(*others))
+
+
+def members(services: Mapping[str, Service], labels: Labels) -> dict[str, tuple[str, ...]]:
+    """Service → the workloads that answer for it, by name; none without a selector."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, one in services.items():
+        chosen = labels.matching(one.metadata.namespace, one.spec.selector) if one.spec.selector else ()
+        home = f"{one.metadata.namespace}/"
+        found[name] = tuple(sorted(other for other in chosen if other.startswith(home)))
+    return found
+
+
+def primaries(services: Mapping[str, Service], behind: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Workload → the service with the widest selector that it answers for."""
+    primary: dict[str, str] = {}
+    for service in sorted(services, key=lambda name: (len(services[name].spec.selector), name)):
+        for workload in behind[service]:
+            primary.setdefault(workload, service)
+    return primary
+
+
+def selected(policies: Mapping[str, AuthorizationPolicy], labels: Labels) -> dict[str, frozenset[str]]:
+    """Policy → the workloads that it holds for."""
+    return {
+        name: labels.matching(one.metadata.namespace, one.spec.selector.match_labels if one.spec.selector else {})
+        for name, one in policies.items()
+    }
+
+
+def reached(
+    policies: Mapping[str, AuthorizationPolicy],
+    chosen: Mapping[str, frozenset[str]],
+    behind: Mapping[str, tuple[str, ...]],
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Service → the policies that guard all of it, by name; policy → the services of which it selects only a part."""
+    answers: dict[str, list[str]] = {}
+    for service, workloads in behind.items():
+        for workload in workloads:
+            answers.setdefault(workload, []).append(service)
+    guards: dict[str, list[str]] = {service: [] for service in behind}
+    parts: dict[str, list[str]] = {}
+    for name, one in policies.items():
+        for service in _touched(one, chosen[name], answers, behind):
+            if one.spec.selector is None or chosen[name].issuperset(behind[service]):
+                guards[service].append(name)
+            else:
+                parts.setdefault(name, []).append(service)
+    return guards, parts
+
+
+def _touched(
+    policy: AuthorizationPolicy,
+    chosen: Iterable[str],
+    answers: Mapping[str, list[str]],
+    behind: Mapping[str, tuple[str, ...]],
+) -> Iterable[str]:
+    namespace = policy.metadata.namespace
+    if policy.spec.selector is not None:
+        return sorted({service for workload in chosen for service in answers.get(workload, ())})
+    return behind if namespace == ROOT_NAMESPACE else [one for one in behind if one.startswith(f"{namespace}/")]
