@@ -1,0 +1,134 @@
+"""The control plane of one node. Started by the supervisor, ends with it."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tulle.agent.api import Api
+from tulle.agent.candidate import Ground
+from tulle.agent.data_plane import keep_proxy
+from tulle.agent.node import Node
+from tulle.agent.sources import Sources
+from tulle.agent.supervision import LINE_BYTES, SupervisorGone, keep_supervisor
+from tulle.agent.watching import follow, watch
+from tulle.http.server import serve
+from tulle.kit import paths
+from tulle.kit.inotify import Inotify
+from tulle.manifest import load
+from tulle.store.revisions import Revisions
+
+log = logging.getLogger("tulle.agent")
+
+
+class Stopped(Exception):
+    """SIGTERM or SIGINT."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs until told to stop or left alone."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    words = _parser().parse_args(argv)
+    try:
+        asyncio.run(_run(words.mesh, words.manifest, words.control_fd))
+    except* Stopped:
+        log.info("stopped")
+    except* SupervisorGone:
+        log.info("the supervisor is gone")
+    return 0
+
+
+async def _run(mesh: str, manifests: Sequence[Path], control_fd: int) -> None:
+    started = time.time()
+    sources = Sources(manifests)
+    ground = ground_of(mesh, manifests, os.environ)
+    store = Revisions(paths.database(mesh))
+    node = Node(ground, store, time.time)
+    inotify = Inotify()
+    watched = watch(sources, inotify)
+    node.boot(load(sources.paths), watched)
+    _report(node)
+    admin = paths.admin_socket(mesh)
+    api_socket = _listen(paths.agent_socket(mesh))
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=control_fd), limit=LINE_BYTES)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_until_signal())
+            group.create_task(keep_supervisor(node, reader, writer))
+            group.create_task(keep_proxy(node, admin))
+            group.create_task(follow(node, sources, inotify))
+            group.create_task(_log_changes(node))
+            uids = frozenset({0, os.getuid()})
+            group.create_task(serve(api_socket, Api(node, sources, admin, started), uids=uids))
+    finally:
+        writer.close()
+        api_socket.close()
+        inotify.close()
+        store.close()
+
+
+def ground_of(mesh: str, manifests: Sequence[Path], environment: Mapping[str, str]) -> Ground:
+    """What this node adds to its manifests. Relative paths in them start where the first one lies."""
+    first = manifests[0].absolute()
+    return Ground(
+        mesh=mesh,
+        manifests=tuple(str(path.absolute()) for path in manifests),
+        base_dir=str(first if first.is_dir() else first.parent),
+        environment={name: environment[name] for name in ("PATH", "HOME", "LANG") if name in environment},
+    )
+
+
+async def _until_signal() -> None:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
+    raise Stopped
+
+
+async def _log_changes(node: Node) -> None:
+    """Words for the log: each set of problems, each generation in force, each note, once."""
+    said: object = None
+    while True:
+        count = node.changed.count
+        now = (tuple(node.problems), tuple(node.notes), node.proxy)
+        if now != said:
+            said = now
+            _report(node)
+        await node.changed.past(count)
+
+
+def _report(node: Node) -> None:
+    wanted = node.wanted.number if node.wanted else 0
+    log.info("wanted generation %d, proxy %s", wanted, node.proxy.generation if node.proxy.reachable else "not there")
+    for problem in node.problems:
+        log.error("%s", problem)
+    for note in node.notes:
+        log.warning("%s", note)
+
+
+def _listen(path: Path) -> socket.socket:
+    """A fresh socket that only its owner may open, from the first moment on."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(mask)
+    listener.listen(64)
+    return listener
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tulle.agent", description=__doc__)
+    parser.add_argument("--mesh", required=True)
+    parser.add_argument("--manifest", required=True, action="append", type=Path)
+    parser.add_argument("--control-fd", required=True, type=int)
+    return parser
