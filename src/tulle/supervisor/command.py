@@ -11,6 +11,8 @@ _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TOO_WIDE = frozenset(("/", "/root", "/home", "/usr", "/opt", "/srv", "/var", "/etc", "/tmp", "/run"))  # noqa: S108
 """Never shown whole because a program lies in their bin."""
 
+_PROGRAMS = ("bin", "sbin", "shims")
+
 
 def environment_of(spec: PodSpec, who: Identity) -> dict[str, str]:
     """A clean environment: PATH, HOME, USER, LANG, TZ, and what is declared.
@@ -32,7 +34,7 @@ def environment_of(spec: PodSpec, who: Identity) -> dict[str, str]:
 def needed_for(argv: list[str], path: str, cwd: str) -> list[str]:
     """Directories that a program needs to start: its own, along every symbolic link, and its prefix.
 
-    A program in `X/bin` has its libraries in `X`, unless X is a home or as wide as /usr.
+    A program in `X/bin` has its libraries in `X`, unless X is a home or as wide as /usr; so has one in `X/shims` (pyenv, asdf).
     """
     program = _find(argv[0], path, cwd)
     if not program:
@@ -41,7 +43,7 @@ def needed_for(argv: list[str], path: str, cwd: str) -> list[str]:
     for one in (program, *_resolved_links(program)):
         directory = os.path.dirname(one)
         prefix = os.path.dirname(directory)
-        is_own = os.path.basename(directory) in ("bin", "sbin") and prefix not in _TOO_WIDE and not _is_home(prefix)
+        is_own = os.path.basename(directory) in _PROGRAMS and prefix not in _TOO_WIDE and not _is_home(prefix)
         needed.append(prefix if is_own else one)
         needed += _base_prefix(prefix)
     return needed
