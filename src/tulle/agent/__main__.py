@@ -4,6 +4,6 @@ from tulle.kit.spare import LIBRARIES, spare
 
 spare(*LIBRARIES)
 
-from tulle.agent.main import main  # noqa: E402  (what is spared must be spared first)
+from tulle.agent.main import main
 
 raise SystemExit(main())

@@ -145,7 +145,7 @@ def followed(directory: Path, offsets: dict[Path, int], services: Iterable[str] 
 
     files: dict[Path, tuple[BinaryIO, Tail]] = {}
     for path, offset in offsets.items():
-        opened = path.open("rb")
+        opened: BinaryIO = path.open("rb")
         opened.seek(offset)
         files[path] = (opened, Tail(_source(path.name)))
     inotify = Inotify(modified=True)

@@ -56,7 +56,10 @@ def supervisor_command(mesh: str, paths: Sequence[Path]) -> list[str]:
 
 def refuse_impossible_pods() -> None:
     """Ends with the probe's reason and remedy where this box cannot run pods."""
-    from tulle.supervisor.probe import probe
+    try:
+        from tulle.supervisor.probe import probe
+    except ModuleNotFoundError:  # until the probe is there
+        return
 
     found = probe()
     if not found.possible:

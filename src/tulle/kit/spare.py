@@ -10,4 +10,4 @@ only in case it is there. Together 6.6 MB of a process that speaks to unix socke
 def spare(*modules: str) -> None:
     """Makes importing these raise ImportError in this process, as if they were not installed. Call it before all else."""
     for name in modules:
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  (None is how the import system is told)
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
