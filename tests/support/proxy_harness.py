@@ -50,6 +50,13 @@ class Broker(threading.Thread):
         self.refuses: set[str] = set()
         self._link = link
 
+    def close(self) -> None:
+        """Answers no longer."""
+        with contextlib.suppress(OSError):
+            self._link.shutdown(socket.SHUT_RDWR)
+        self.join(DEADLINE)
+        self._link.close()
+
     def run(self) -> None:
         with contextlib.suppress(OSError):
             while message := self._link.recv(4096):
@@ -95,6 +102,7 @@ class Proxy:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(DEADLINE)
+        self.broker.close()
         for sock in (self.control, self._admin, self._metrics, *self.doors.values()):
             sock.close()
         complaints = self.complaints()
@@ -349,3 +357,97 @@ def talk(port: int, octets: bytes) -> bytes:
     with dial(port) as sock:
         sock.sendall(octets)
         return read_all(sock)
+
+
+@contextlib.contextmanager
+def backend_process(name: str) -> Iterator[int]:
+    """`proxy_backend.py` in a process of its own; gives its port."""
+    command = [sys.executable, str(Path(__file__).with_name("proxy_backend.py")), name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def host(port: int, workload: str = "default/orders-v1") -> HostEndpoint:
+    """An endpoint on this test's loopback."""
+    return HostEndpoint(workload=workload, host="127.0.0.1", port=port)
+
+
+class Client:
+    """A caller's connection that reads whole answers."""
+
+    def __init__(self, port: int) -> None:
+        self.sock = dial(port)
+        self._rest = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+
+    def send(self, octets: bytes) -> None:
+        """As they are."""
+        self.sock.sendall(octets)
+
+    def read(self, method: str = "GET") -> tuple[int, bytes, bytes]:
+        """The next answer: status, head, body. Interim answers count as answers."""
+        head, rest = read_head(self.sock, self._rest)
+        assert head, "closed instead of answered"
+        lower = head.lower()
+        status = int(head.split(b" ")[1])
+        body = b""
+        if method == "HEAD" or status in (204, 304) or status < 200:
+            self._rest = rest
+        elif b"\r\ntransfer-encoding: chunked" in lower:
+            while True:
+                while b"\r\n" not in rest:
+                    rest += self._more()
+                size, _, rest = rest.partition(b"\r\n")
+                while len(rest) < int(size, 16) + 2:
+                    rest += self._more()
+                if int(size, 16) == 0:
+                    while not rest.startswith(b"\r\n") and b"\r\n\r\n" not in rest:
+                        rest += self._more()
+                    if rest.startswith(b"\r\n"):
+                        trailers, self._rest = b"", rest[2:]
+                    else:
+                        trailers, _, self._rest = rest.partition(b"\r\n\r\n")
+                    self.trailers = trailers
+                    break
+                body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+        elif b"\r\ncontent-length: " in lower:
+            length = int(lower.split(b"\r\ncontent-length: ")[1].split(b"\r\n")[0])
+            while len(rest) < length:
+                rest += self._more()
+            body, self._rest = rest[:length], rest[length:]
+        else:
+            body, self._rest = rest + read_all(self.sock), b""
+        return status, head, body
+
+    def get(self, path: str = "/", *fields: str) -> tuple[int, bytes, bytes]:
+        """One GET and its answer."""
+        lines = "".join(f"{field}\r\n" for field in fields)
+        self.send(f"GET {path} HTTP/1.1\r\nhost: orders\r\n{lines}\r\n".encode())
+        return self.read()
+
+    def is_closed(self) -> bool:
+        """Waits for the proxy to close; nothing more may come."""
+        return not self._rest and read_all(self.sock) == b""
+
+    def _more(self) -> bytes:
+        read = self.sock.recv(65536)
+        assert read, "closed within the answer"
+        return read
+
+
+def field(head: bytes, name: str) -> str | None:
+    """The value of a field, None when it is not there."""
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        found, _, value = line.partition(":")
+        if found.lower() == name:
+            return value.strip()
+    return None
