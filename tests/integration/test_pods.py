@@ -1,13 +1,15 @@
 """Pods on a real supervisor, as root and as an ordinary user: they start, speak, end, come back and stop."""
 
+import json
 import os
 import signal
-import time
+import socket
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.supervised import RUNNERS, Supervised, supervised
+from tests.support.supervised import RUNNERS, Supervised, free_port, python_for, supervised
 from tulle.wire.plan import Readiness
 
 ECHO = """
@@ -59,3 +61,263 @@ def test_what_a_pod_dials_arrives_at_its_own_listener(mesh: Supervised) -> None:
 
     assert arrived == {"meant": ["127.80.3.4", 80], "at": ["127.0.0.1", 15001]}
     mesh.await_line("default/web", "heard proxy")
+
+
+def test_a_new_name_reaches_a_running_pod(mesh: Supervised) -> None:
+    look = """
+import socket, time
+while True:
+    try:
+        print(socket.gethostbyname("orders")); break
+    except OSError:
+        open("/proc/self/stat").read(); time.sleep(0.01)
+time.sleep(1000)
+"""
+    pod = mesh.pod("default/web", mesh.python, "-uc", look)
+    mesh.apply(pod, hosts={"default": "127.0.0.1 localhost\n"})
+    before = mesh.await_state("default/web", "ready")
+
+    mesh.apply(pod, hosts={"default": "127.0.0.1 localhost\n127.80.0.9 orders\n"})
+
+    mesh.await_line("default/web", "127.80.0.9")
+    assert mesh.statuses["default/web"] == before
+
+
+def test_a_crash_loop_is_seen_and_slows_down(mesh: Supervised) -> None:
+    mesh.apply(mesh.pod("default/web", mesh.python, "-c", "import sys; sys.exit(3)"))
+
+    status = mesh.await_status("default/web", lambda s: s.restarts >= 3 and s.state == "backoff", "crashing again and again")
+
+    assert status.why == "exit 3"
+    begun = [seen["default/web"] for seen in mesh.seen if seen and seen["default/web"].state == "backoff"]
+    pauses = [later.since - earlier.since for earlier, later in zip(begun, begun[1:], strict=False)]
+    assert pauses == sorted(pauses)
+
+
+def test_a_command_that_does_not_exist_is_named(mesh: Supervised) -> None:
+    mesh.apply(mesh.pod("default/web", "no-such-program"))
+
+    mesh.await_state("default/web", "backoff", "cannot run no-such-program: no such program in PATH")
+
+
+def test_a_restarted_pod_has_a_new_listener(mesh: Supervised) -> None:
+    mesh.apply(mesh.pod("default/echo", mesh.python, "-c", ECHO, "127.0.0.1", "80", readiness=Readiness(80)))
+    pid = mesh.await_state("default/echo", "ready").pid
+    mesh.await_told("ready", "default/echo")
+
+    mesh.kill(pid)
+
+    mesh.await_told("unready", "default/echo")
+    mesh.await_told("pod", "default/echo")
+    mesh.await_told("ready", "default/echo")
+    mesh.await_status("default/echo", lambda s: s.restarts == 1 and s.state == "ready", "ready again")
+    assert mesh.statuses["default/echo"].why == "signal SIGKILL"
+    assert mesh.ask("dial", pod="default/echo", port=80, text="again") == "echo again"
+
+
+def test_a_pod_waits_for_what_it_depends_on(mesh: Supervised) -> None:
+    store = mesh.pod("default/store", mesh.python, "-c", ECHO, "127.0.0.1", "80", readiness=Readiness(80))
+    web = mesh.pod("default/web", mesh.python, "-c", ECHO, "127.0.0.1", "80", depends_on=["default/store"])
+    mesh.apply(web)
+    mesh.await_state("default/web", "waiting", "waits for default/store")
+
+    mesh.apply(web, store)
+
+    mesh.await_state("default/web", "ready")
+    begun = [seen for seen in mesh.seen if seen and seen["default/web"].state != "waiting"]
+    assert all(seen["default/store"].state == "ready" for seen in begun)
+
+
+def test_a_changed_plan_touches_only_what_changed(mesh: Supervised) -> None:
+    serve = (mesh.python, "-c", ECHO, "127.0.0.1")
+    kept, changed, removed = (mesh.pod(f"default/{one}", *serve, "80") for one in ("kept", "changed", "removed"))
+    mesh.apply(kept, changed, removed)
+    before = [mesh.await_state(one.name, "ready") for one in (kept, changed, removed)]
+
+    mesh.apply(kept, changed._replace(env={"COLOUR": "red"}))
+
+    mesh.await_absence("default/removed")
+    mesh.await_status("default/changed", lambda s: s.state == "ready" and s.pid != before[1].pid, "another process")
+    assert mesh.statuses["default/kept"] == before[0]
+    mesh.await_told("gone", "default/removed")
+
+
+def test_a_service_is_asked_to_stop_and_then_made_to(mesh: Supervised) -> None:
+    polite = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit('bye')); print('up', flush=True); time.sleep(1000)"
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(1000)"
+    mesh.apply(
+        mesh.pod("default/polite", mesh.python, "-c", polite),
+        mesh.pod("default/deaf", mesh.python, "-c", deaf, stop_seconds=0.3),
+    )
+    mesh.await_line("default/polite", "up")
+    mesh.await_line("default/deaf", "up")
+    mesh.await_state("default/polite", "ready")
+    mesh.await_state("default/deaf", "ready")
+
+    mesh.apply()
+
+    mesh.await_absence("default/deaf")
+    mesh.await_absence("default/polite")
+    assert "bye" in mesh.log_lines("default/polite")
+
+
+def test_stopping_ends_dependents_first_and_leaves_nothing(mesh: Supervised) -> None:
+    stop = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit('down')); print('up', flush=True); time.sleep(1000)"
+    mesh.apply(
+        mesh.pod("default/store", mesh.python, "-c", stop),
+        mesh.pod("default/web", mesh.python, "-c", stop, depends_on=["default/store"]),
+    )
+    mesh.await_line("default/store", "up")
+    mesh.await_line("default/web", "up")
+
+    mesh.process.send_signal(signal.SIGTERM)
+
+    assert mesh.process.wait(20) == 0
+    assert not mesh.left_over()
+    ended = {name: mesh.stamp_of(f"default/{name}", "down") for name in ("web", "store")}
+    assert ended["web"] < ended["store"]
+    assert not (mesh.runtime / "admin.sock").exists()
+
+
+def test_environment_and_place_are_as_declared(mesh: Supervised) -> None:
+    show = "import json, os, sys; print(json.dumps([dict(os.environ), os.getcwd(), sorted(os.listdir('/dev')), os.getpid(), sys.stdin.read()]))"
+    (mesh.home / "app").mkdir()
+    mesh.apply(mesh.pod("default/web", mesh.python, "-c", show, env={"COLOUR": "red"}, cwd=str(mesh.home / "app")))
+
+    env, cwd, devices, pid, stdin = json.loads(mesh.await_line("default/web", "COLOUR"))
+
+    assert env["COLOUR"] == "red"
+    assert set(env) <= {"PATH", "HOME", "USER", "LANG", "TZ", "COLOUR", "LC_CTYPE"}
+    assert cwd == str(mesh.home / "app")
+    assert devices == ["fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "urandom", "zero"]
+    assert pid > 1
+    assert stdin == ""
+
+
+def test_only_declared_paths_are_writable_and_protected_ones_never(mesh: Supervised) -> None:
+    mesh.home.joinpath("data").mkdir(mode=0o777)
+    mesh.home.joinpath("data").chmod(0o777)
+    write = """
+import os
+def attempt(name, act):
+    try: act(); print(name, "done", flush=True)
+    except OSError as fault: print(name, fault.strerror, flush=True)
+attempt("data", lambda: open("data/x", "w"))
+attempt("beside", lambda: open("y", "w"))
+attempt("manifest", lambda: open("mesh.yaml", "a"))
+attempt("rename", lambda: os.rename("mesh.yaml", "other"))
+attempt("tmp", lambda: open("/tmp/x", "w"))
+attempt("end", lambda: None)
+"""
+    mesh.apply(mesh.pod("default/web", mesh.python, "-c", write, writable=["data"]))
+
+    mesh.await_line("default/web", "end done")
+
+    said = dict(line.split(" ", 1) for line in mesh.log_lines("default/web"))
+    assert said == {
+        "data": "done",
+        "beside": "Read-only file system",
+        "manifest": "Read-only file system" if mesh.uid else "Permission denied",
+        "rename": "Read-only file system",
+        "tmp": "done",
+        "end": "done",
+    }
+    assert (mesh.home / "data" / "x").exists()
+
+
+def test_the_mesh_file_in_a_writable_directory_stays_as_it_is(mesh: Supervised) -> None:
+    mesh.home.chmod(0o777)
+    write = """
+import os
+def attempt(name, act):
+    try: act(); print(name, "done", flush=True)
+    except OSError as fault: print(name, fault.strerror, flush=True)
+attempt("beside", lambda: open("y", "w"))
+attempt("manifest", lambda: open("mesh.yaml", "a"))
+attempt("rename", lambda: os.rename("mesh.yaml", "other"))
+attempt("remove", lambda: os.remove("mesh.yaml"))
+"""
+    mesh.apply(mesh.pod("default/web", mesh.python, "-c", write, writable=["."]))
+
+    mesh.await_line("default/web", "remove")
+
+    said = dict(line.split(" ", 1) for line in mesh.log_lines("default/web")[:4])
+    assert said["beside"] == "done"
+    assert "done" not in (said["manifest"], said["rename"], said["remove"])
+    assert (mesh.home / "mesh.yaml").read_text() == "mesh: test\n"
+
+
+def test_an_isolated_pod_is_alone_and_a_plain_one_ends_with_its_children(mesh: Supervised) -> None:
+    show = "import os; print('pids', sorted(int(p) for p in os.listdir('/proc') if p.isdigit()), flush=True)"
+    spread = "import os, time; os.fork() or os.setsid() and os.fork(); print('up', flush=True); time.sleep(1000)"
+    mark = {"TULLE_TEST_POD": mesh.directory.name}
+    plain = mesh.pod("default/plain", python_for(1), "-c", spread, isolated=False, env=mark, stop_seconds=2.0)
+    mesh.apply(mesh.pod("default/web", mesh.python, "-c", show), plain)
+    assert len(mesh.await_line("default/web", "pids").split(",")) == 2
+    mesh.await_line("default/plain", "up")
+    mesh.await_state("default/plain", "ready")
+
+    mesh.apply()
+
+    mesh.await_absence("default/plain")
+    mesh.wait_until(lambda: not mesh.marked("TULLE_TEST_POD"), "a descendant is left", within=1)
+
+
+def test_output_is_stamped_and_rotated(mesh: Supervised) -> None:
+    talk = "import sys; [print('line', n, 'x' * 1000) for n in range(9000)]; sys.stderr.write('an end without newline'); sys.stderr.flush(); import time; time.sleep(0.2)"
+    mesh.apply(mesh.pod("default/web", mesh.python, "-c", talk))
+    mesh.await_state("default/web", "backoff")
+    log = mesh.state / "logs" / "default_web.log"
+    mesh.wait_until(lambda: log.with_name("default_web.log.2").exists(), "no rotation")
+
+    newest = (log.with_name("default_web.log.2").read_text() + log.with_name("default_web.log.1").read_text()).splitlines()
+
+    stamps = [line.split(" ", 1)[0] for line in newest]
+    assert stamps == sorted(stamps)
+    assert all(line.split(" ")[1:3] in (["stdout", "F"], ["stderr", "P"]) for line in newest)
+    assert max(one.stat().st_size for one in log.parent.glob("default_web.log*")) <= 4 << 20
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert not log.with_name("default_web.log.3").exists()
+
+
+def test_doors_open_on_both_families_and_close_again(mesh: Supervised) -> None:
+    port = free_port()
+    mesh.apply(doors=[port])
+    mesh.await_told("door", str(port))
+    for host in ("127.0.0.1", "::1"):
+        with socket.create_connection((host, port), 10) as connection:
+            assert mesh.ask("accept", name=str(port), reply="in")["at"][1] == port
+            assert connection.recv(10) == b"in"
+
+    mesh.apply(doors=[])
+
+    mesh.await_told("gone", str(port))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 10)
+
+
+def test_a_door_that_is_taken_opens_once_it_is_free(mesh: Supervised) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = squatter.getsockname()[1]
+        mesh.apply(doors=[port])
+        mesh.wait_until(lambda: f"cannot open port {port}" in mesh.words(), "no complaint")
+    mesh.await_told("door", str(port))
+
+
+def test_a_second_supervisor_of_the_same_mesh_is_refused(mesh: Supervised) -> None:
+    second = subprocess.run(
+        [mesh.python, "-m", "tulle.supervisor", "--mesh", "test", "--manifest", "mesh.yaml"],
+        env={
+            "PYTHONPATH": str(mesh.directory / "src"),
+            "TULLE_RUNTIME_DIR": str(mesh.directory / "run"),
+            "TULLE_STATE_DIR": str(mesh.directory / "state"),
+        },
+        user=mesh.uid if mesh.uid != os.getuid() else None,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert second.returncode == 1
+    assert f"already run by process {mesh.process.pid}" in second.stderr

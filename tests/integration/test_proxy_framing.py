@@ -99,7 +99,7 @@ def is_whole(answer: bytes) -> bool:
         return False
     lower = head.lower()
     if b"transfer-encoding: chunked" in lower:
-        return body.endswith(b"\r\n\r\n") or body.endswith(b"0\r\n\r\n")
+        return body.endswith(b"\r\n\r\n")
     if b"content-length: " in lower and not lower.startswith(b"http/1.1 304"):
         length = int(lower.split(b"content-length: ")[1].split(b"\r\n")[0])
         return len(body) == length or not body
