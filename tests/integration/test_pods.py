@@ -86,7 +86,9 @@ time.sleep(1000)
 def test_a_crash_loop_is_seen_and_slows_down(mesh: Supervised) -> None:
     mesh.apply(mesh.pod("default/web", mesh.python, "-c", "import sys; sys.exit(3)"))
 
-    status = mesh.await_status("default/web", lambda s: s.restarts >= 3 and s.state == "backoff", "crashing again and again")
+    status = mesh.await_status(
+        "default/web", lambda s: s.restarts >= 3 and s.state == "backoff", "crashing again and again"
+    )
 
     assert status.why == "exit 3"
     begun = [seen["default/web"] for seen in mesh.seen if seen and seen["default/web"].state == "backoff"]
@@ -189,7 +191,20 @@ def test_environment_and_place_are_as_declared(mesh: Supervised) -> None:
     assert env["COLOUR"] == "red"
     assert set(env) <= {"PATH", "HOME", "USER", "LANG", "TZ", "COLOUR", "LC_CTYPE"}
     assert cwd == str(mesh.home / "app")
-    assert devices == ["fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "urandom", "zero"]
+    assert devices == [
+        "fd",
+        "full",
+        "null",
+        "ptmx",
+        "pts",
+        "random",
+        "shm",
+        "stderr",
+        "stdin",
+        "stdout",
+        "urandom",
+        "zero",
+    ]
     assert pid > 1
     assert stdin == ""
 
@@ -270,7 +285,9 @@ def test_output_is_stamped_and_rotated(mesh: Supervised) -> None:
     log = mesh.state / "logs" / "default_web.log"
     mesh.wait_until(lambda: log.with_name("default_web.log.2").exists(), "no rotation")
 
-    newest = (log.with_name("default_web.log.2").read_text() + log.with_name("default_web.log.1").read_text()).splitlines()
+    newest = (
+        log.with_name("default_web.log.2").read_text() + log.with_name("default_web.log.1").read_text()
+    ).splitlines()
 
     stamps = [line.split(" ", 1)[0] for line in newest]
     assert stamps == sorted(stamps)

@@ -123,7 +123,9 @@ class Supervised:
             "TULLE_TEST_MARK": self.directory.name,
         }
         command = [self.python, str(self.directory / "support" / "run_supervisor.py"), MESH, "mesh.yaml"]
-        as_user: dict[str, Any] = {} if self.uid == os.getuid() else {"user": self.uid, "group": self.uid, "extra_groups": []}
+        as_user: dict[str, Any] = (
+            {} if self.uid == os.getuid() else {"user": self.uid, "group": self.uid, "extra_groups": []}
+        )
         with (self.directory / "stderr").open("ab") as stderr:
             self.process = subprocess.Popen(
                 command, env=env, cwd=self.home, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, **as_user
@@ -158,7 +160,7 @@ class Supervised:
         return self.statuses[name]
 
     def await_absence(self, name: str) -> None:
-        """Waits until the supervisor no longer reports a pod."""
+        """Waits until the supervisor no longer reports a pod that it has reported."""
         while name in self.statuses:
             self.statuses = {one.name: one for one in decode_statuses(self.agent.read())}
             self.seen.append(self.statuses)
@@ -183,6 +185,11 @@ class Supervised:
             return []
         return [line.split(" ", 3)[3] for line in path.read_text().splitlines()]
 
+    def stamp_of(self, name: str, part: str) -> str:
+        """When a pod wrote a line with this part."""
+        path = self.state / "logs" / f"{name.replace('/', '_')}.log"
+        return next(line.split(" ", 1)[0] for line in path.read_text().splitlines() if part in line)
+
     def await_line(self, name: str, part: str) -> str:
         """Waits until a pod has written a line with this part."""
         self.wait_until(lambda: any(part in one for one in self.log_lines(name)), f"{name} never wrote {part!r}")
@@ -203,15 +210,27 @@ class Supervised:
         """The supervisor's child with this in its command line."""
         return next(pid for pid in self.children() if part in _read(pid, "cmdline"))
 
+    def broker_pid(self) -> int:
+        """The supervisor's own image that holds exactly CAP_SYS_ADMIN; 0 while there is none."""
+        holders = [pid for pid in self.children() if self.status_of(pid).get("CapEff") == "0000000000200000"]
+        return holders[0] if holders else 0
+
+    def status_of(self, pid: int) -> dict[str, str]:
+        """/proc/PID/status."""
+        return dict(line.split(":\t", 1) for line in _read(pid, "status").splitlines() if ":\t" in line)
+
     def left_over(self) -> list[int]:
         """Processes anywhere that were started by this supervisor."""
-        mark = f"TULLE_TEST_MARK={self.directory.name}"
-        pods = f"TULLE_TEST_POD={self.directory.name}"
+        return self.marked("TULLE_TEST_MARK") + self.marked("TULLE_TEST_POD")
+
+    def marked(self, variable: str) -> list[int]:
+        """Processes anywhere whose environment has this variable with the name of this test's directory."""
+        mark = f"{variable}={self.directory.name}"
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and entry.name != str(os.getpid()):
                 environment = _read(int(entry.name), "environ")
-                if (mark in environment or pods in environment) and _state(int(entry.name)) != "Z":
+                if mark in environment and _state(int(entry.name)) != "Z":
                     found.append(int(entry.name))
         return found
 
@@ -265,6 +284,12 @@ def python_for(uid: int) -> str:
     if uid in (0, os.getuid()) or all(one.stat().st_mode & stat.S_IXOTH for one in (real, *real.parents)):
         return sys.executable
     return "/usr/bin/python3"
+
+
+def free_port() -> int:
+    """A port that nobody listened on a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
 
 
 def _read(pid: int, name: str) -> str:

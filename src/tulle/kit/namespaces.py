@@ -31,11 +31,11 @@ def enter_user_namespace() -> None:
     """
     uid, gid = os.getuid(), os.getgid()
     unshare(NEWUSER)
-    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
-    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+    Path("/proc/self/setgroups").write_text("deny", encoding="utf-8")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="utf-8")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="utf-8")
 
 
 def forbid_user_namespaces() -> None:
     """No process in this user namespace may nest another. Only of use after `enter_user_namespace`."""
-    Path("/proc/sys/user/max_user_namespaces").write_text("0", encoding="ascii")
+    Path("/proc/sys/user/max_user_namespaces").write_text("0", encoding="utf-8")

@@ -28,7 +28,7 @@ def bring_loopback_up() -> None:
 
 def free_low_ports() -> None:
     """Lets a process without capabilities bind port 80 in this network namespace."""
-    Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0", encoding="ascii")
+    Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0", encoding="utf-8")
 
 
 def redirect_tcp(prefix: bytes, port: int) -> None:

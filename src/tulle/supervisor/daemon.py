@@ -60,7 +60,7 @@ class Daemon:
         self.pid = fork(run, (*descriptors, output.stdout, output.stderr))
         output.handed_over()
         self._began = self._loop.now()
-        self._loop.child(self.pid, self._ended)
+        self._loop.child(self.pid, lambda status: self._ended(status, output))
 
     def stop(self, deadline_seconds: float, when_stopped: Callable[[], None]) -> None:
         """SIGTERM, after the deadline SIGKILL; calls back when the program has ended."""
@@ -73,8 +73,9 @@ class Daemon:
         self._kill(signal.SIGTERM)
         self._timer = self._loop.later(deadline_seconds, lambda: self._kill(signal.SIGKILL))
 
-    def _ended(self, status: int) -> None:
+    def _ended(self, status: int, output: Output) -> None:
         self.pid = 0
+        output.drain()
         if self._when_stopped:
             if self._timer:
                 self._timer.cancel()

@@ -1,5 +1,6 @@
 """All pods of the plan: what starts when, what a new plan changes, what the agent is told."""
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,7 @@ class Fleet:
         self._specs = {spec.name: spec for spec in plan.pods}
         for name, pod in list(self._pods.items()):
             if self._specs.get(name) != pod.spec:
-                pod.stop(lambda n=name: self._stopped(n))  # type: ignore[misc]
+                pod.stop(functools.partial(self._stopped, name))
         self._start_missing()
 
     def stop(self, when_stopped: Callable[[], None]) -> None:
@@ -143,7 +144,7 @@ class Fleet:
         free = [name for name in self._pods if name not in leaned_on] or list(self._pods)
         for name in free:
             if name in self._pods and self._pods[name].state != "stopping":
-                self._pods[name].stop(lambda n=name: self._stopped(n))  # type: ignore[misc]
+                self._pods[name].stop(functools.partial(self._stopped, name))
 
 
 def hidden_directories(mesh: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Starts children that hold nothing of the supervisor's but what they are given, and that end when it ends."""
 
 import contextlib
+import errno
 import gc
 import os
 import resource
@@ -44,7 +45,18 @@ def execute(argv: Sequence[str], env: Mapping[str, str], *, stdin: int, stdout: 
         os.dup2(source, target)
     reset_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    os.execvpe(argv[0], list(argv), dict(env))
+    os.execve(find_program(argv[0], env), list(argv), dict(env))
+
+
+def find_program(name: str, env: Mapping[str, str]) -> str:
+    """The first program of this name in PATH that this process may execute. Raises FileNotFoundError."""
+    if "/" in name:
+        return name
+    for directory in env.get("PATH", "").split(":"):
+        candidate = os.path.join(directory or ".", name)
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            return candidate
+    raise FileNotFoundError(errno.ENOENT, "no such program in PATH", name)
 
 
 def reset_signals() -> None:

@@ -9,6 +9,7 @@ and what was `x.log.2` is gone. Files are 0600.
 """
 
 import contextlib
+import functools
 import os
 import sys
 import time
@@ -77,24 +78,33 @@ class Output:
         self._loop = loop
         self._log = log
         self._rest: dict[int, bytes] = {}
+        self._streams: dict[int, str] = {}
         out, self.stdout = os.pipe2(os.O_CLOEXEC)
         err, self.stderr = os.pipe2(os.O_CLOEXEC)
         """Ends for the process; closed here by `handed_over`."""
         for descriptor, stream in ((out, "stdout"), (err, "stderr")):
             os.set_blocking(descriptor, False)
             self._rest[descriptor] = b""
-            loop.read(descriptor, lambda d=descriptor, s=stream: self._pump(d, s))  # type: ignore[misc]
+            self._streams[descriptor] = stream
+            loop.read(descriptor, functools.partial(self._pump, descriptor, stream))
 
     def handed_over(self) -> None:
         """The process has its ends."""
         os.close(self.stdout)
         os.close(self.stderr)
 
-    def _pump(self, descriptor: int, stream: str) -> None:
+    def drain(self) -> None:
+        """Stores what has been written so far; to be called when the process has ended."""
+        for descriptor, stream in list(self._streams.items()):
+            while descriptor in self._rest and self._pump(descriptor, stream):
+                pass
+
+    def _pump(self, descriptor: int, stream: str) -> bool:
+        """True when there may be more."""
         try:
             text = os.read(descriptor, _READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         lines, self._rest[descriptor] = split_lines(self._rest[descriptor] + text, at_end=not text)
         if lines:
             self._log.append(stream, lines)
@@ -102,6 +112,7 @@ class Output:
             self._loop.forget(descriptor)
             os.close(descriptor)
             del self._rest[descriptor]
+        return bool(text)
 
 
 class Voice:

@@ -58,6 +58,7 @@ class Pod:
         self._middle = 0
         self._network = -1
         self._link: socket.socket | None = None
+        self._output: Output | None = None
         self._output_log = around.log(spec.name)
         self._pause = _FIRST_PAUSE_SECONDS
         self._began = 0.0
@@ -89,7 +90,7 @@ class Pod:
         if self.spec.isolated and (problem := self._around.pods_possible()):
             self._impossible(problem.step, problem.why)
             return
-        output = Output(self._around.loop, self._output_log)
+        output = self._output = Output(self._around.loop, self._output_log)
         try:
             service = self._around.service(self.spec, output.stdout, output.stderr)
             self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -182,6 +183,8 @@ class Pod:
     def _ended(self, status: int) -> None:
         self._hear()
         self._close_link()
+        if self._output:
+            self._output.drain()
         self._pid = 0
         if self._network >= 0:
             self._around.broker.remove(self.spec.name)

@@ -1,0 +1,126 @@
+"""Any process of Tulle may die: what is left serves, and comes back; without the supervisor nothing is left."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.supervised import RUNNERS, Supervised, supervised
+from tulle.wire.plan import Readiness
+
+pytestmark = pytest.mark.user
+
+SERVE = """
+import socket
+listener = socket.create_server(("127.0.0.1", 80))
+while True:
+    connection, _ = listener.accept()
+    connection.sendall(b"served")
+    connection.close()
+"""
+ECHO = "default/echo"
+
+
+@pytest.fixture(params=RUNNERS)
+def mesh(request: pytest.FixtureRequest) -> Iterator[Supervised]:
+    with supervised(request.param) as one:
+        one.apply(one.pod(ECHO, one.python, "-c", SERVE, readiness=Readiness(80)))
+        one.await_state(ECHO, "ready")
+        one.await_told("ready", ECHO)
+        yield one
+
+
+def test_without_the_supervisor_nothing_is_left_after_a_second(mesh: Supervised) -> None:
+    spread = "import os, time; os.fork() or os.setsid() and os.fork(); print('up', flush=True); time.sleep(1000)"
+    mark = {"TULLE_TEST_POD": mesh.directory.name}
+    mesh.apply(
+        mesh.pod(ECHO, mesh.python, "-c", SERVE, readiness=Readiness(80)),
+        mesh.pod("default/spread", mesh.python, "-c", spread, env=mark),
+        mesh.pod("default/plain", "/usr/bin/python3", "-c", spread, env=mark, isolated=False),
+    )
+    mesh.await_line("default/spread", "up")
+    mesh.await_line("default/plain", "up")
+    assert len(mesh.left_over()) >= 8
+
+    mesh.process.kill()
+    mesh.process.wait()
+
+    mesh.wait_until(lambda: not mesh.left_over(), "something is left", within=1)
+
+
+def test_a_killed_broker_is_forked_again_and_knows_every_pod(mesh: Supervised) -> None:
+    broker = mesh.broker_pid()
+
+    mesh.kill(broker)
+
+    mesh.wait_until(lambda: mesh.broker_pid() not in (0, broker), "no other broker")
+    assert mesh.ask("dial", pod=ECHO, port=80, text="") == "served"
+
+
+def test_a_killed_proxy_is_told_everything_again_and_finds_its_memory(mesh: Supervised) -> None:
+    mesh.ask("remember", text="generation 7")
+    before = mesh.await_state(ECHO, "ready")
+
+    mesh.kill(mesh.pid_of("fake_proxy"))
+
+    mesh.proxy.accept()
+    mesh.await_told("pod", ECHO)
+    mesh.await_told("ready", ECHO)
+    mesh.await_told("synced", "")
+    assert mesh.ask("recall").startswith("generation 7")
+    assert mesh.ask("dial", pod=ECHO, port=80, text="") == "served"
+    assert mesh.await_state(ECHO, "ready") == before
+
+
+def test_a_killed_agent_disturbs_no_pod(mesh: Supervised) -> None:
+    before = mesh.await_state(ECHO, "ready")
+
+    mesh.kill(mesh.pid_of("fake_agent"))
+
+    mesh.agent.accept()
+    mesh.statuses = {}
+    assert mesh.await_state(ECHO, "ready") == before
+    assert mesh.ask("dial", pod=ECHO, port=80, text="") == "served"
+
+
+def test_what_is_no_plan_changes_nothing(mesh: Supervised) -> None:
+    before = mesh.await_state(ECHO, "ready")
+
+    for nonsense in (b"\n", b"{}\n", b"[1]\n", b'{"pods": 3}\n', b"\xff\xfe\n"):
+        mesh.agent.send(nonsense)
+    mesh.wait_until(lambda: mesh.words().count("not a plan") >= 5, "the supervisor did not complain")
+
+    mesh.apply(*mesh.plan.pods, mesh.pod("default/other", mesh.python, "-c", SERVE))
+    mesh.await_state("default/other", "ready")
+    assert mesh.statuses[ECHO] == before
+
+
+def test_the_broker_answers_what_it_cannot_do(mesh: Supervised) -> None:
+    assert "no pod" in mesh.ask("broker", pod="default/nobody", family=4)["error"]
+    assert "neither" in mesh.ask("broker", pod=ECHO, family=5)["error"]
+    assert mesh.ask("broker", pod=ECHO, family=6) == {"made": True}
+
+
+def test_the_proxy_has_no_capability_and_no_way_to_one(mesh: Supervised) -> None:
+    status = mesh.ask("status")
+
+    assert {status[one] for one in ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd")} == {"0000000000000000"}
+    assert status["NoNewPrivs"] == "1"
+    assert "0" not in status["Uid"].split()
+
+
+def test_the_broker_holds_one_capability_and_pid_1_of_a_pod_none(mesh: Supervised) -> None:
+    pid = mesh.statuses[ECHO].pid
+
+    assert int(mesh.status_of(mesh.broker_pid())["CapEff"], 16) == 1 << 21
+    assert int(mesh.status_of(pid)["CapEff"], 16) == 0
+    assert mesh.status_of(pid)["Seccomp"] == "2"
+
+
+def test_a_supervisor_that_is_told_to_stop_while_pods_start_stops(mesh: Supervised) -> None:
+    mesh.apply(*(mesh.pod(f"default/p{n}", mesh.python, "-c", SERVE) for n in range(5)))
+
+    mesh.process.send_signal(signal.SIGINT)
+
+    assert mesh.process.wait(20) == 0
+    assert not mesh.left_over()
