@@ -52,7 +52,6 @@ async def _run(mesh: str, manifests: Sequence[Path], control_fd: int) -> None:
     inotify = Inotify()
     watched = watch(sources, inotify)
     node.boot(load(sources.paths), watched)
-    _report(node)
     admin = paths.admin_socket(mesh)
     api_socket = _listen(paths.agent_socket(mesh))
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=control_fd), limit=LINE_BYTES)

@@ -55,18 +55,15 @@ def supervisor_command(mesh: str, paths: Sequence[Path]) -> list[str]:
 
 
 def refuse_impossible_pods() -> None:
-    """Ends with the probe's reason and remedy where this box cannot run pods."""
-    try:
-        from tulle.supervisor.probe import probe
-    except ModuleNotFoundError:  # until the probe is there
-        return
+    """Ends with the reason and remedy of what this box lacks for pods."""
+    from tulle.cli.probes import lacking
 
-    found = probe()
-    if not found.possible:
+    if missing := lacking():
+        reasons = "; ".join(f"{one.probe}: {one.reason}" for one in missing)
         raise Failure(
             "pods-impossible",
-            f"pods are impossible on this box: {found.reason}",
-            hint=f"{found.remedy}; or, per service and without protection: `isolation: none`",
+            f"pods are impossible on this box: {reasons}",
+            hint=f"{missing[0].remedy}. `tulle check` says more; `isolation: none` runs a service without protection",
         )
 
 

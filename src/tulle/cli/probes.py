@@ -1,0 +1,259 @@
+"""What this box can enforce, found out by doing it: each probe runs in a child of its own and leaves nothing behind."""
+
+import errno
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+REDIRECT_PREFIX = bytes((127, 80))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A row of `tulle check`."""
+
+    probe: str
+    possible: bool
+    needed: bool
+    """Without it there is no isolated mesh here."""
+    enables: str
+    """What it is for."""
+    reason: str
+    """What was seen: a version, or the kernel's words."""
+    remedy: str = ""
+    """What to do where it is impossible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Something to try."""
+
+    name: str
+    enables: str
+    attempt: Callable[[], str]
+    """Returns what was seen. Raises OSError where it is impossible."""
+    remedy: str
+    needed: bool = True
+
+    def run(self) -> Finding:
+        """Tries it in a child, so that namespaces, filters and limits end with it."""
+        seen, fault = in_child(self.attempt)
+        if fault is None:
+            return Finding(self.name, True, self.needed, self.enables, seen)
+        return Finding(
+            self.name, False, self.needed, self.enables, seen, _REMEDIES.get((self.name, fault), self.remedy)
+        )
+
+
+def findings() -> list[Finding]:
+    """Every probe, in the order in which one builds on the other."""
+    return [probe.run() for probe in PROBES]
+
+
+def lacking() -> list[Finding]:
+    """What keeps this box from running pods."""
+    return [one for probe in PROBES if probe.needed and not (one := probe.run()).possible]
+
+
+def in_child(attempt: Callable[[], str]) -> tuple[str, int | None]:
+    """What an attempt saw; or the words and number of the error that stopped it."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reader)
+            os.write(writer, json.dumps(_tried(attempt)).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as result:
+        text = result.read()
+    _, status = os.waitpid(child, 0)
+    if not text:
+        return f"the probe ended with {os.waitstatus_to_exitcode(status)}", 0
+    seen, fault = json.loads(text)
+    return str(seen), fault
+
+
+def _tried(attempt: Callable[[], str]) -> tuple[str, int | None]:
+    try:
+        return attempt(), None
+    except OSError as fault:
+        return str(fault.strerror or fault), fault.errno or 0
+    except Exception as fault:  # noqa: BLE001  (a probe that breaks is a row, not the end of the table)
+        return f"{type(fault).__name__}: {fault}", 0
+
+
+def _kernel() -> str:
+    release = os.uname().release
+    parts = release.replace("-", ".").split(".")
+    if (int(parts[0]), int(parts[1])) < (5, 12):
+        raise OSError(errno.ENOSYS, f"Linux {release}")
+    return f"Linux {release}"
+
+
+def _user_namespace() -> str:
+    from tulle.kit.namespaces import enter_user_namespace
+
+    enter_user_namespace()
+    return "made one" if os.getuid() else "made one; root needs none"
+
+
+def _enter_pod_namespaces() -> None:
+    from tulle.kit import namespaces
+
+    if os.getuid():
+        namespaces.enter_user_namespace()
+    namespaces.unshare(namespaces.NEWNET | namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWPID)
+
+
+def _namespaces() -> str:
+    _enter_pod_namespaces()
+    return "network, mount, PID, IPC and UTS"
+
+
+def _redirect() -> str:
+    from tulle.kit import netlink
+
+    _enter_pod_namespaces()
+    netlink.bring_loopback_up()
+    netlink.redirect_tcp(REDIRECT_PREFIX, 15001)
+    with socket.socket() as listener, socket.socket() as caller:
+        listener.bind(("127.0.0.1", 15001))
+        listener.listen()
+        caller.settimeout(2.0)
+        caller.connect(("127.80.1.2", 80))
+    return "a connection to 127.80.1.2:80 arrived at the listener"
+
+
+def _mounts() -> str:
+    from tulle.kit import mounts
+
+    _enter_pod_namespaces()
+    mounts.keep_to_ourselves()
+    mounts.bind_to_itself("/usr")
+    mounts.seal("/usr")
+    return "made a tree read-only"
+
+
+def _seccomp() -> str:
+    from tulle.kit import privileges, seccomp
+
+    privileges.refuse_new_privileges()
+    seccomp.confine()
+    return "a filter holds"
+
+
+def _memfd() -> str:
+    os.close(os.memfd_create("tulle-check", os.MFD_CLOEXEC))
+    return "made one"
+
+
+def _pidfd() -> str:
+    os.close(os.pidfd_open(os.getpid()))
+    return "opened one"
+
+
+def _inotify() -> str:
+    from tulle.kit.inotify import Inotify
+
+    watcher = Inotify()
+    watcher.watch(Path("/"))
+    watcher.close()
+    return "watched a directory"
+
+
+def _metrics_port() -> str:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 15020))
+    return "127.0.0.1:15020 is free"
+
+
+def _directories() -> str:
+    from tulle.kit import paths
+
+    seen = []
+    for directory in (paths.runtime_parent(), paths.state_parent()):
+        standing = directory
+        while not standing.exists():
+            standing = standing.parent
+        if not os.access(standing, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"{standing} is not writable")
+        free = os.statvfs(standing)
+        if free.f_bavail * free.f_frsize < 16 << 20:
+            raise OSError(errno.ENOSPC, f"less than 16 MB free at {standing}")
+        seen.append(str(directory))
+    return ", ".join(seen)
+
+
+def _cgroup() -> str:
+    controllers = Path("/sys/fs/cgroup/cgroup.controllers")
+    if not controllers.exists():
+        raise OSError(errno.ENOENT, "no cgroup v2 at /sys/fs/cgroup")
+    return f"v2: {controllers.read_text().strip() or 'no controllers'}"
+
+
+def _compiled() -> str:
+    import platform
+
+    from tulle.cli.version import is_compiled
+
+    if not is_compiled():
+        raise OSError(0, f"interpreted by Python {platform.python_version()}")
+    return f"compiled, Python {platform.python_version()}"
+
+
+PROBES = (
+    Probe("kernel", "everything", _kernel, "Linux 5.12 or newer"),
+    Probe(
+        "user-namespace",
+        "pods without root",
+        _user_namespace,
+        "allow them: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1,"
+        " kernel.apparmor_restrict_unprivileged_userns=0; or run as root",
+        needed=os.getuid() != 0,
+    ),
+    Probe("namespaces", "pods: services cannot see one another", _namespaces, "a kernel with namespaces; or root"),
+    Probe(
+        "redirect",
+        "services dial names, on any port",
+        _redirect,
+        "a kernel with nf_tables, nft_redir and nft_chain_nat",
+    ),
+    Probe("read-only-mounts", "services cannot write the box", _mounts, "Linux 5.12 with mount_setattr"),
+    Probe(
+        "seccomp", "services cannot reach what namespaces leave open", _seccomp, "a kernel with CONFIG_SECCOMP_FILTER"
+    ),
+    Probe("memfd", "the proxy serves at once after a restart", _memfd, "more file descriptors: ulimit -n"),
+    Probe("pidfd", "processes are ended without mistakes", _pidfd, "Linux 5.3"),
+    Probe(
+        "inotify",
+        "manifests are followed as they are saved",
+        _inotify,
+        "more of them: sysctl fs.inotify.max_user_instances",
+    ),
+    Probe("directories", "sockets and revisions", _directories, "another place: TULLE_RUNTIME_DIR, TULLE_STATE_DIR"),
+    Probe(
+        "metrics-port",
+        "Prometheus scrapes 127.0.0.1:15020",
+        _metrics_port,
+        "a mesh that runs here holds it, or something else does: ss -ltnp sport = :15020",
+        needed=False,
+    ),
+    Probe(
+        "compiled", "the fast data plane", _compiled, "a compiled wheel, or a C compiler when installing", needed=False
+    ),
+    Probe("cgroup", "limits of memory and CPU per service (not used yet)", _cgroup, "mount cgroup v2", needed=False),
+)
+
+_REMEDIES = {
+    ("user-namespace", errno.ENOSPC): "sysctl user.max_user_namespaces=15000; or run as root",
+    ("user-namespace", errno.EAGAIN): "more processes for this user: ulimit -u",
+    ("memfd", errno.ENOSYS): "Linux 3.17 or a sandbox that allows memfd_create",
+    ("memfd", errno.EPERM): "a sandbox around tulle forbids it: loosen its seccomp profile",
+    ("namespaces", errno.EPERM): "user namespaces (see above), root, or a container with CAP_SYS_ADMIN",
+}
