@@ -88,12 +88,12 @@ def test_a_killed_proxy_refuses_no_connection(mesh: Running, door: int, record_p
     deaths = []
     with load_from_outside(web.url + "/", rate=50, connections=64, keep_alive=False, keep_samples=True) as outside:
         web.start_load("http://orders/", rate=50, seconds=25, connections=64, close="yes", samples="yes")
-        wait_for_more(outside, 50)
+        wait_for_more(outside, 75)
         for _ in range(KILLS):
             proxy = mesh.processes.pid("proxy")
             deaths.append(mesh.processes.kill("proxy"))
             mesh.processes.restarted("proxy", proxy)
-            wait_for_more(outside, 50)
+            wait_for_more(outside, 75)
     inside = [Sample(*sample) for sample in web.load_report(within=60)["samples"]]
 
     for name, samples in (("outside", outside.samples), ("pod", inside)):

@@ -61,7 +61,7 @@ def test_nginx_on_port_80_of_its_pod_answers_at_the_door() -> None:
 @pytest.mark.usefixtures("mesh")
 def test_nginx_reaches_node_that_listens_on_ipv6_alone() -> None:
     with urlopen(f"http://127.0.0.1:{DOOR}/api/v1") as answer:
-        assert json.loads(answer.read()) == {"from": "node", "path": "/api/v1"}
+        assert json.loads(answer.read()) == {"from": "node", "path": "/v1"}
 
 
 def test_psql_reaches_postgresql_from_the_pod_that_may(mesh: Running) -> None:
@@ -71,7 +71,7 @@ def test_psql_reaches_postgresql_from_the_pod_that_may(mesh: Running) -> None:
 def test_psql_of_the_pod_that_may_not_gets_no_answer(mesh: Running) -> None:
     said = eventually(lambda: mesh.log("default/intern"), 20, "what the intern's psql said")
 
-    assert said.startswith("no answer:"), said
+    assert "no answer: psql: error" in said, said
     assert "the database says" not in said
     denied = [s for s in mesh.series() if s.name == "tulle_denied_total" and s.labels["source"] == "default/intern"]
     assert sum(s.value for s in denied) > 0

@@ -46,7 +46,7 @@ class SnapshotMemory:
         written = 0
         while written < len(text):
             written += os.pwrite(self._descriptor, text[written:], start + _HEADER.size + written)
-        header = _HEADER.pack(_MAGIC, self._last + 1, len(text), hashlib.sha256(text).digest())
+        header = _HEADER.pack(_MAGIC, self._last + 1, len(text), _digest(self._last + 1, text))
         os.pwrite(self._descriptor, header, start)
         self._slot = slot
         self._last += 1
@@ -60,4 +60,8 @@ class SnapshotMemory:
         if magic != _MAGIC or size > SLOT_BYTES:
             return None
         text = os.pread(self._descriptor, size, start + _HEADER.size)
-        return (sequence, text) if hashlib.sha256(text).digest() == digest else None
+        return (sequence, text) if _digest(sequence, text) == digest else None
+
+
+def _digest(sequence: int, text: bytes) -> bytes:
+    return hashlib.sha256(sequence.to_bytes(8, "little") + text).digest()

@@ -3,7 +3,7 @@
 import platform
 import resource
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tulle.proxy import metrics
@@ -19,17 +19,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Telemetry:
     """Renders the counters, and what the process knows of itself."""
 
-    def __init__(self, counters: Counters, version: str) -> None:
+    def __init__(self, counters: Counters, version: str, resident_bytes: Callable[[], int]) -> None:
         self.generation = 0
         self._counters = counters
         self._version = version
         self._started = time.time()
-        self._statm = open("/proc/self/statm", "rb", buffering=0)  # noqa: SIM115, PTH123  (kept: later no file is opened)
-
-    def resident_bytes(self) -> int:
+        self.resident_bytes = resident_bytes
         """Memory of this process now."""
-        self._statm.seek(0)
-        return int(self._statm.read(256).split()[1]) * resource.getpagesize()
 
     def text(self) -> str:
         """The exposition, version 0.0.4."""
