@@ -78,6 +78,7 @@ class Supervised:
     def __init__(self, runner: str) -> None:
         self.runner = runner
         self.directory = Path(tempfile.mkdtemp(prefix="tulle-", dir="/tmp"))
+        self.own_uid = os.getuid()
         self.uid = 0 if runner == "root" else (ORDINARY_UID if os.getuid() == 0 else os.getuid())
         self.home = self.directory / "home"
         self.python = python_for(self.uid)
@@ -92,6 +93,16 @@ class Supervised:
     def __enter__(self) -> Self:
         self.start()
         return self
+
+    @contextlib.contextmanager
+    def prepared_only(self) -> Iterator[None]:
+        """The directory with code that this user may read, and no supervisor."""
+        try:
+            yield
+        finally:
+            self.agent.close()
+            self.proxy.close()
+            shutil.rmtree(self.directory)
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,115 @@
+"""A hostile service in a pod meets the outcome that its table expects, row by row, as root and as an ordinary user."""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.intruder import ATTEMPTS
+from tests.support.supervised import RUNNERS, Supervised, supervised
+from tulle.wire.plan import Readiness
+
+pytestmark = pytest.mark.user
+
+SERVE = "import signal, socket; listener = socket.create_server(('0.0.0.0', 8080)); signal.pause()"
+SECURITY = Path(__file__).parents[2] / "SECURITY.md"
+
+
+@pytest.fixture(params=RUNNERS)
+def mesh(request: pytest.FixtureRequest) -> Iterator[Supervised]:
+    with supervised(request.param) as one:
+        yield one
+
+
+def test_an_intruder_finds_every_door_as_the_table_says(mesh: Supervised) -> None:
+    with contextlib.ExitStack() as around:
+        targets, udp = bait(mesh, around)
+        mesh.apply(mesh.pod("default/neighbour", mesh.python, "-c", SERVE, readiness=Readiness(8080)))
+        mesh.await_state("default/neighbour", "ready")
+        intruder = mesh.pod(
+            "default/intruder",
+            mesh.python,
+            "-I",
+            str(mesh.home / "intruder.py"),
+            env={"INTRUDER_TARGETS": json.dumps(targets)},
+        )
+        mesh.apply(*mesh.plan.pods, intruder)
+        mesh.await_line("default/intruder", '"end"')
+        mesh.await_told("pod", "default/intruder")
+        direct = mesh.ask("accept", name="default/intruder", reply="")
+        udp.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            udp.recv(100)
+
+    *rows, end = [json.loads(line) for line in mesh.log_lines("default/intruder")][: len(ATTEMPTS) + 1]
+    assert end == {"end": len(ATTEMPTS)}
+    assert [row for row in rows if row["outcome"] not in row["expected"]] == []
+    assert direct["meant"] == direct["at"] == ["127.0.0.1", 15001]
+    assert mesh.process.poll() is None
+
+
+def test_the_table_is_listed_in_the_security_document() -> None:
+    listed = SECURITY.read_text(encoding="utf-8")
+
+    assert [one.what for one in ATTEMPTS if one.what not in listed] == []
+
+
+def bait(mesh: Supervised, around: contextlib.ExitStack) -> tuple[dict[str, str], socket.socket]:
+    """What an intruder would want, laid out on the host."""
+    tcp = around.enter_context(socket.create_server(("127.0.0.1", 0)))
+    udp = around.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    udp.bind(("127.0.0.1", 0))
+    abstract = f"tulle-test-{os.getpid()}"
+    listen_unix(around, "\0" + abstract)
+    listen_unix(around, str(mesh.runtime / "agent.sock"))
+    in_tree = mesh.home / "host.sock"
+    listen_unix(around, str(in_tree))
+    in_tmp = mesh.directory.with_suffix(".secret")
+    in_tmp.write_text("secret")
+    around.callback(in_tmp.unlink)
+    private = mesh.home / "private"
+    private.write_text("secret")
+    private.chmod(0o600)
+    (mesh.home / "intruder.py").write_bytes((Path(__file__).parents[1] / "support" / "intruder.py").read_bytes())
+    for path in (in_tree, private):
+        os.chown(path, mesh.uid, mesh.uid)
+    metrics = next(line for line in mesh.words().splitlines() if "metrics at" in line)
+    return {
+        "runner": mesh.runner,
+        "admin_socket": str(mesh.runtime / "admin.sock"),
+        "agent_socket": str(mesh.runtime / "agent.sock"),
+        "abstract": abstract,
+        "tcp_port": str(tcp.getsockname()[1]),
+        "udp_port": str(udp.getsockname()[1]),
+        "metrics_port": metrics.rpartition(":")[2].partition("/")[0],
+        "pod_port": "8080",
+        "host_address": host_address(),
+        "supervisor": str(mesh.process.pid),
+        "mesh_file": str(mesh.home / "mesh.yaml"),
+        "state_directory": str(mesh.state),
+        "runtime_directory": str(mesh.runtime),
+        "code_directory": str(mesh.directory / "src" / "tulle"),
+        "file_in_tmp": str(in_tmp),
+        "private_file": str(private),
+        "socket_in_tree": str(in_tree),
+    }, udp
+
+
+def listen_unix(around: contextlib.ExitStack, address: str) -> None:
+    listener = around.enter_context(socket.socket(socket.AF_UNIX))
+    listener.bind(address)
+    listener.listen()
+
+
+def host_address() -> str:
+    """The host's address towards the outside, or one that is certainly not here."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        try:
+            one.connect(("192.0.2.1", 9))
+        except OSError:
+            return "192.0.2.2"
+        return str(one.getsockname()[0])

@@ -1,0 +1,354 @@
+"""A hostile service: tries from inside a pod what it should not be able to do, and says what came of it.
+
+`ATTEMPTS` is the table; SECURITY.md lists it. Each row names the outcomes that are expected: the name of an errno,
+or `done`. Rows that are expected to be `done` are open as meant. Prints one JSON object a row; knows nothing of Tulle.
+"""
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+NUMBERS = {
+    "x86_64": {"clone": 56, "pivot_root": 155, "keyctl": 250, "perf_event_open": 298, "bpf": 321, "userfaultfd": 323},
+    "aarch64": {"clone": 220, "pivot_root": 41, "keyctl": 219, "perf_event_open": 241, "bpf": 280, "userfaultfd": 282},
+}[os.uname().machine]
+NEWNS, NEWUSER, NEWPID, NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
+REFUSED = ("EACCES", "EROFS", "EPERM")
+TARGETS: dict[str, str] = json.loads(os.environ.get("INTRUDER_TARGETS", "{}"))
+IS_ORDINARY = TARGETS.get("runner") == "user"
+
+
+class Attempt(NamedTuple):
+    """One row: what is tried, how, and which outcomes are as they should be."""
+
+    what: str
+    expected: tuple[str, ...]
+    act: Callable[[], object]
+
+
+def call(name: str, *arguments: object) -> int:
+    """A function of the C library; raises OSError."""
+    result = int(getattr(LIBC, name)(*arguments))
+    if result == -1:
+        raise OSError(ctypes.get_errno(), name)
+    return result
+
+
+def syscall(number: int, *arguments: object) -> int:
+    return call("syscall", number, *arguments)
+
+
+def target(name: str) -> str:
+    return TARGETS[name]
+
+
+def dial(family: int, address: object, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> None:
+    with socket.socket(family, kind, protocol) as one:
+        one.settimeout(3)
+        one.connect(address)  # type: ignore[arg-type]
+
+
+def shout(family: int, address: object) -> None:
+    """A datagram, and the refusal that comes back."""
+    with socket.socket(family, socket.SOCK_DGRAM) as one:
+        one.settimeout(3)
+        one.connect(address)  # type: ignore[arg-type]
+        one.send(b"intruder")
+        one.recv(1)
+
+
+def listen(family: int, address: object, *options: int) -> None:
+    with socket.socket(family, socket.SOCK_STREAM) as one:
+        for option in options:
+            one.setsockopt(socket.SOL_SOCKET, option, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        one.bind(address)  # type: ignore[arg-type]
+        one.listen()
+
+
+def open_socket(family: int, kind: int, protocol: int = 0) -> None:
+    socket.socket(family, kind, protocol).close()
+
+
+def read(path: str) -> None:
+    with open(path, "rb") as file:
+        file.read(1)
+
+
+def write(path: str) -> None:
+    with open(path, "ab") as file:
+        file.write(b"intruder")
+
+
+def create(directory: str) -> None:
+    write(os.path.join(directory, "intruder"))
+
+
+def rename(path: str) -> None:
+    os.rename(path, path + ".gone")
+
+
+def nothing_in(directory: str) -> None:
+    if found := os.listdir(directory):
+        raise OSError(errno.EEXIST, f"there is {found}")
+
+
+def no_descriptors() -> None:
+    open_ones = [n for n in os.listdir("/proc/self/fd") if int(n) > 2 and os.path.exists(f"/proc/self/fd/{n}")]
+    if open_ones:
+        raise OSError(errno.EEXIST, f"open: {open_ones}")
+
+
+def status_is(field: str, wanted: str) -> None:
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    found = next(line.split(":\t")[1] for line in lines if line.startswith(field))
+    if found != wanted:
+        raise OSError(errno.EEXIST, found)
+
+
+def only_own_processes() -> None:
+    found = [int(n) for n in os.listdir("/proc") if n.isdigit()]
+    if sorted(found) != [1, os.getpid()]:
+        raise OSError(errno.EEXIST, str(found))
+
+
+def only_loopback() -> None:
+    if [name for _, name in socket.if_nameindex()] != ["lo"]:
+        raise OSError(errno.EEXIST, str(socket.if_nameindex()))
+
+
+def only_plain_devices() -> None:
+    extra = set(os.listdir("/dev")) - {
+        *("null", "zero", "full", "random", "urandom"),
+        *("fd", "stdin", "stdout", "stderr", "ptmx", "pts", "shm"),
+    }
+    if extra:
+        raise OSError(errno.EEXIST, str(extra))
+
+
+def no_shared_memory() -> None:
+    if len(Path("/proc/sysvipc/shm").read_text(encoding="utf-8").splitlines()) > 1:
+        raise OSError(errno.EEXIST, "segments of others")
+
+
+def clone_user_namespace() -> None:
+    if syscall(NUMBERS["clone"], NEWUSER | 17, 0, 0, 0, 0) == 0:
+        os._exit(0)
+
+
+def take_loopback_down() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        fcntl.ioctl(one, 0x8914, struct.pack("16sH14x", b"lo", 0))
+
+
+def add_route_netlink() -> None:
+    """RTM_NEWADDR 10.0.0.1/8 on lo, acknowledged."""
+    body = struct.pack("=BBBBI", socket.AF_INET, 8, 0, 0, 1) + struct.pack("=HH4s", 8, 2, bytes([10, 0, 0, 1]))
+    message = struct.pack("=IHHII", 16 + len(body), 20, 1 | 4 | 0x400, 1, 0) + body
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as one:
+        one.send(message)
+        number = -struct.unpack_from("=i", one.recv(4096), 16)[0]
+    if number:
+        raise OSError(number, "refused")
+
+
+def gain_capabilities() -> None:
+    header, sets = struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", *(0xFFFFFFFF,) * 6)
+    call("capset", ctypes.create_string_buffer(header), ctypes.create_string_buffer(sets))
+
+
+def remount_writable() -> None:
+    call("mount", b"none", b"/", None, 32 | 4096, None)  # MS_REMOUNT | MS_BIND, not read-only
+
+
+def set_mount_writable() -> None:
+    attributes = ctypes.create_string_buffer(struct.pack("=QQQQ", 0, 1, 0, 0), 32)
+    syscall(442, -100, b"/", 0, attributes, 32)
+
+
+def enter_own_namespace() -> None:
+    descriptor = os.open("/proc/self/ns/net", os.O_RDONLY)
+    try:
+        call("setns", descriptor, NEWNET)
+    finally:
+        os.close(descriptor)
+
+
+HOST4 = ("127.0.0.1", int(TARGETS.get("tcp_port", "1")))
+SUPERVISOR = int(TARGETS.get("supervisor", "0"))
+INET, INET6, UNIX = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
+STREAM, DGRAM, RAW = socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW
+REUSE = (socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+
+ATTEMPTS = [
+    # Tulle's own sockets
+    Attempt("connect to the admin socket by path", ("ENOENT",), lambda: dial(UNIX, target("admin_socket"))),
+    Attempt("connect to the agent's socket by path", ("ENOENT",), lambda: dial(UNIX, target("agent_socket"))),
+    Attempt(
+        "connect to an abstract socket of the host", ("ECONNREFUSED",), lambda: dial(UNIX, "\0" + target("abstract"))
+    ),
+    Attempt("use a descriptor left open, the broker's among them", ("done",), no_descriptors),
+    # networks
+    Attempt("dial the host's loopback, IPv4", ("ECONNREFUSED",), lambda: dial(INET, HOST4)),
+    Attempt("dial the host's loopback, IPv6", ("ECONNREFUSED",), lambda: dial(INET6, ("::1", HOST4[1]))),
+    Attempt(
+        "send a datagram to the host's loopback",
+        ("ECONNREFUSED",),
+        lambda: shout(INET, ("127.0.0.1", int(target("udp_port")))),
+    ),
+    Attempt("dial the metrics port", ("ECONNREFUSED",), lambda: dial(INET, ("127.0.0.1", int(target("metrics_port"))))),
+    Attempt("dial another pod's port", ("ECONNREFUSED",), lambda: dial(INET, ("127.0.0.1", int(target("pod_port"))))),
+    Attempt("dial the outside by TCP", ("ENETUNREACH",), lambda: dial(INET, ("192.0.2.1", 80))),
+    Attempt(
+        "dial the outside by TCP, IPv6", ("ENETUNREACH", "EADDRNOTAVAIL"), lambda: dial(INET6, ("2001:db8::1", 80))
+    ),
+    Attempt("send a datagram outside", ("ENETUNREACH",), lambda: shout(INET, ("192.0.2.1", 53))),
+    Attempt(
+        "dial an address of the host",
+        ("ENETUNREACH", "ECONNREFUSED"),
+        lambda: dial(INET, (target("host_address"), HOST4[1])),
+    ),
+    Attempt("see another network interface", ("done",), only_loopback),
+    Attempt("open a raw socket", ("EPERM",), lambda: open_socket(INET, RAW, 1)),
+    Attempt("open a packet socket", ("EAFNOSUPPORT",), lambda: open_socket(17, RAW, 0x300)),
+    Attempt("open a vsock, which no network namespace confines", ("EAFNOSUPPORT",), lambda: open_socket(40, STREAM)),
+    Attempt("open an AF_ALG socket", ("EAFNOSUPPORT",), lambda: open_socket(38, socket.SOCK_SEQPACKET)),
+    Attempt(
+        "open an MPTCP socket, which the redirect may not see",
+        ("EPROTONOSUPPORT",),
+        lambda: open_socket(INET, STREAM, 262),
+    ),
+    Attempt("change nftables", ("EPROTONOSUPPORT",), lambda: open_socket(16, RAW, 12)),
+    Attempt("ask sock_diag about sockets", ("EPROTONOSUPPORT",), lambda: open_socket(16, RAW, 4)),
+    Attempt("add an address", ("EPERM",), add_route_netlink),
+    Attempt("take the loopback down", ("EPERM",), take_loopback_down),
+    # the pod's listener
+    Attempt("bind the redirect's port", ("EADDRINUSE",), lambda: listen(INET, ("127.0.0.1", 15001))),
+    Attempt("bind the redirect's port, reusing", ("EADDRINUSE",), lambda: listen(INET, ("127.0.0.1", 15001), *REUSE)),
+    Attempt(
+        "bind the redirect's port on any address", ("EADDRINUSE",), lambda: listen(INET, ("0.0.0.0", 15001), *REUSE)
+    ),
+    Attempt(
+        "bind the redirect's port on any address, IPv6", ("EADDRINUSE",), lambda: listen(INET6, ("::", 15001), *REUSE)
+    ),
+    Attempt(
+        "dial the pod's listener directly (the proxy sees that it was meant, and closes)",
+        ("done",),
+        lambda: dial(INET, ("127.0.0.1", 15001)),
+    ),
+    # other processes
+    Attempt("see other processes", ("done",), only_own_processes),
+    Attempt("signal the supervisor", ("ESRCH",), lambda: os.kill(SUPERVISOR, 0)),
+    Attempt("open a pidfd of the supervisor", ("ESRCH",), lambda: os.pidfd_open(SUPERVISOR)),
+    Attempt("read the supervisor's environment", ("ENOENT",), lambda: read(f"/proc/{SUPERVISOR}/environ")),
+    Attempt("kill pid 1 (ignored by the kernel)", ("done",), lambda: os.kill(1, 9)),
+    Attempt("read pid 1's environment", ("EACCES",), lambda: read("/proc/1/environ")),
+    Attempt("read pid 1's memory", ("EACCES",), lambda: read("/proc/1/mem")),
+    Attempt("write pid 1's memory", ("EACCES",), lambda: write("/proc/1/mem")),
+    Attempt("list pid 1's descriptors", ("EACCES",), lambda: os.listdir("/proc/1/fd")),
+    Attempt("walk out by pid 1's root", ("EACCES",), lambda: os.listdir("/proc/1/root/")),
+    Attempt("ptrace pid 1", ("EPERM",), lambda: call("ptrace", 16, 1, 0, 0)),
+    Attempt("take pid 1's descriptors by pidfd_getfd", ("EPERM",), lambda: syscall(438, os.pidfd_open(1), 0, 0)),
+    Attempt(
+        "read pid 1's memory by process_vm_readv", ("EPERM",), lambda: call("process_vm_readv", 1, None, 0, None, 0, 0)
+    ),
+    Attempt("see System V memory of others", ("done",), no_shared_memory),
+    # files
+    Attempt("write the mesh file", REFUSED, lambda: write(target("mesh_file"))),
+    Attempt("rename the mesh file", REFUSED, lambda: rename(target("mesh_file"))),
+    Attempt("create in the working directory", REFUSED, lambda: create(".")),
+    Attempt("create in Tulle's state directory", ("ENOENT", *REFUSED), lambda: create(target("state_directory"))),
+    Attempt("read Tulle's logs", ("ENOENT",), lambda: os.listdir(target("state_directory") + "/logs")),
+    Attempt("create in Tulle's runtime directory", ("ENOENT", *REFUSED), lambda: create(target("runtime_directory"))),
+    Attempt("create in /etc", REFUSED, lambda: create("/etc")),
+    Attempt("write /etc/passwd", REFUSED, lambda: write("/etc/passwd")),
+    Attempt("write /etc/hosts", REFUSED, lambda: write("/etc/hosts")),
+    Attempt("write /etc/nsswitch.conf", REFUSED, lambda: write("/etc/nsswitch.conf")),
+    Attempt("create in /usr", REFUSED, lambda: create("/usr")),
+    Attempt("create in the interpreter's directory", REFUSED, lambda: create(sys.prefix)),
+    Attempt("create beside Tulle's code", ("ENOENT", *REFUSED), lambda: create(target("code_directory"))),
+    Attempt("create in /var/lib", REFUSED, lambda: create("/var/lib")),
+    Attempt("create in /dev", REFUSED, lambda: create("/dev")),
+    Attempt("create a cgroup", ("ENOENT", *REFUSED), lambda: os.mkdir("/sys/fs/cgroup/intruder")),
+    Attempt("write a kernel setting", REFUSED, lambda: write("/proc/sys/kernel/core_pattern")),
+    Attempt("write a network setting", REFUSED, lambda: write("/proc/sys/net/ipv4/ip_unprivileged_port_start")),
+    Attempt("see a device of the host", ("done",), only_plain_devices),
+    Attempt("make a device node", ("EPERM",), lambda: os.mknod("/tmp/mem", 0o20600, os.makedev(1, 1))),
+    Attempt("see the host's /run/user", ("ENOENT",), lambda: os.listdir("/run/user")),
+    Attempt("see another's file in /tmp", ("ENOENT",), lambda: read(target("file_in_tmp"))),
+    # namespaces, mounts and what would give them
+    Attempt("nest a user namespace by unshare", ("EPERM",), lambda: call("unshare", NEWUSER)),
+    Attempt("nest a user namespace by clone", ("EPERM",), clone_user_namespace),
+    Attempt("nest a user namespace by clone3", ("ENOSYS",), lambda: syscall(435, None, 0)),
+    Attempt("make a network namespace", ("EPERM",), lambda: call("unshare", NEWNET)),
+    Attempt("make a mount namespace", ("EPERM",), lambda: call("unshare", NEWNS)),
+    Attempt("make a pid namespace", ("EPERM",), lambda: call("unshare", NEWPID)),
+    Attempt("enter a namespace", ("EPERM",), enter_own_namespace),
+    Attempt("mount a file system", ("EPERM",), lambda: call("mount", b"tmpfs", b"/tmp", b"tmpfs", 0, None)),
+    Attempt("remount the tree writable", ("EPERM",), remount_writable),
+    Attempt("make the tree writable by mount_setattr", ("EPERM",), set_mount_writable),
+    Attempt("uncover /run", ("EPERM",), lambda: call("umount2", b"/run", 2)),
+    Attempt("copy a mount by open_tree", ("EPERM",), lambda: syscall(428, -100, b"/", 1)),
+    Attempt("open a file system by fsopen", ("EPERM",), lambda: syscall(430, b"tmpfs", 0)),
+    Attempt("change the root", ("EPERM",), lambda: syscall(NUMBERS["pivot_root"], b"/", b"/tmp")),
+    Attempt("chroot", ("EPERM",), lambda: os.chroot("/tmp")),
+    # privileges and other doors of the kernel
+    Attempt("hold a capability", ("done",), lambda: status_is("CapPrm", "0" * 16)),
+    Attempt("keep a bounding set", ("done",), lambda: status_is("CapBnd", "0" * 16)),
+    Attempt("gain privileges by a set-user-id program", ("done",), lambda: status_is("NoNewPrivs", "1")),
+    Attempt("gain capabilities by capset", ("EPERM",), gain_capabilities),
+    Attempt("become root", ("EPERM", "EINVAL"), lambda: os.setuid(0)),
+    Attempt("drop groups", ("EPERM",), lambda: os.setgroups([])),
+    Attempt("io_uring", ("EPERM",), lambda: syscall(425, 1, None)),
+    Attempt("load a BPF program", ("EPERM",), lambda: syscall(NUMBERS["bpf"], 0, None, 0)),
+    Attempt("perf_event_open", ("EPERM",), lambda: syscall(NUMBERS["perf_event_open"], None, 0, 0, 0, 0)),
+    Attempt("read keys of the user's keyring", ("EPERM",), lambda: syscall(NUMBERS["keyctl"], 0, -4, 0)),
+    Attempt("userfaultfd", ("EPERM",), lambda: syscall(NUMBERS["userfaultfd"], 0)),
+    # open as meant
+    Attempt("write the private /tmp", ("done",), lambda: create("/tmp")),
+    Attempt("write /dev/shm", ("done",), lambda: create("/dev/shm")),
+    Attempt("listen on port 80 of any address", ("done",), lambda: listen(INET, ("0.0.0.0", 80))),
+    Attempt("listen on port 80 of any address, IPv6", ("done",), lambda: listen(INET6, ("::", 80))),
+    # open, and said so
+    Attempt("read a world-readable file of the box", ("done",), lambda: read(target("mesh_file"))),
+    Attempt(
+        "read a private file of the user who started Tulle, outside of Tulle's directories",
+        ("done",) if IS_ORDINARY else ("EACCES",),
+        lambda: read(target("private_file")),
+    ),
+    Attempt(
+        "connect to a socket in the tree outside of /run and /tmp that its permissions open to this user",
+        ("done",) if IS_ORDINARY else ("EACCES",),
+        lambda: dial(UNIX, target("socket_in_tree")),
+    ),
+]
+
+
+def outcome_of(attempt: Attempt) -> str:
+    try:
+        attempt.act()
+    except OSError as fault:
+        return errno.errorcode.get(fault.errno or 0, str(fault))
+    return "done"
+
+
+def main() -> None:
+    for attempt in ATTEMPTS:
+        outcome = outcome_of(attempt)
+        row = {"what": attempt.what, "expected": attempt.expected, "outcome": outcome}
+        print(json.dumps(row), flush=True)
+    print(json.dumps({"end": len(ATTEMPTS)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
