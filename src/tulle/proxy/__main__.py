@@ -1,7 +1,9 @@
-"""`python -m tulle.proxy`."""
+"""`python -m tulle.proxy`: see `tulle.proxy.main`."""
 
-import sys
+from tulle.kit.spare import LIBRARIES, spare
+
+spare(*LIBRARIES)
 
 from tulle.proxy.main import main
 
-sys.exit(main())
+raise SystemExit(main())
