@@ -16,6 +16,7 @@ import msgspec
 
 from tools.pages import field_docstrings, page, table
 from tools.reference import example_snapshot, mesh_file, mesh_schema, problems, resources
+from tulle.proxy.metrics import METRICS
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Limits, Snapshot
 
@@ -67,10 +68,25 @@ def limits() -> str:
     )
 
 
+def metrics() -> str:
+    """The table of the proxy's metrics."""
+    rows = [
+        (f"`{one.name}`", one.kind.value, ", ".join(f"`{label}`" for label in one.labels), one.meaning)
+        for one in METRICS
+    ]
+    return page(
+        "Metrics",
+        "What `GET /metrics` shows, on the proxy's admin socket and on 127.0.0.1:15020. Labels come from the snapshot, never "
+        "from traffic, so their number is bounded; series whose pair has left the snapshot disappear.",
+        table(("name", "type", "labels", "meaning"), rows),
+    )
+
+
 GENERATED: list[tuple[str, Callable[[], str]]] = [
     ("docs/reference/snapshot.schema.json", snapshot_schema),
     ("docs/reference/reasons.md", reasons),
     ("docs/reference/limits.md", limits),
+    ("docs/reference/metrics.md", metrics),
     ("docs/reference/mesh-file.md", mesh_file),
     ("docs/reference/mesh.schema.json", mesh_schema),
     ("docs/reference/resources.md", resources),

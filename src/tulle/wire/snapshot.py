@@ -206,7 +206,7 @@ class Limits(Document, frozen=True):
     """Deadlines in seconds, sizes in octets. The reference documentation is generated from here."""
 
     head_timeout: float = 10.0
-    """From a connection's first octet, or the last answer's end, to a whole request head."""
+    """From a request's first octet to its whole head."""
     detect_timeout: float = 0.3
     """How long a silent connection is waited for before it counts as opaque TCP."""
     idle_timeout: float = 300.0
