@@ -81,7 +81,7 @@ def chosen(sources: Iterable[str], services: Iterable[str], everything: bool) ->
         if not matching:
             from tulle.model.place import nearest
 
-            hint = nearest(word, known) or f"there is: {', '.join(known)}"
+            hint = nearest(word if "/" in word else f"default/{word}", known) or f"there is: {', '.join(known)}"
             raise Failure("no-such-log", f"nothing named `{word}` has a log", hint=hint, exit=Exit.USAGE)
         found += [one for one in matching if one not in found]
     return found + [one for one in OURS if everything and one in known and one not in found]
@@ -129,14 +129,21 @@ class Tail:
         *records, self._rest = (self._rest + octets).split(b"\n")
         found = []
         for record in records:
-            stamp, _, rest = record.decode(errors="replace").partition(" ")
-            stream, _, rest = rest.partition(" ")
-            flag, _, text = rest.partition(" ")
+            stamp, stream, flag, text = _columns(record.decode(errors="replace"))
             self._parts.append(text)
             if flag != "P":
                 found.append(Line(stamp, self._source, stream, "".join(self._parts)))
                 self._parts = []
         return found
+
+
+def _columns(record: str) -> tuple[str, str, str, str]:
+    """Stamp, stream, flag and text; a record of another form is all text."""
+    match record.split(" ", 3):
+        case [stamp, stream, "F" | "P" as flag, text]:
+            return stamp, stream, flag, text
+        case _:
+            return "", "", "F", record
 
 
 def followed(directory: Path, offsets: dict[Path, int], services: Iterable[str] | None) -> Iterator[Line]:

@@ -1,0 +1,186 @@
+"""The command line on its own: what it loads, how it ends, what it says offline, what it finds out about the box."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tulle.cli.main import VERBS
+
+ROOT = Path(__file__).parents[2]
+SHOP = ROOT / "examples" / "shop" / "mesh.yaml"
+DENY = """
+import ctypes, errno, struct, sys
+LOAD, EQUALS, RETURN = 0x20, 0x15, 0x06
+number, fault = int(sys.argv[1]), int(sys.argv[2])
+program = b"".join(struct.pack("=HBBI", *step) for step in (
+    (LOAD, 0, 0, 0), (EQUALS, 0, 1, number), (RETURN, 0, 0, 0x00050000 | fault), (RETURN, 0, 0, 0x7FFF0000)))
+held = ctypes.create_string_buffer(program, len(program))
+head = ctypes.create_string_buffer(struct.pack("@HP", 4, ctypes.addressof(held)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0
+from tulle.cli.main import main
+main(sys.argv[3:])
+"""
+"""Runs a command under a filter that answers one system call with an error: what a stricter box would say."""
+
+
+def tulle(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tulle.cli", *words],
+        capture_output=True, text=True, timeout=60, check=False, cwd=ROOT, env=os.environ | environment,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no mesh runs."""
+    return {"TULLE_RUNTIME_DIR": str(tmp_path / "run"), "TULLE_STATE_DIR": str(tmp_path / "state")}
+
+
+def test_help_loads_neither_asyncio_nor_rich_nor_yaml() -> None:
+    words = (
+        "import sys\n"
+        "from tulle.cli.main import run\n"
+        "status = run(['--help'])\n"
+        "print([name for name in ('asyncio', 'rich', 'yaml', 'msgspec', 'sqlite3') if name in sys.modules], file=sys.stderr)\n"
+        "sys.exit(status)\n"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", words], capture_output=True, text=True, check=True,
+                          env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})  # fmt: skip
+
+    assert done.stderr == "[]\n"
+    assert all(f"\n  {verb} " in done.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str) -> None:
+    done = tulle(verb, "--help")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: tulle {verb}")
+
+
+@pytest.mark.parametrize("verb", ["status", "get", "history", "down", "logs", "tap", "top"])
+def test_without_a_mesh_the_exit_code_is_four(verb: str, nowhere: dict[str, str]) -> None:
+    done = tulle(verb, **nowhere)
+
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == "error[no-mesh]: no mesh runs here\nhint: start one: `tulle up mesh.yaml`\n"
+
+
+def test_unknown_verb_and_option_are_usage_errors() -> None:
+    assert tulle("statsu").returncode == 2
+    assert "Did you mean `status`?" in tulle("statsu").stderr
+    assert tulle("status", "--frobnicate").returncode == 2
+
+
+def test_problems_are_all_said_and_exit_is_three(tmp_path: Path) -> None:
+    file = tmp_path / "mesh.yaml"
+    file.write_text("mesh: bad\nservices:\n  web: {run: x, prot: 1}\n  cart: {run: x, port: 99999}\n")
+
+    done = tulle("validate", str(file))
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.count("error[") == 2
+    assert f"--> {file}:3" in done.stderr
+    assert f"--> {file}:4" in done.stderr
+    assert "hint: " in done.stderr
+    found = json.loads(tulle("validate", "--json", str(file)).stdout)
+    assert [one["line"] for one in found["problems"]] == [3, 4]
+
+
+def test_missing_manifest_is_a_problem_not_a_traceback(tmp_path: Path) -> None:
+    done = tulle("up", str(tmp_path / "none.yaml"))
+
+    assert done.returncode == 3
+    assert done.stderr.startswith("error[")
+
+
+def test_expanded_mesh_file_means_the_same(tmp_path: Path) -> None:
+    expanded = tulle("expand", str(SHOP))
+    (tmp_path / "resources.yaml").write_text(expanded.stdout)
+
+    assert expanded.returncode == 0
+    assert tulle("expand", str(tmp_path / "resources.yaml")).stdout == expanded.stdout
+    assert isinstance(json.loads(tulle("expand", "--json", str(SHOP)).stdout), list)
+
+
+def test_why_answers_offline_with_the_rule_and_an_exit_code() -> None:
+    allowed = tulle("why", "-f", str(SHOP), "web", "orders", "--path", "/orders/1")
+    denied = tulle("why", "-f", str(SHOP), "dev/curious", "prod/payments", "--json")
+
+    assert allowed.returncode == 0
+    assert allowed.stdout.startswith("allowed: by policy default/orders-allow")
+    assert denied.returncode == 1
+    assert json.loads(denied.stdout)["allowed"] is False
+    assert json.loads(denied.stdout)["by"]
+    assert tulle("why", "-f", str(SHOP), "web", "ordres").stderr.endswith("hint: did you mean `default/orders`?\n")
+
+
+def test_completion_names_the_verbs() -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "_TULLE_COMPLETE" in tulle("completion", shell).stdout
+    done = tulle(_TULLE_COMPLETE="bash_complete", COMP_WORDS="tulle ro", COMP_CWORD="1")
+    assert done.stdout.strip() == "plain,rollback"
+
+
+def test_check_says_what_holds_here() -> None:
+    done = tulle("check", "--json")
+    rows = {row["probe"]: row for row in json.loads(done.stdout)}
+
+    assert done.returncode == int(any(row["needed"] and not row["possible"] for row in rows.values()))
+    assert rows["kernel"]["reason"] == f"Linux {os.uname().release}"
+    assert all(row["reason"] for row in rows.values())
+    assert all(row["remedy"] for row in rows.values() if not row["possible"])
+
+
+CALLS = {"x86_64": {"unshare": 272, "memfd_create": 319, "inotify_init1": 294, "socket": 41, "prctl": 157},
+         "aarch64": {"unshare": 97, "memfd_create": 279, "inotify_init1": 26, "socket": 198, "prctl": 167}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "rows"),
+    [
+        ("unshare", {"user-namespace", "namespaces", "redirect", "read-only-mounts"}),
+        ("memfd_create", {"memfd"}),
+        ("inotify_init1", {"inotify"}),
+        ("socket", {"redirect"}),
+        ("prctl", {"seccomp"}),
+    ],
+)
+def test_check_sees_what_a_stricter_box_denies(call: str, rows: set[str]) -> None:
+    number = CALLS[os.uname().machine][call]
+    done = subprocess.run(
+        [sys.executable, "-c", DENY, str(number), "1", "check", "--json"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    found = {row["probe"]: row for row in json.loads(done.stdout)}
+
+    assert {name for name in found if not found[name]["possible"]} >= rows
+    assert all(found[name]["remedy"] and found[name]["reason"] for name in rows)
+    assert done.returncode == 1
+
+
+def test_check_sees_a_limit_on_descriptors() -> None:
+    words = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)); from tulle.cli.main import main; main(['check', '--json'])"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode in (0, 1)
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout)
+
+
+def test_up_refuses_where_pods_are_impossible(nowhere: dict[str, str]) -> None:
+    number = CALLS[os.uname().machine]["unshare"]
+    done = subprocess.run(
+        [sys.executable, "-c", DENY, str(number), "1", "up", str(SHOP)],
+        capture_output=True, text=True, timeout=60, check=False, env=os.environ | nowhere,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error[pods-impossible]: pods are impossible on this box: ")
+    assert "hint: " in done.stderr

@@ -1,0 +1,43 @@
+"""A diff by name, with the path of what changed."""
+
+from tulle.agent.changes import changes
+from tulle.compiler import Facts, compile_mesh
+from tulle.manifest import Loaded, parse
+from tulle.wire.plan import Plan
+from tulle.wire.snapshot import Snapshot
+
+OLD = "mesh: shop\nservices:\n  web: {run: /bin/web, port: 80}\n  orders: {run: /bin/orders, port: 81}\n"
+
+
+def documents(text: str, generation: int = 1) -> tuple[Snapshot, Plan]:
+    loaded = parse({"mesh.yaml": text})
+    assert isinstance(loaded, Loaded)
+    compiled = compile_mesh(loaded.resources, Facts(generation=generation))
+    assert not isinstance(compiled, list)
+    return compiled.snapshot, compiled.plan
+
+
+def test_generation_alone_is_no_change() -> None:
+    assert changes(documents(OLD, 1), documents(OLD, 2)) == ()
+
+
+def test_order_of_files_is_no_change() -> None:
+    turned = "mesh: shop\nservices:\n  orders: {run: /bin/orders, port: 81}\n  web: {run: /bin/web, port: 80}\n"
+
+    assert changes(documents(OLD), documents(turned)) == ()
+
+
+def test_added_removed_and_changed_are_named() -> None:
+    new = "mesh: shop\nmode: shadow\nservices:\n  web: {run: /bin/web --new, port: 80}\n  cart: {run: /bin/cart, port: 82}\n"
+
+    found = {(one.what, one.name, one.how): one.details for one in changes(documents(OLD), documents(new))}
+
+    assert ("service", "default/cart", "added") in found
+    assert ("service", "default/orders", "removed") in found
+    assert ("pod", "default/orders", "removed") in found
+    assert found["pod", "default/web", "changed"] == ('argv: ["/bin/web"] → ["/bin/web", "--new"]',)
+    assert found["mesh", "shop", "changed"] == ('mode: unset → "shadow"',)
+
+
+def test_everything_is_added_to_nothing() -> None:
+    assert {one.how for one in changes(None, documents(OLD))} == {"added"}

@@ -1,0 +1,217 @@
+"""What is wanted, for every order of manifests, applies, refusals and restarts."""
+
+from pathlib import Path
+
+import pytest
+
+from tulle.agent.candidate import Ground
+from tulle.agent.node import Node
+from tulle.manifest import Loaded, parse
+from tulle.model.place import Problem
+from tulle.store.revisions import Revisions
+from tulle.wire.plan import PodStatus, decode_plan
+from tulle.wire.snapshot import decode_snapshot
+
+GROUND = Ground(mesh="hello", manifests=("/etc/mesh.yaml",), base_dir="/etc", environment={"PATH": "/bin"})
+HELLO = "mesh: hello\nservices:\n  web: {run: /bin/web, port: 80}\n"
+TWO = HELLO + "  orders: {run: /bin/orders, port: 80, allow: [{from: [web]}]}\n"
+BROKEN = "mesh: hello\nservices:\n  web: {run: /bin/web, prot: 80}\n"
+
+
+def read(text: str) -> Loaded | list[Problem]:
+    return parse({"mesh.yaml": text})
+
+
+def loaded(text: str) -> Loaded:
+    found = read(text)
+    assert isinstance(found, Loaded)
+    return found
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "tulle.db"
+
+
+def node_on(database: Path) -> Node:
+    return Node(GROUND, Revisions(database), now=lambda: 1000.0)
+
+
+def booted(database: Path, text: str, watched: str = "w1") -> Node:
+    node = node_on(database)
+    node.boot(read(text), watched)
+    return node
+
+
+def wanted(node: Node) -> int:
+    return node.wanted.number if node.wanted else 0
+
+
+def test_first_boot_wants_generation_one_and_plans_at_once(database: Path) -> None:
+    node = booted(database, HELLO)
+
+    assert wanted(node) == 1
+    assert node.planned is not None
+    assert [pod.name for pod in decode_plan(node.planned).pods] == ["default/web"]
+    assert node.waits_for() == ["the proxy to answer", "pod default/web (waiting)"]
+
+
+def test_ready_when_proxy_and_pods_are(database: Path) -> None:
+    node = booted(database, HELLO)
+    node.proxy_has(0)
+    node.proxy_took(1)
+    node.supervisor_says([PodStatus("default/web", "ready", 7, 0, 0.0)])
+
+    assert node.waits_for() == []
+
+
+def test_broken_manifest_at_first_boot_wants_nothing(database: Path) -> None:
+    node = booted(database, BROKEN)
+
+    assert wanted(node) == 0
+    assert node.planned is None
+    assert [problem.code for problem in node.problems] == ["unknown-field"]
+
+
+def test_broken_change_keeps_what_runs_and_says_why(database: Path) -> None:
+    node = booted(database, HELLO)
+    node.watched_changed(read(BROKEN), "w2", "mesh.yaml changed")
+
+    assert wanted(node) == 1
+    assert node.problems
+    node.watched_changed(read(HELLO), "w3", "mesh.yaml changed")
+    assert wanted(node) == 1
+    assert node.problems == []
+
+
+def test_broken_manifest_at_cold_boot_serves_the_last_good_one(database: Path) -> None:
+    before = booted(database, HELLO)
+    before.proxy_took(1)
+    before.store.close()
+
+    node = booted(database, BROKEN, "w2")
+
+    assert wanted(node) == 1
+    assert node.planned == before.planned
+    assert node.problems
+
+
+def test_restart_with_the_same_manifests_is_no_new_revision(database: Path) -> None:
+    booted(database, HELLO).store.close()
+
+    node = booted(database, HELLO)
+
+    assert wanted(node) == 1
+    assert [entry.number for entry in node.store.history()] == [1]
+
+
+def test_manifest_changed_while_down_wins(database: Path) -> None:
+    booted(database, HELLO).store.close()
+
+    node = booted(database, TWO, "w2")
+
+    assert wanted(node) == 2
+
+
+def test_applied_revision_survives_a_restart_until_the_manifest_changes(database: Path) -> None:
+    node = booted(database, HELLO)
+    applied = node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    assert (applied.outcome, applied.generation) == ("pending", 2)
+    node.store.close()
+
+    again = booted(database, HELLO, "w1")
+    assert wanted(again) == 2
+    again.watched_changed(read(HELLO), "w2", "mesh.yaml changed")
+    assert wanted(again) == 3
+
+
+def test_dry_run_changes_nothing_and_names_what_would(database: Path) -> None:
+    node = booted(database, HELLO)
+
+    tried = node.tried({"mesh.yaml": TWO})
+
+    assert tried.outcome == "valid"
+    assert ("service", "default/orders", "added") in {(one.what, one.name, one.how) for one in tried.changes}
+    assert wanted(node) == 1
+    assert node.tried({"mesh.yaml": HELLO}).outcome == "unchanged"
+    assert node.tried({"mesh.yaml": BROKEN}).outcome == "invalid"
+
+
+def test_refused_snapshot_falls_back_to_what_the_proxy_has(database: Path) -> None:
+    node = booted(database, HELLO)
+    node.proxy_took(1)
+    plan = node.planned
+    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    assert node.planned == plan, "pods wait for the proxy's word"
+
+    node.proxy_refused(2, "no such thing")
+
+    assert wanted(node) == 1
+    assert node.planned == plan
+    assert [(entry.number, entry.fault) for entry in node.store.history()] == [(2, "no such thing"), (1, "")]
+    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    assert wanted(node) == 3
+
+
+def test_pods_follow_once_the_proxy_took_it(database: Path) -> None:
+    node = booted(database, HELLO)
+    node.proxy_took(1)
+    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    node.proxy_took(2)
+
+    assert node.planned is not None
+    assert decode_plan(node.planned).generation == 2
+
+
+def test_pods_do_not_wait_for_a_proxy_that_is_gone(database: Path) -> None:
+    node = booted(database, HELLO)
+    node.proxy_took(1)
+    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    node.proxy_gone()
+
+    assert node.planned is not None
+    assert decode_plan(node.planned).generation == 2
+
+
+def test_lost_store_never_goes_below_what_the_proxy_serves(database: Path) -> None:
+    node = booted(database, HELLO)
+
+    node.proxy_has(41)
+
+    assert wanted(node) == 42
+    assert node.wanted is not None
+    assert decode_snapshot(node.wanted.snapshot).generation == 42
+
+
+def test_equal_number_of_a_lost_store_is_not_taken_for_the_same_mesh(database: Path) -> None:
+    node = booted(database, HELLO)
+
+    node.proxy_has(1)
+
+    assert wanted(node) == 2
+
+
+def test_services_keep_their_addresses(database: Path) -> None:
+    node = booted(database, HELLO)
+    assert node.running is not None
+    before = {service.name: service.address for service in node.running[0].services}
+    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    after = {service.name: service.address for service in node.running[0].services}
+
+    assert before.items() <= after.items()
+
+
+def test_mesh_cannot_be_renamed_while_it_runs(database: Path) -> None:
+    node = booted(database, HELLO)
+    node.watched_changed(read(HELLO.replace("hello", "other", 1)), "w2", "mesh.yaml changed")
+
+    assert [problem.code for problem in node.problems] == ["mesh-renamed"]
+    assert wanted(node) == 1
+
+
+def test_unusable_store_is_said_and_disturbs_nothing(tmp_path: Path) -> None:
+    node = booted(tmp_path / "missing" / "tulle.db", HELLO)
+    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+
+    assert wanted(node) == 2
+    assert "in memory only" in node.notes[0]

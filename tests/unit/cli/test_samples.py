@@ -1,0 +1,53 @@
+"""Two scrapes become rates and quantiles."""
+
+from math import inf
+
+import pytest
+
+from tulle.cli.samples import flows, quantile, rates
+
+BEFORE = """\
+# TYPE tulle_requests_total counter
+tulle_requests_total{source="default/web",destination="default/orders",version="v1",response_class="2xx"} 10
+tulle_request_duration_seconds_bucket{source="default/web",destination="default/orders",version="v1",le="0.1"} 10
+tulle_request_duration_seconds_bucket{source="default/web",destination="default/orders",version="v1",le="+Inf"} 10
+"""
+AFTER = """\
+tulle_requests_total{source="default/web",destination="default/orders",version="v1",response_class="2xx"} 100
+tulle_requests_total{source="default/web",destination="default/orders",version="v1",response_class="5xx"} 10
+tulle_request_duration_seconds_bucket{source="default/web",destination="default/orders",version="v1",le="0.1"} 110
+tulle_request_duration_seconds_bucket{source="default/web",destination="default/orders",version="v1",le="+Inf"} 110
+tulle_denied_total{source="dev/cu\\"rious",destination="prod/payments",policy="default/deny#0",reason="denied"} 4
+tulle_snapshot_generation 3
+"""
+
+
+def test_rates_are_differences_over_time() -> None:
+    busy, denied = rates(flows(BEFORE), flows(AFTER), 2.0)
+
+    assert (busy.source, busy.destination, busy.version) == ("default/web", "default/orders", "v1")
+    assert busy.rps == 50.0
+    assert busy.success == 0.9
+    assert busy.p50 == pytest.approx(0.05)
+    assert (denied.source, denied.rps, denied.denied) == ('dev/cu"rious', 0.0, 2.0)
+
+
+def test_proxy_that_started_anew_counts_from_zero() -> None:
+    (busy,) = rates(flows(AFTER), flows(BEFORE), 1.0)
+
+    assert busy.rps == 10.0
+    assert busy.success == 1.0
+
+
+@pytest.mark.parametrize(
+    ("buckets", "share", "expected"),
+    [
+        ({}, 0.5, 0.0),
+        ({0.1: 0.0, inf: 0.0}, 0.5, 0.0),
+        ({0.1: 100.0, 0.2: 100.0, inf: 100.0}, 0.5, 0.05),
+        ({0.1: 50.0, 0.2: 100.0, inf: 100.0}, 0.75, 0.15),
+        ({0.1: 0.0, 0.2: 0.0, inf: 10.0}, 0.99, 0.2),
+    ],
+)
+def test_quantile_is_interpolated_in_its_bucket(buckets: dict[float, float], share: float, expected: float) -> None:
+    assert quantile(buckets, share) == pytest.approx(expected)
