@@ -78,8 +78,9 @@ def read_trees(file: str, text: str) -> tuple[list[Node], list[Problem]]:
     except _Refused as refused:
         return [], [*composer.problems, refused.problem]
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = min(mark.line, text.count("\n")) + 1 if mark else 1
+        ends = "end of stream" in (error.problem or "")  # then what was begun is to blame, not the last line
+        mark = (error.context_mark if ends else None) or error.problem_mark or error.context_mark
+        line = min(mark.line, text.rstrip("\n").count("\n")) + 1 if mark else 1
         said = " ".join(part for part in (error.context, error.problem) if part)
         hint = "indent with spaces; YAML allows no tab here" if "'\\t'" in said else ""
         return [], [*composer.problems, composer.refuse(line, "bad-yaml", said, hint)]

@@ -45,6 +45,7 @@ def test_every_scalar_stays_the_text_it_was(text: str, expected: object) -> None
     [
         ("a: 1\nb: 2\na: 3", "duplicate-key", 3),
         ("a: [1", "bad-yaml", 1),
+        ("a: 1\nb: 'x\nc: d\n", "bad-yaml", 2),
         ("a:\n\t- b", "bad-yaml", 2),
         ("a: *nobody", "bad-yaml", 1),
         ("a: &x [*x]", "bad-yaml", 1),
