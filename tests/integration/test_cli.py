@@ -111,7 +111,7 @@ def test_expanded_mesh_file_means_the_same(tmp_path: Path) -> None:
 
 def test_why_answers_offline_with_the_rule_and_an_exit_code() -> None:
     allowed = tulle("why", "-f", str(SHOP), "web", "orders", "--path", "/orders/1")
-    denied = tulle("why", "-f", str(SHOP), "dev/curious", "prod/payments", "--json")
+    denied = tulle("why", "-f", str(SHOP), "dev/spy", "prod/payments", "--json")
 
     assert allowed.returncode == 0
     assert allowed.stdout.startswith("allowed: by policy default/orders-allow")

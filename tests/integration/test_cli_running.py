@@ -1,0 +1,208 @@
+"""The command line over a real mesh: every verb that asks, changes or follows one."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import eventually
+from tests.support.running import TULLE, Door, Running, peer, running
+from tulle.wire.status import RevisionLine
+
+MESH = f"""
+mesh: asked
+services:
+  web: {{run: {peer("web")}, port: 8080, allow: [{{}}]}}
+  caller: {{run: {peer("caller")}, port: 8080, expose: 18431, allow: [{{}}], calls: [web]}}
+  shut: {{run: {peer("shut")}, port: 8080}}
+"""
+WITHOUT_SHUT = MESH[: MESH.index("  shut:")]
+BROKEN = MESH.replace("port: 8080", "prot: 8080", 1)
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Iterator[Running]:
+    with running("asked", MESH) as one:
+        yield one
+
+
+def history(mesh: Running) -> list[RevisionLine]:
+    return [RevisionLine(**line) for line in json.loads(mesh.tulle("history", "--json").stdout)]
+
+
+def applied(mesh: Running, text: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    file = mesh.manifest.with_name("elsewhere.txt")
+    file.write_text(text)
+    return mesh.tulle("apply", "-f", str(file), *words, check=check)
+
+
+class Begun:
+    """A command that goes on."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self._process = process
+        self._output = output
+
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def said(self) -> str:
+        return self._output.read_text()
+
+
+@contextmanager
+def begun(mesh: Running, *words: str) -> Iterator[Begun]:
+    output = mesh.manifest.with_name(f"{words[0]}.out")
+    with output.open("wb") as stdout:
+        process = subprocess.Popen([str(TULLE), *words], env=mesh.environment, stdout=stdout, stderr=stdout)
+    try:
+        yield Begun(process, output)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_status_is_ready_and_names_doors_and_pods(mesh: Running) -> None:
+    shown = mesh.tulle("status").stdout
+
+    assert "asked (ready)" in shown
+    assert ":18431 → default/caller" in shown
+    assert re.search(r"default/web +ready", shown)
+
+
+def test_get_prints_each_kind(mesh: Running) -> None:
+    assert "default/web" in mesh.tulle("get", "services").stdout
+    assert "asked.local/ns/default/sa/web" in mesh.tulle("get", "workloads").stdout
+    assert "default/web:8080" in mesh.tulle("get", "routes").stdout
+    assert "tulle-system/allow-nothing" in mesh.tulle("get", "policies").stdout
+    assert "kind: AuthorizationPolicy" in mesh.tulle("get", "resources").stdout
+    assert json.loads(mesh.tulle("get", "snapshot").stdout)["mesh"] == "asked"
+    for what in ("services", "workloads", "routes", "policies", "resources"):
+        assert json.loads(mesh.tulle("get", what, "--json").stdout)
+
+
+def test_why_says_what_the_proxy_does(mesh: Running) -> None:
+    assert mesh.tulle("why", "caller", "web").returncode == 0
+    assert "`calls` of default/caller" in mesh.tulle("why", "caller", "shut", check=False).stdout
+    assert mesh.tulle("why", "web", "shut", check=False).returncode == 1
+
+
+def test_second_up_of_the_same_mesh_is_refused(mesh: Running) -> None:
+    again = mesh.tulle("up", str(mesh.manifest), check=False)
+
+    assert again.returncode == 1
+    assert again.stderr.startswith("error[already-running]")
+
+
+def test_dry_run_shows_the_diff_and_changes_nothing(mesh: Running) -> None:
+    before = mesh.status().generation
+    shown = applied(mesh, WITHOUT_SHUT, "--dry-run")
+
+    assert "- service default/shut" in shown.stdout
+    assert "- pod default/shut" in shown.stdout
+    assert "dry run" in shown.stderr
+    assert mesh.status().generation == before
+
+
+def test_apply_then_rollback_are_two_new_revisions(mesh: Running) -> None:
+    first = mesh.status().generation
+    assert f"generation {first + 1} is in force" in applied(mesh, WITHOUT_SHUT, "--why", "less").stderr
+    assert mesh.status().proxy.generation == first + 1
+
+    back = mesh.tulle("rollback", str(first))
+
+    assert "+ service default/shut" in back.stdout
+    newest, less, *_ = history(mesh)
+    assert (newest.number, newest.state, newest.why) == (first + 2, "in-force", f"rollback to {first}")
+    assert (less.number, less.why) == (first + 1, "less")
+    assert less.author.startswith(f"uid {os.getuid()}")
+
+
+def test_apply_of_the_same_is_nothing_and_of_problems_is_refused(mesh: Running) -> None:
+    before = mesh.status().generation
+
+    assert "nothing changes" in applied(mesh, MESH).stderr
+    refused = applied(mesh, BROKEN, check=False)
+    assert refused.returncode == 3
+    assert "error[unknown-field]" in refused.stderr
+    assert mesh.status().generation == before
+
+
+def test_watched_manifest_is_followed_and_its_problems_change_nothing(mesh: Running) -> None:
+    before = mesh.status().generation
+    mesh.write(BROKEN)
+    eventually(lambda: bool(mesh.status().problems), 10, "the problems of the manifest")
+    assert mesh.status().generation == before
+    assert "error[unknown-field]" in mesh.tulle("status").stderr
+    mesh.apply(WITHOUT_SHUT)
+    assert mesh.status().problems == ()
+    mesh.apply(MESH)
+
+
+def test_killed_agent_comes_back_to_the_same_generation(mesh: Running) -> None:
+    applied(mesh, WITHOUT_SHUT)
+    before = mesh.status()
+    os.kill(before.agent_pid, signal.SIGKILL)
+
+    def is_back() -> bool:
+        try:
+            return mesh.status().agent_pid != before.agent_pid
+        except OSError:
+            return False
+
+    eventually(is_back, 10, "another agent")
+    assert mesh.status().generation == before.generation
+    mesh.tulle("rollback", str(before.generation - 1))
+
+
+def test_top_and_tap_show_a_call(mesh: Running) -> None:
+    door = Door(18431)
+    with (
+        begun(mesh, "tap", "--json", "-n", "1") as tap,
+        begun(mesh, "top", "--once", "--json", "--interval", "1") as top,
+    ):
+
+        def have_ended() -> bool:
+            door.call("http://web:8080/")
+            return tap.has_ended() and top.has_ended()
+
+        eventually(have_ended, 20, "a tapped request and an interval of top")
+        assert json.loads(tap.said())["destination"].startswith("default/")
+        assert ("default/caller", "default/web") in {
+            (row["source"], row["destination"]) for row in json.loads(top.said())
+        }
+
+
+def test_logs_are_one_stream_by_time_and_can_be_followed(mesh: Running) -> None:
+    lines = [json.loads(line) for line in mesh.tulle("logs", "--all", "--json").stdout.splitlines()]
+
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    assert {"agent", "supervisor"} <= {line["source"] for line in lines}
+    with begun(mesh, "logs", "-f", "-n", "0", "agent") as follower:
+        number = iter(range(10**6))
+
+        def is_heard() -> bool:
+            mesh.write(BROKEN.replace("prot:", f"prot{next(number)}:"))
+            return "unknown-field" in follower.said()
+
+        eventually(is_heard, 20, "a new line", every=0.3)
+    mesh.write(MESH)
+
+
+def test_apis_socket_is_for_its_owner_only(mesh: Running) -> None:
+    path = Path(mesh.environment["TULLE_RUNTIME_DIR"]) / "asked" / "agent.sock"
+
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_down_ends_it_and_its_logs_stay() -> None:
+    with running("brief", MESH.replace("asked", "brief").replace("18431", "18432")) as one:
+        assert "has ended" in one.tulle("down").stderr
+        assert one.tulle("status", check=False).returncode == 4
+        assert one.tulle("logs", "--mesh", "brief", "supervisor").stdout
