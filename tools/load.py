@@ -13,6 +13,7 @@ import heapq
 import json
 import re
 import select
+import signal
 import socket
 import time
 from array import array
@@ -384,7 +385,9 @@ def main() -> None:
         url=given.url, connections=given.connections, rate=given.rate, count=given.count, seconds=given.seconds,
         keep_alive=not given.close, timeout_seconds=given.timeout, keep_samples=given.samples,
     )  # fmt: skip
-    print(Load(order).run().as_json())
+    load = Load(order)
+    signal.signal(signal.SIGTERM, lambda *_: load.stop())
+    print(load.run().as_json())
 
 
 if __name__ == "__main__":

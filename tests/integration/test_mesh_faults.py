@@ -71,13 +71,13 @@ def test_a_killed_agent_disturbs_no_request(mesh: Running, door: int) -> None:
         load_from_outside(web.url + "/", **steady) as kept,
         load_from_outside(web.url + "/", rate=50, connections=16, keep_alive=False) as anew,
     ):
-        web.start_load("http://orders/", seconds=60, close="yes", **steady)
+        web.start_load("http://orders/", seconds=150, close="yes", **steady)
         for _ in range(KILLS):
             agent = mesh.processes.pid("agent")
             mesh.processes.kill("agent")
             wait_for_more(kept, 10)
             mesh.processes.restarted("agent", agent, within=30)
-    inside = web.load_report(within=90)
+    inside = web.stop_load()
 
     assert (kept.failed, anew.failed, inside["failed"]) == (0, 0, 0), (kept.failures, anew.failures, inside)
     assert min(kept.answered, anew.answered, inside["answered"]) > 100
@@ -87,14 +87,14 @@ def test_a_killed_proxy_refuses_no_connection(mesh: Running, door: int, record_p
     web = Door(door)
     deaths = []
     with load_from_outside(web.url + "/", rate=50, connections=64, keep_alive=False, keep_samples=True) as outside:
-        web.start_load("http://orders/", rate=50, seconds=25, connections=64, close="yes", samples="yes")
+        web.start_load("http://orders/", rate=50, seconds=150, connections=64, close="yes", samples="yes")
         wait_for_more(outside, 75)
         for _ in range(KILLS):
             proxy = mesh.processes.pid("proxy")
             deaths.append(mesh.processes.kill("proxy"))
             mesh.processes.restarted("proxy", proxy)
             wait_for_more(outside, 75)
-    inside = [Sample(*sample) for sample in web.load_report(within=60)["samples"]]
+    inside = [Sample(*sample) for sample in web.stop_load()["samples"]]
 
     for name, samples in (("outside", outside.samples), ("pod", inside)):
         failed = [one for one in samples if one.outcome != 200]

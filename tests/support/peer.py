@@ -6,6 +6,7 @@
     GET /tcp?host=H&port=P&send=S   sends S, shuts its half, reads to the end; JSON {"got"} or {"error"}
     GET /resolve?name=N         JSON {"address"} or {"error"}
     POST /load?… ; GET /load    starts `load.py` with these arguments; its report, or 202 while it runs
+    POST /stop                  ends that load
 
 With --tcp PORT it also listens there, and answers a whole stream, once the caller has shut its half, with the octets reversed.
 """
@@ -30,6 +31,7 @@ class Peer(asyncio.Protocol):
     version = ""
     load: "asyncio.Task[bytes] | None" = None
     """One for the whole process."""
+    child: "asyncio.subprocess.Process | None" = None
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -60,6 +62,9 @@ class Peer(asyncio.Protocol):
             self._answer_later(loop.run_in_executor(None, resolve, query["name"]))
         elif url.path == "/load" and method == "POST":
             Peer.load = loop.create_task(run_load(query))
+            self._answer(202, b"{}")
+        elif url.path == "/stop" and Peer.child is not None:
+            Peer.child.terminate()
             self._answer(202, b"{}")
         elif url.path == "/load":
             if Peer.load is None or not Peer.load.done():
@@ -123,7 +128,9 @@ async def run_load(query: dict[str, str]) -> bytes:
     child = await asyncio.create_subprocess_exec(
         sys.executable, str(LOAD), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
+    Peer.child = child
     output, _ = await child.communicate()
+    Peer.child = None
     return output
 
 

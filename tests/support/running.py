@@ -141,6 +141,11 @@ class Door:
         self.start_load(url, **options)
         return self.load_report(within)
 
+    def stop_load(self) -> dict[str, Any]:
+        """Ends the load started before; its report."""
+        self.ask("/stop", post=True)
+        return self.load_report(within=20)
+
     def load_report(self, within: float) -> dict[str, Any]:
         """The report of the load started before."""
 
