@@ -1,5 +1,6 @@
 """Pods on a real supervisor, as root and as an ordinary user: they start, speak, end, come back and stop."""
 
+import itertools
 import json
 import os
 import signal
@@ -92,7 +93,7 @@ def test_a_crash_loop_is_seen_and_slows_down(mesh: Supervised) -> None:
 
     assert status.why == "exit 3"
     begun = [seen["default/web"] for seen in mesh.seen if seen and seen["default/web"].state == "backoff"]
-    pauses = [later.since - earlier.since for earlier, later in zip(begun, begun[1:], strict=False)]
+    pauses = [later.since - earlier.since for earlier, later in itertools.pairwise(begun)]
     assert pauses == sorted(pauses)
 
 

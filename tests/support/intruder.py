@@ -4,6 +4,9 @@
 or `done`. Rows that are expected to be `done` are open as meant. Prints one JSON object a row; knows nothing of Tulle.
 """
 
+# Calls go by the names that the kernel has for them; the output is the report.
+# ruff: noqa: PTH102, PTH104, PTH110, PTH118, PTH123, PTH208, T201
+
 import ctypes
 import errno
 import fcntl

@@ -1,9 +1,8 @@
 """Linux namespaces: leaving, entering, and a user namespace of one user."""
 
 import os
-from pathlib import Path
 
-from tulle.kit.syscalls import libc
+from tulle.kit.syscalls import libc, write_setting
 
 NEWNS = 0x00020000
 NEWCGROUP = 0x02000000
@@ -31,11 +30,11 @@ def enter_user_namespace() -> None:
     """
     uid, gid = os.getuid(), os.getgid()
     unshare(NEWUSER)
-    Path("/proc/self/setgroups").write_text("deny", encoding="utf-8")
-    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="utf-8")
-    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="utf-8")
+    write_setting("/proc/self/setgroups", "deny")
+    write_setting("/proc/self/uid_map", f"{uid} {uid} 1")
+    write_setting("/proc/self/gid_map", f"{gid} {gid} 1")
 
 
 def forbid_user_namespaces() -> None:
     """No process in this user namespace may nest another. Only of use after `enter_user_namespace`."""
-    Path("/proc/sys/user/max_user_namespaces").write_text("0", encoding="utf-8")
+    write_setting("/proc/sys/user/max_user_namespaces", "0")

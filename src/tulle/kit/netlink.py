@@ -4,7 +4,8 @@ import fcntl
 import os
 import socket
 import struct
-from pathlib import Path
+
+from tulle.kit.syscalls import write_setting
 
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP, _IFF_RUNNING = 1, 64
@@ -28,7 +29,7 @@ def bring_loopback_up() -> None:
 
 def free_low_ports() -> None:
     """Lets a process without capabilities bind port 80 in this network namespace."""
-    Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0", encoding="utf-8")
+    write_setting("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
 
 
 def redirect_tcp(prefix: bytes, port: int) -> None:

@@ -1,46 +1,44 @@
-"""Where Tulle keeps things on this box: the one module that knows.
+"""`tulle.kit.places` as Path, for all but the supervisor."""
 
-Directories are made with mode 0700 and refused when somebody else owns them or may write to them.
-"""
-
-import os
-import stat
 from pathlib import Path
 
+from tulle.kit import places
+from tulle.kit.places import UnsafeDirectory
 
-class UnsafeDirectory(OSError):
-    """A directory that Tulle would trust belongs to somebody else, or is open to others."""
+__all__ = [
+    "UnsafeDirectory",
+    "admin_socket",
+    "agent_socket",
+    "database",
+    "log_dir",
+    "pod_log",
+    "process_log",
+    "runtime_dir",
+    "runtime_parent",
+    "state_dir",
+    "state_parent",
+    "supervisor_pid_file",
+]
 
 
 def runtime_dir(mesh: str, *, create: bool = True) -> Path:
     """Where the sockets of a running mesh live. Gone after a reboot."""
-    return _under(runtime_parent(), mesh, create)
+    return Path(places.runtime_dir(mesh, create=create))
 
 
 def state_dir(mesh: str, *, create: bool = True) -> Path:
     """What survives a reboot: revisions and logs."""
-    return _under(state_parent(), mesh, create)
+    return Path(places.state_dir(mesh, create=create))
 
 
 def runtime_parent() -> Path:
     """Holds one runtime directory per mesh."""
-    if said := os.environ.get("TULLE_RUNTIME_DIR"):
-        return Path(said)
-    if os.getuid() == 0:
-        return Path("/run/tulle")
-    if said := os.environ.get("XDG_RUNTIME_DIR"):
-        return Path(said) / "tulle"
-    return Path(f"/tmp/tulle-{os.getuid()}")  # noqa: S108  (made 0700, owner and mode checked)
+    return Path(places.runtime_parent())
 
 
 def state_parent() -> Path:
     """Holds one state directory per mesh."""
-    if said := os.environ.get("TULLE_STATE_DIR"):
-        return Path(said)
-    if os.getuid() == 0:
-        return Path("/var/lib/tulle")
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "tulle"
+    return Path(places.state_parent())
 
 
 def agent_socket(mesh: str, *, create: bool = True) -> Path:
@@ -50,12 +48,12 @@ def agent_socket(mesh: str, *, create: bool = True) -> Path:
 
 def admin_socket(mesh: str, *, create: bool = True) -> Path:
     """The proxy's admin API."""
-    return runtime_dir(mesh, create=create) / "admin.sock"
+    return Path(places.admin_socket(mesh, create=create))
 
 
 def supervisor_pid_file(mesh: str, *, create: bool = True) -> Path:
     """Locked by the running supervisor; holds its process id."""
-    return runtime_dir(mesh, create=create) / "supervisor.pid"
+    return Path(places.supervisor_pid_file(mesh, create=create))
 
 
 def database(mesh: str, *, create: bool = True) -> Path:
@@ -65,35 +63,14 @@ def database(mesh: str, *, create: bool = True) -> Path:
 
 def log_dir(mesh: str, *, create: bool = True) -> Path:
     """Output of pods and of Tulle's own processes."""
-    return _under(state_dir(mesh, create=create), "logs", create)
+    return Path(places.log_dir(mesh, create=create))
 
 
 def pod_log(mesh: str, pod: str, *, create: bool = True) -> Path:
-    """Output of one pod, named `namespace/workload`. Namespaces hold no underscore, so names cannot collide."""
-    return log_dir(mesh, create=create) / f"{pod.replace('/', '_', 1)}.log"
+    """Output of one pod, named `namespace/workload`."""
+    return Path(places.pod_log(mesh, pod, create=create))
 
 
 def process_log(mesh: str, process: str, *, create: bool = True) -> Path:
     """Output of `agent`, `proxy` or `supervisor`."""
-    return log_dir(mesh, create=create) / f"{process}.log"
-
-
-def _under(parent: Path, name: str, create: bool) -> Path:
-    if not name or "/" in name or name in (".", ".."):
-        raise ValueError(f"not a directory name: {name!r}")
-    path = parent / name
-    if create:
-        for one in (parent, path):
-            one.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _check(one)
-    return path
-
-
-def _check(path: Path) -> None:
-    facts = path.lstat()
-    if not stat.S_ISDIR(facts.st_mode):
-        raise UnsafeDirectory(f"{path} is not a directory")
-    if facts.st_uid != os.getuid():
-        raise UnsafeDirectory(f"{path} belongs to uid {facts.st_uid}, not to {os.getuid()}")
-    if facts.st_mode & 0o022:
-        raise UnsafeDirectory(f"{path} is writable for others (mode {stat.S_IMODE(facts.st_mode):04o})")
+    return Path(places.process_log(mesh, process, create=create))

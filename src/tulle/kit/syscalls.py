@@ -38,5 +38,14 @@ def syscall(number: int, name: str, *arguments: Argument) -> int:
     return result
 
 
+def write_setting(path: str, text: str) -> None:
+    """Writes a file of /proc in one call. Raises OSError with the path."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
 def _widen(argument: Argument) -> object:
     return ctypes.c_long(argument) if isinstance(argument, int) else argument

@@ -3,9 +3,8 @@
 import functools
 import os
 from collections.abc import Callable
-from pathlib import Path
 
-from tulle.kit import paths
+from tulle.kit import places
 from tulle.supervisor.broker import Broker
 from tulle.supervisor.command import environment_of, needed_for
 from tulle.supervisor.handover import ProxyLink
@@ -41,8 +40,8 @@ class Fleet:
         self._pods: dict[str, Pod] = {}
         self._specs: dict[str, PodSpec] = {}
         self._protected: list[str] = []
-        self._uids = UidTable(str(paths.state_dir(mesh) / "uids")) if os.getuid() == 0 else None
-        self._files = HostFiles(paths.runtime_dir(mesh))
+        self._uids = UidTable(f"{places.state_dir(mesh)}/uids") if os.getuid() == 0 else None
+        self._files = HostFiles(places.runtime_dir(mesh))
         self._logs: dict[str, LogFile] = {}
         self._stopping: Callable[[], None] | None = None
 
@@ -82,7 +81,7 @@ class Fleet:
     def log(self, pod: str) -> LogFile:
         """The pod's log."""
         if pod not in self._logs:
-            self._logs[pod] = LogFile(str(paths.pod_log(self._mesh, pod)))
+            self._logs[pod] = LogFile(places.pod_log(self._mesh, pod))
         return self._logs[pod]
 
     def service(self, spec: PodSpec, stdout: int, stderr: int) -> Service:
@@ -150,7 +149,9 @@ class Fleet:
 def hidden_directories(mesh: str) -> list[str]:
     """What no pod sees: the parents of every mesh's directories where they are Tulle's own, else this mesh's."""
     found: list[str] = []
-    for parent, variable in ((paths.runtime_parent(), "TULLE_RUNTIME_DIR"), (paths.state_parent(), "TULLE_STATE_DIR")):
-        path = parent / mesh if os.environ.get(variable) else parent
-        found.append(str(Path(path).resolve()))
+    for parent, variable in (
+        (places.runtime_parent(), "TULLE_RUNTIME_DIR"),
+        (places.state_parent(), "TULLE_STATE_DIR"),
+    ):
+        found.append(os.path.realpath(f"{parent}/{mesh}" if os.environ.get(variable) else parent))
     return found

@@ -2,21 +2,22 @@
 
 import contextlib
 import os
-from pathlib import Path
 
 from tulle.supervisor.user import Identity, account_files, is_known
 from tulle.wire.plan import PodSpec
 
-_NSSWITCH = "".join(f"{one}: files\n" for one in "passwd group shadow hosts networks protocols services".split())
+_NSSWITCH = "".join(
+    f"{one}: files\n" for one in ("passwd", "group", "shadow", "hosts", "networks", "protocols", "services")
+)
 _EMPTY_HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost\n"
 
 
 class HostFiles:
     """Keeps them below the runtime directory."""
 
-    def __init__(self, runtime: Path) -> None:
-        self._directory = runtime / "etc"
-        self._directory.mkdir(mode=0o700, exist_ok=True)
+    def __init__(self, runtime: str) -> None:
+        self._directory = f"{runtime}/etc"
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
         self._nsswitch = self._write("nsswitch.conf", _NSSWITCH)
         self._resolv = self._write("resolv.conf", "")
 
@@ -27,10 +28,10 @@ class HostFiles:
 
     def of(self, spec: PodSpec, who: Identity) -> dict[str, str]:
         """Path inside → path on the box."""
-        hosts = self._directory / f"hosts.{spec.namespace}"
-        if not hosts.exists():
-            self._write(hosts.name, _EMPTY_HOSTS)
-        files = {"/etc/hosts": str(hosts)}
+        hosts = f"{self._directory}/hosts.{spec.namespace}"
+        if not os.path.exists(hosts):
+            rewrite(hosts, _EMPTY_HOSTS.encode())
+        files = {"/etc/hosts": hosts}
         if os.path.isfile("/etc/nsswitch.conf"):
             files["/etc/nsswitch.conf"] = self._nsswitch
         if os.path.isfile("/etc/resolv.conf") and not os.path.islink("/etc/resolv.conf"):
@@ -42,12 +43,12 @@ class HostFiles:
         return files
 
     def _write(self, name: str, text: str) -> str:
-        path = self._directory / name
-        rewrite(path, text.encode())
-        return str(path)
+        path = f"{self._directory}/{name}"
+        rewrite(path, text.encode("utf-8", "surrogateescape"))
+        return path
 
 
-def rewrite(path: Path, text: bytes) -> None:
+def rewrite(path: str, text: bytes) -> None:
     """Replaces a file's text on the same inode; a reader meanwhile sees whole lines, old or new."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:

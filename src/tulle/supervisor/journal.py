@@ -67,7 +67,7 @@ class LogFile:
         for number in range(self._kept - 1, 0, -1):
             older = f"{self.path}.{number - 1}" if number > 1 else self.path
             with contextlib.suppress(FileNotFoundError):
-                os.replace(older, f"{self.path}.{number}")  # noqa: PTH105  (pathlib costs memory in every fork)
+                os.replace(older, f"{self.path}.{number}")
         self._open()
 
 

@@ -1,5 +1,6 @@
 """The supervisor: builds its parts, runs them, stops them in order."""
 
+import contextlib
 import fcntl
 import gc
 import os
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tulle.kit import namespaces, paths, privileges
+from tulle.kit import namespaces, places, privileges
 from tulle.supervisor.broker import Broker
 from tulle.supervisor.control import AgentLink
 from tulle.supervisor.daemon import Daemon
@@ -55,7 +56,7 @@ class Supervisor:
         self._manifests = manifests
         self._programs = programs
         self._lock = _claim(mesh)
-        self.voice = Voice(LogFile(str(paths.process_log(mesh, "supervisor"))))
+        self.voice = Voice(LogFile(places.process_log(mesh, "supervisor")))
         problem = _gain_namespaces()
         if problem:
             self.voice.say(f"no pod can be made here: {problem}")
@@ -121,8 +122,8 @@ class Supervisor:
 
     def _stopped(self) -> None:
         self._broker.stop()
-        paths.admin_socket(self._mesh).unlink(missing_ok=True)
-        paths.supervisor_pid_file(self._mesh).unlink(missing_ok=True)
+        _remove(places.admin_socket(self._mesh))
+        _remove(places.supervisor_pid_file(self._mesh))
         self._loop.stop()
 
     def _make_proxy(self) -> Daemon:
@@ -143,7 +144,7 @@ class Supervisor:
                 argv += ("--uid", str(PROXY_UID), "--gid", str(PROXY_UID))
             return argv, tuple(flags.values())
 
-        log = LogFile(str(paths.process_log(self._mesh, "proxy")))
+        log = LogFile(places.process_log(self._mesh, "proxy"))
         keep = _CAPS_TO_CHANGE_USER if os.getuid() == 0 else frozenset[int]()
         return Daemon("proxy", self._loop, log, self.voice.say, prepare, keep)
 
@@ -157,7 +158,7 @@ class Supervisor:
                 argv += ("--manifest", manifest)
             return [*argv, "--control-fd", str(link.fileno())], (link.fileno(),)
 
-        log = LogFile(str(paths.process_log(self._mesh, "agent")))
+        log = LogFile(places.process_log(self._mesh, "agent"))
         keep = frozenset((privileges.CAP_DAC_READ_SEARCH,)) if os.getuid() == 0 else frozenset[int]()
         return Daemon("agent", self._loop, log, self.voice.say, prepare, keep)
 
@@ -188,7 +189,7 @@ def _gain_namespaces() -> Problem | None:
 
 
 def _claim(mesh: str) -> int:
-    path = paths.supervisor_pid_file(mesh)
+    path = places.supervisor_pid_file(mesh)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -202,13 +203,18 @@ def _claim(mesh: str) -> int:
 
 
 def _admin_listener(mesh: str) -> socket.socket:
-    path = paths.admin_socket(mesh)
-    path.unlink(missing_ok=True)
+    path = places.admin_socket(mesh)
+    _remove(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     before = os.umask(0o177)
     try:
-        listener.bind(str(path))
+        listener.bind(path)
     finally:
         os.umask(before)
     listener.listen(64)
     return listener
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

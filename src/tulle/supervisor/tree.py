@@ -133,7 +133,7 @@ def _cover_all(view: View) -> None:
         links.update(found)
         if os.path.exists(real) and not any(real == one or is_below(real, one) for one in view.hidden):
             needed.append(real)
-    covers = {path: "mode=0755,size=64k" for path in view.hidden}
+    covers = dict.fromkeys(view.hidden, "mode=0755,size=64k")
     for path in (*needed, *links):
         if closed := closed_ancestor(path, view.uid, [view.gid, *view.groups]):
             covers.setdefault(closed, "mode=0755,size=1m")

@@ -1,0 +1,90 @@
+"""Where Tulle keeps things on this box: the one module that knows. Text; `tulle.kit.paths` has the same as Path.
+
+Directories are made with mode 0700 and refused when somebody else owns them or may write to them.
+It does without pathlib, which costs the supervisor and every fork of it most of a megabyte.
+"""
+
+import os
+import stat
+
+
+class UnsafeDirectory(OSError):
+    """A directory that Tulle would trust belongs to somebody else, or is open to others."""
+
+
+def runtime_dir(mesh: str, *, create: bool = True) -> str:
+    """Where the sockets of a running mesh live. Gone after a reboot."""
+    return _under(runtime_parent(), mesh, create)
+
+
+def state_dir(mesh: str, *, create: bool = True) -> str:
+    """What survives a reboot: revisions and logs."""
+    return _under(state_parent(), mesh, create)
+
+
+def log_dir(mesh: str, *, create: bool = True) -> str:
+    """Output of pods and of Tulle's own processes."""
+    return _under(state_dir(mesh, create=create), "logs", create)
+
+
+def pod_log(mesh: str, pod: str, *, create: bool = True) -> str:
+    """Output of one pod, named `namespace/workload`. Namespaces hold no underscore, so names cannot collide."""
+    return f"{log_dir(mesh, create=create)}/{pod.replace('/', '_', 1)}.log"
+
+
+def process_log(mesh: str, process: str, *, create: bool = True) -> str:
+    """Output of `agent`, `proxy` or `supervisor`."""
+    return f"{log_dir(mesh, create=create)}/{process}.log"
+
+
+def admin_socket(mesh: str, *, create: bool = True) -> str:
+    """The proxy's admin API."""
+    return f"{runtime_dir(mesh, create=create)}/admin.sock"
+
+
+def supervisor_pid_file(mesh: str, *, create: bool = True) -> str:
+    """Locked by the running supervisor; holds its process id."""
+    return f"{runtime_dir(mesh, create=create)}/supervisor.pid"
+
+
+def runtime_parent() -> str:
+    """Holds one runtime directory per mesh."""
+    if said := os.environ.get("TULLE_RUNTIME_DIR"):
+        return said
+    if os.getuid() == 0:
+        return "/run/tulle"
+    if said := os.environ.get("XDG_RUNTIME_DIR"):
+        return f"{said}/tulle"
+    return f"/tmp/tulle-{os.getuid()}"  # noqa: S108  (made 0700, owner and mode checked)
+
+
+def state_parent() -> str:
+    """Holds one state directory per mesh."""
+    if said := os.environ.get("TULLE_STATE_DIR"):
+        return said
+    if os.getuid() == 0:
+        return "/var/lib/tulle"
+    said = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111
+    return f"{said}/tulle"
+
+
+def _under(parent: str, name: str, create: bool) -> str:
+    if not name or "/" in name or name in (".", ".."):
+        raise ValueError(f"not a directory name: {name!r}")
+    path = f"{parent}/{name}"
+    if create:
+        os.makedirs(parent, mode=0o700, exist_ok=True)  # noqa: PTH103
+        _check(parent)
+        os.makedirs(path, mode=0o700, exist_ok=True)  # noqa: PTH103
+        _check(path)
+    return path
+
+
+def _check(path: str) -> None:
+    facts = os.lstat(path)
+    if not stat.S_ISDIR(facts.st_mode):
+        raise UnsafeDirectory(f"{path} is not a directory")
+    if facts.st_uid != os.getuid():
+        raise UnsafeDirectory(f"{path} belongs to uid {facts.st_uid}, not to {os.getuid()}")
+    if facts.st_mode & 0o022:
+        raise UnsafeDirectory(f"{path} is writable for others (mode {stat.S_IMODE(facts.st_mode):04o})")

@@ -1,0 +1,89 @@
+"""The filter, run by a small interpreter of BPF: every verdict without a kernel, for both architectures."""
+
+import errno
+import struct
+
+import pytest
+
+from tulle.kit import seccomp
+
+ALLOWED = 0
+AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+SOCKET = {"x86_64": 41, "aarch64": 198}
+CLONE = {"x86_64": 56, "aarch64": 220}
+UNSHARE = {"x86_64": 272, "aarch64": 97}
+MACHINES = sorted(AUDIT)
+
+
+def judge(machine: str, number: int, *arguments: int, audit: int | None = None) -> int:
+    """The errno that a call gets, 0 when it is allowed."""
+    program = list(struct.iter_unpack("=HBBI", seccomp.assemble(machine)))
+    padded = (*arguments, *(0,) * (6 - len(arguments)))
+    data = struct.pack("=iIQ6Q", number, AUDIT[machine] if audit is None else audit, 0, *padded)
+    word = at = 0
+    while True:
+        code, if_true, if_false, value = program[at]
+        at += 1
+        if code == 0x20:
+            word = struct.unpack_from("=I", data, value)[0]
+        elif code == 0x06:
+            return ALLOWED if value == 0x7FFF0000 else int(value & 0xFFFF)
+        else:
+            holds = {0x15: word == value, 0x35: word >= value, 0x45: bool(word & value)}[code]
+            at += if_true if holds else if_false
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_listed_call_is_denied_and_ordinary_ones_are_not(machine: str) -> None:
+    denied = seccomp.denied_calls(machine)
+
+    assert {judge(machine, number) for number in denied.values()} == {errno.EPERM}
+    special = {*denied.values(), SOCKET[machine], 435}
+    assert {judge(machine, number) for number in range(470) if number not in special} == {ALLOWED}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("flag", [0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000])
+def test_no_namespace_is_made(machine: str, flag: int) -> None:
+    assert judge(machine, UNSHARE[machine], flag) == errno.EPERM
+    assert judge(machine, CLONE[machine], flag | 17) == errno.EPERM
+    assert judge(machine, 435) == errno.ENOSYS
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_threads_and_forks_are_made(machine: str) -> None:
+    thread = 0x3D0F00
+    assert judge(machine, CLONE[machine], thread) == ALLOWED
+    assert judge(machine, CLONE[machine], 0x1200011) == ALLOWED
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize(
+    ("family", "protocol", "verdict"),
+    [
+        (1, 0, ALLOWED),
+        (2, 0, ALLOWED),
+        (2, 6, ALLOWED),
+        (10, 17, ALLOWED),
+        (2, 262, errno.EPROTONOSUPPORT),
+        (10, 262, errno.EPROTONOSUPPORT),
+        (16, 0, ALLOWED),
+        (16, 4, errno.EPROTONOSUPPORT),
+        (16, 12, errno.EPROTONOSUPPORT),
+        (17, 0, errno.EAFNOSUPPORT),
+        (38, 0, errno.EAFNOSUPPORT),
+        (40, 0, errno.EAFNOSUPPORT),
+    ],
+)
+def test_sockets_are_of_families_that_a_pod_confines(machine: str, family: int, protocol: int, verdict: int) -> None:
+    assert judge(machine, SOCKET[machine], family, 1, protocol) == verdict
+
+
+def test_calls_of_another_architecture_do_not_exist() -> None:
+    assert judge("x86_64", 101, audit=0x40000003) == errno.ENOSYS
+    assert judge("x86_64", 0x40000000 | 101) == errno.ENOSYS
+
+
+def test_a_machine_without_a_table_is_refused() -> None:
+    with pytest.raises(seccomp.UnknownArchitecture, match="riscv64"):
+        seccomp.assemble("riscv64")

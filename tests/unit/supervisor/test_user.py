@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tulle.supervisor.steps import StepFailed
+from tulle.supervisor.user import FIRST_UID, LAST_UID, UidTable, choose_uid, identify
+
+
+@given(st.lists(st.text(min_size=1), unique=True, max_size=50))
+def test_no_two_pods_share_a_uid_and_none_leaves_the_range(names: list[str]) -> None:
+    taken: set[int] = set()
+    for name in names:
+        uid = choose_uid(name, frozenset(taken))
+        assert FIRST_UID <= uid <= LAST_UID
+        assert uid not in taken
+        taken.add(uid)
+
+
+def test_a_full_range_is_refused() -> None:
+    with pytest.raises(StepFailed):
+        choose_uid("one more", frozenset(range(FIRST_UID, LAST_UID + 1)))
+
+
+def test_a_uid_is_remembered_even_when_it_was_a_second_choice(tmp_path: Path) -> None:
+    path = tmp_path / "uids"
+    first_choice = choose_uid("default/web", frozenset())
+    path.write_text(f"default/other {first_choice}\n")
+
+    uid = UidTable(str(path)).uid_of("default/web")
+
+    assert uid == first_choice + 1
+    assert UidTable(str(path)).uid_of("default/web") == uid
+
+
+def test_an_ordinary_user_cannot_start_a_service_as_another() -> None:
+    with pytest.raises(StepFailed) as refused:
+        identify("default/web", "somebody-else", None)
+
+    assert refused.value.step == "user"
+
+
+def test_an_unknown_user_is_named() -> None:
+    with pytest.raises(StepFailed, match="no user nobody-has-this-name"):
+        identify("default/web", "nobody-has-this-name", UidTable("/nonexistent/uids"))
