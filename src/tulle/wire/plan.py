@@ -71,7 +71,7 @@ class Handover(NamedTuple):
     """A fact for the proxy; `kind` says whether a descriptor comes with it.
 
     kinds: `pod` (+fd: the listener in that pod), `door` (+fd: a host listener; name is the port),
-    `ready` / `unready` / `gone` (a pod), `synced` (all that exists has been handed over).
+    `ready` / `unready` (a pod), `gone` (a pod, or a door by its port), `synced` (all that exists has been handed over).
     """
 
     kind: str
