@@ -6,7 +6,8 @@ A connection's `deadline` may move at will without telling the wheel; it is met 
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Callable
+from typing import Final, final
 
 SLOTS: Final = 8
 NEVER: Final = math.inf
@@ -25,6 +26,20 @@ class Timed:
     def on_deadline(self, now: float) -> None:
         """Called once `deadline` has passed; moves it or ends."""
         raise NotImplementedError
+
+
+@final
+class Alarm(Timed):
+    """A deadline that belongs to no connection: calls `ring` once, with the time it is."""
+
+    def __init__(self, deadline: float, ring: Callable[[float], None]) -> None:
+        super().__init__()
+        self.deadline = deadline
+        self._ring = ring
+
+    def on_deadline(self, now: float) -> None:
+        self.deadline = NEVER
+        self._ring(now)
 
 
 class Wheel:
