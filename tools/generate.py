@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tools.cli_reference import cli
 from tools.pages import field_docstrings, page, table
 from tools.reference import example_snapshot, mesh_file, mesh_schema, problems, resources
 from tulle.proxy.metrics import METRICS
@@ -91,6 +92,7 @@ GENERATED: list[tuple[str, Callable[[], str]]] = [
     ("docs/reference/mesh.schema.json", mesh_schema),
     ("docs/reference/resources.md", resources),
     ("docs/reference/problems.md", problems),
+    ("docs/reference/cli.md", cli),
     *(
         (f"tests/fixtures/snapshots/{one.name}.json", functools.partial(example_snapshot, one))
         for one in sorted((ROOT / "examples").iterdir())
