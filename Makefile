@@ -8,6 +8,7 @@ BIN := .venv/bin
 VENV := .stamp-venv
 COMPILED := build/compiled
 BOTH := $(wildcard tests/unit tests/spec tests/property tests/protocol)
+REAL := $(wildcard tests/integration tests/e2e)
 SOURCES := $(shell find src/tulle -name '*.py')
 BYTECODE = $(wildcard $(addprefix .venv/lib/python3*/site-packages/,msgspec click yaml typing_extensions.py))
 
@@ -22,9 +23,9 @@ demo: $(COMPILED).path ## Shows the mesh at work (SECONDS=20; KEEP=1 leaves it u
 test: $(COMPILED).path ## Runs every test; what mypyc compiles runs compiled and interpreted.
 	TULLE_BUILD=pure $(BIN)/python -m pytest $(BOTH) $(ARGS)
 	@if [ -n "$(compiled_path)" ]; then \
-		echo 'TULLE_BUILD=compiled pytest'; PYTHONPATH=$(compiled_path) TULLE_BUILD=compiled $(BIN)/python -m pytest $(ARGS); \
+		echo 'TULLE_BUILD=compiled pytest'; PYTHONPATH=$(compiled_path) TULLE_BUILD=compiled $(BIN)/python -m pytest $(BOTH) $(REAL) --durations 10 $(ARGS); \
 	else \
-		TULLE_BUILD=pure $(BIN)/python -m pytest $(filter-out $(BOTH),$(wildcard tests/*/)) $(ARGS); \
+		TULLE_BUILD=pure $(BIN)/python -m pytest $(REAL) --durations 10 $(ARGS); \
 	fi
 
 check: $(VENV) ## Format, lint, types, layers, drift of generated files.
