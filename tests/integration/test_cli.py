@@ -145,7 +145,7 @@ CALLS = {"x86_64": {"unshare": 272, "memfd_create": 319, "inotify_init1": 294, "
 @pytest.mark.parametrize(
     ("call", "rows"),
     [
-        ("unshare", {"user-namespace", "namespaces", "redirect", "read-only-mounts"}),
+        ("unshare", {"user-namespace", "namespaces", "redirect", "read-only-mounts", "pod"}),
         ("memfd_create", {"memfd"}),
         ("inotify_init1", {"inotify"}),
         ("socket", {"redirect"}),

@@ -78,11 +78,11 @@ def chosen(sources: Iterable[str], services: Iterable[str], everything: bool) ->
     found: list[str] = []
     for word in words:
         matching = [one for one in known if is_meant(word, one)]
-        if not matching:
+        if not matching and word not in OURS:
             from tulle.model.place import nearest
 
             hint = nearest(word if "/" in word else f"default/{word}", known) or f"there is: {', '.join(known)}"
-            raise Failure("no-such-log", f"nothing named `{word}` has a log", hint=hint, exit=Exit.USAGE)
+            raise Failure("no-such-log", f"nothing named `{word}` has written anything", hint=hint, exit=Exit.USAGE)
         found += [one for one in matching if one not in found]
     return found + [one for one in OURS if everything and one in known and one not in found]
 

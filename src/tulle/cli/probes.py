@@ -40,12 +40,19 @@ class Probe:
 
     def run(self) -> Finding:
         """Tries it in a child, so that namespaces, filters and limits end with it."""
-        seen, fault = in_child(self.attempt)
+        seen, fault, remedy = in_child(self.attempt)
         if fault is None:
             return Finding(self.name, True, self.needed, self.enables, seen)
-        return Finding(
-            self.name, False, self.needed, self.enables, seen, _REMEDIES.get((self.name, fault), self.remedy)
-        )
+        remedy = remedy or _REMEDIES.get((self.name, fault), self.remedy)
+        return Finding(self.name, False, self.needed, self.enables, seen, remedy)
+
+
+class Impossible(OSError):
+    """An attempt that failed and knows what would help."""
+
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(0, why)
+        self.remedy = remedy
 
 
 def findings() -> list[Finding]:
@@ -58,8 +65,8 @@ def lacking() -> list[Finding]:
     return [one for probe in PROBES if probe.needed and not (one := probe.run()).possible]
 
 
-def in_child(attempt: Callable[[], str]) -> tuple[str, int | None]:
-    """What an attempt saw; or the words and number of the error that stopped it."""
+def in_child(attempt: Callable[[], str]) -> tuple[str, int | None, str]:
+    """What an attempt saw; or the words and number of the error that stopped it, and what it knows would help."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -73,18 +80,28 @@ def in_child(attempt: Callable[[], str]) -> tuple[str, int | None]:
         text = result.read()
     _, status = os.waitpid(child, 0)
     if not text:
-        return f"the probe ended with {os.waitstatus_to_exitcode(status)}", 0
-    seen, fault = json.loads(text)
-    return str(seen), fault
+        return f"the probe ended with {os.waitstatus_to_exitcode(status)}", 0, ""
+    seen, fault, remedy = json.loads(text)
+    return str(seen), fault, str(remedy)
 
 
-def _tried(attempt: Callable[[], str]) -> tuple[str, int | None]:
+def _tried(attempt: Callable[[], str]) -> tuple[str, int | None, str]:
     try:
-        return attempt(), None
+        return attempt(), None, ""
+    except Impossible as fault:
+        return str(fault.strerror), 0, fault.remedy
     except OSError as fault:
-        return str(fault.strerror or fault), fault.errno or 0
+        return str(fault.strerror or fault), fault.errno or 0, ""
     except Exception as fault:  # noqa: BLE001  (a probe that breaks is a row, not the end of the table)
-        return f"{type(fault).__name__}: {fault}", 0
+        return f"{type(fault).__name__}: {fault}", 0, ""
+
+
+def _pod() -> str:
+    from tulle.supervisor.probe import probe_pods
+
+    if problem := probe_pods():
+        raise Impossible(f"{problem.step}: {problem.why}", problem.remedy)
+    return "made one and ran a program in it"
 
 
 def _kernel() -> str:
@@ -228,6 +245,7 @@ PROBES = (
     Probe(
         "seccomp", "services cannot reach what namespaces leave open", _seccomp, "a kernel with CONFIG_SECCOMP_FILTER"
     ),
+    Probe("pod", "all of it together", _pod, "see the rows above"),
     Probe("memfd", "the proxy serves at once after a restart", _memfd, "more file descriptors: ulimit -n"),
     Probe("pidfd", "processes are ended without mistakes", _pidfd, "Linux 5.3"),
     Probe(
