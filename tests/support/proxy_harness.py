@@ -48,6 +48,8 @@ class Broker(threading.Thread):
         super().__init__(daemon=True)
         self.asked: list[tuple[str, int]] = []
         self.refuses: set[str] = set()
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         self._link = link
 
     def close(self) -> None:
@@ -57,9 +59,23 @@ class Broker(threading.Thread):
         self.join(DEADLINE)
         self._link.close()
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Reads nothing within, until `let_go`."""
+        self._goes_on.clear()
+        try:
+            yield
+        finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Reads on."""
+        self._goes_on.set()
+
     def run(self) -> None:
         with contextlib.suppress(OSError):
             while message := self._link.recv(4096):
+                self._goes_on.wait(DEADLINE)
                 question = json.loads(message)
                 self.asked.append((question["pod"], question["family"]))
                 if question["pod"] in self.refuses:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from tulle.proxy.counters import Counters, Link
+from tulle.proxy.counters import Counters
 from tulle.proxy.relay import Arrival, Lane
 from tulle.proxy.stream import CallerEnd
 
@@ -32,23 +32,25 @@ class Connection:
         self.speaker: Drainable | None = None
         """Set once it speaks HTTP."""
         self._register = register
-        self._link: Link | None = None
+        self._counters: Counters | None = None
+        """Where it is counted as open."""
 
     def become(self, lane: Lane, protocol: str, counters: Counters) -> None:
         """The protocol is known."""
         self.source = lane.source
         self.destination = lane.destination
         self.protocol = protocol
-        link = self._link = counters.link(lane.source, lane.destination, protocol)
+        self._counters = counters
+        link = counters.link(lane.source, lane.destination, protocol)
         link.total += 1
         link.open += 1
 
     def closed(self) -> None:
         """Gives the counts back. Idempotent."""
         self._register.remove(self)
-        if self._link is not None:
-            self._link.open -= 1
-            self._link = None
+        if self._counters is not None:
+            self._counters.unlink(self.source, self.destination, self.protocol)
+            self._counters = None
 
 
 @final

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from collections import deque
 from collections.abc import Callable
 from random import getrandbits
 
@@ -20,6 +21,8 @@ class BrokerClient:
         self._report = report
         self._next = getrandbits(48)
         self._waiting: dict[int, asyncio.Future[socket.socket]] = {}
+        self._unsent: deque[tuple[int, bytes]] = deque()
+        """Questions for which the link had no room yet."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Takes answers from now on."""
@@ -34,10 +37,29 @@ class BrokerClient:
         self._waiting[number] = answer
         try:
             question = {"id": number, "pod": pod, "family": family}
-            await loop.sock_sendall(self._link, json.dumps(question).encode())
+            self._unsent.append((number, json.dumps(question).encode()))
+            if len(self._unsent) == 1:
+                self._send(loop)
             return await answer
         finally:
             del self._waiting[number]
+
+    def _send(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Sends what there is room for, in order; what nobody waits for any more is left out."""
+        unsent = self._unsent
+        while unsent:
+            number, question = unsent[0]
+            waiting = self._waiting.get(number)
+            if waiting is not None and not waiting.done():
+                try:
+                    self._link.send(question)
+                except BlockingIOError:
+                    loop.add_writer(self._link.fileno(), self._send, loop)
+                    return
+                except OSError as fault:
+                    waiting.set_exception(fault)
+            unsent.popleft()
+        loop.remove_writer(self._link.fileno())
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         try:

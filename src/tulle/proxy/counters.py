@@ -60,7 +60,7 @@ class Pair:
     def __init__(self, key: tuple[str, str, str, str, str]) -> None:
         self.key = key
         self.is_counted = True
-        """False once the snapshot that knew it has gone: add by `Counters.pair` again."""
+        """False while no snapshot in force knows it: add by `Counters.pair` again."""
         self.series: list[Series | None] = [None] * len(CLASSES)
 
     def of(self, response_class: int) -> Series:
@@ -101,21 +101,40 @@ class Counters:
         self.upstreams = 0
         self.tap_dropped = 0
         self.defects = 0
+        self._sources: set[str] | None = None
+        self._destinations: set[str] = set()
 
     def pair(self, source: str, destination: str, version: str, route: str, protocol: str) -> Pair:
         """Found, or made."""
         key = (source, destination, version, route, protocol)
         found = self.pairs.get(key)
         if found is None:
-            found = self.pairs[key] = Pair(key)
+            found = Pair(key)
+            found.is_counted = self._is_known(source, destination)
+            if found.is_counted:
+                self.pairs[key] = found
         return found
 
     def finish(self, pair: Pair, response_class: int, seconds: float, bytes_in: int, bytes_out: int) -> None:
-        """Counts one request or opaque connection that ended."""
+        """Counts one request or opaque connection that ended; not one whose pair the snapshot no longer knows."""
         if not pair.is_counted:
             key = pair.key
             pair = self.pair(key[0], key[1], key[2], key[3], key[4])
+            if not pair.is_counted:
+                return
         pair.of(response_class).add(seconds, bytes_in, bytes_out)
+
+    def unlink(self, source: str, destination: str, protocol: str) -> None:
+        """A connection has ended."""
+        key = (source, destination, protocol)
+        found = self.links.get(key)
+        if found is not None:
+            found.open -= 1
+            if found.open == 0 and not self._is_known(source, destination):
+                del self.links[key]
+
+    def _is_known(self, source: str, destination: str) -> bool:
+        return self._sources is None or (source in self._sources and destination in self._destinations)
 
     def link(self, source: str, destination: str, protocol: str) -> Link:
         """Found, or made."""
@@ -133,11 +152,15 @@ class Counters:
 
     def answer(self, source: str, destination: str, reason: str) -> None:
         """Counts an answer of our own."""
+        if not self._is_known(source, destination):
+            return
         key = (source, destination, reason)
         self.answers[key] = self.answers.get(key, 0) + 1
 
     def retry(self, source: str, destination: str, version: str, cause: str) -> None:
         """Counts a second attempt."""
+        if not self._is_known(source, destination):
+            return
         key = (source, destination, version, cause)
         self.retries[key] = self.retries.get(key, 0) + 1
 
@@ -148,6 +171,8 @@ class Counters:
 
     def keep_only(self, sources: set[str], destinations: set[str]) -> None:
         """Forgets what belongs to no pair of these, but for connections that are still open."""
+        self._sources = sources
+        self._destinations = destinations
         for pair in list(self.pairs.values()):
             if pair.key[0] not in sources or pair.key[1] not in destinations:
                 pair.is_counted = False

@@ -39,7 +39,11 @@ class Dialer:
             literal = self._literal(endpoint)
             if literal is not None:
                 family, address = literal
-                sock = new_socket(family)
+                try:
+                    sock = new_socket(family)
+                except OSError:  # no descriptor left
+                    arrive(None)
+                    return
                 state = connect_now(sock, (address, endpoint.port))
                 if state == 0:
                     arrive(sock)
@@ -68,7 +72,7 @@ class Dialer:
         try:
             async with asyncio.timeout(self.connect_timeout):
                 sock = await (self._dial_pod(endpoint) if endpoint.pod else self._dial_name(endpoint))
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, UnicodeError):  # UnicodeError: the host cannot be a name
             sock = None
         self._give(sock, arrive)
 

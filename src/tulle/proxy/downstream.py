@@ -12,7 +12,7 @@ from tulle.proxy.arrival import Connection, Drainable
 from tulle.proxy.counters import ABORTED
 from tulle.proxy.exchange import NO_TRAILERS, Exchange
 from tulle.proxy.own_answers import reason_of_refusal, write_own_answer
-from tulle.proxy.relay import Judged, Lane, Relay
+from tulle.proxy.relay import MAX_REMEMBERED_HEAD, Judged, Lane, Relay
 from tulle.proxy.stream import Trailers
 from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Wire
@@ -65,12 +65,17 @@ class HttpDownstream(Drainable):
                 self._buffer = octets
                 self.deadline = self._relay.dispatcher.now + self._relay.head_timeout
             self._read_requests()
+            if self._wire.kept and len(self._buffer) >= self._relay.buffered_bytes:
+                self._wire.pause()
             return
         body = self._body
         if body is None or body.done:
             self._buffer += octets
             if len(self._buffer) >= self._relay.buffered_bytes:
                 self._wire.pause()
+            return
+        if self._is_answered:
+            self._wire.pause()  # nobody takes the rest of this body: what waits is our answer, then the end
             return
         out: list[bytes] = []
         end = body.feed(octets, 0, out)
@@ -110,6 +115,7 @@ class HttpDownstream(Drainable):
         elif self._lingers:
             self._wire.shut()
         else:
+            self._wire.resume()
             self._read_requests()
 
     def on_deadline(self, now: float) -> None:
@@ -192,6 +198,8 @@ class HttpDownstream(Drainable):
 
     def break_off(self) -> None:
         self._exchange = None
+        self._buffer = b""
+        self._lingers = True  # whatever followed would be read as the rest of the body
         if self._framing == UNTIL_CLOSE:
             self._connection.closed()
             self._wire.reset()
@@ -232,7 +240,7 @@ class HttpDownstream(Drainable):
         buffer = self._buffer
         judged: Judged | None = None
         end = len(buffer)
-        if self._misses < MAX_MISSES:
+        if self._misses < MAX_MISSES and end <= MAX_REMEMBERED_HEAD:
             judged = lane.memo.get(buffer)
         if judged is None:
             end = find_head_end(buffer, 0)

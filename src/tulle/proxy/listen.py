@@ -11,9 +11,12 @@ from tulle.proxy.detect import Detector
 from tulle.proxy.loop import READ, Watched
 from tulle.proxy.relay import Arrival, Relay
 from tulle.proxy.tcp import Dial
+from tulle.proxy.wheel import Timed
 
 SO_ORIGINAL_DST: Final = 80
 ACCEPTS_PER_EVENT: Final = 32
+PAUSE: Final = 0.1
+"""Seconds without accepting when the process has no descriptor left."""
 
 
 @final
@@ -46,9 +49,19 @@ class Listener(Watched):
                 sock, _peer = self.sock.accept()
             except BlockingIOError:
                 return
+            except ConnectionError:
+                continue  # the caller left
             except OSError:
-                return  # the caller left, or descriptors ran out: the next event tries again
+                self._pause()
+                return
             self._welcome(sock)
+
+    def _pause(self) -> None:
+        """Descriptors ran out: the queue stays ready, so it is not looked at for a while."""
+        dispatcher = self._relay.dispatcher
+        dispatcher.hush(self)
+        pause = Pause(self, dispatcher.now + PAUSE)
+        dispatcher.soon(pause, pause.deadline)
 
     def on_failure(self) -> None:
         """A defect within an accept: the listener stays."""
@@ -82,6 +95,19 @@ class Listener(Watched):
         tables = self._relay.tables
         caller = tables.callers.get(self.pod) if tables is not None else None
         return caller.service if caller is not None else "anonymous"
+
+
+@final
+class Pause(Timed):
+    """After it a listener accepts again."""
+
+    def __init__(self, listener: Listener, deadline: float) -> None:
+        super().__init__()
+        self._listener = listener
+        self.deadline = deadline
+
+    def on_deadline(self, now: float) -> None:
+        self._listener.open()
 
 
 def original_destination(sock: socket.socket) -> tuple[str, int] | None:

@@ -99,8 +99,11 @@ class Dispatcher:
         self._failed.append(one)
 
     def soon(self, one: Timed, deadline: float) -> None:
-        """Calls `on_deadline` on time, not a wheel's revolution late. Deadlines given here must not decrease."""
-        self._soon.append((deadline, one))
+        """Calls `on_deadline` on time, not a wheel's revolution late. Cheap where deadlines do not decrease."""
+        place = len(self._soon)
+        while place and self._soon[place - 1][0] > deadline:
+            place -= 1
+        self._soon.insert(place, (deadline, one))
 
     def wake(self) -> None:
         """To be called by whoever schedules something with asyncio from inside a handler."""

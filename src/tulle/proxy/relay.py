@@ -10,7 +10,7 @@ from typing import Final, final
 from tulle.core.authorize import judge
 from tulle.core.backends import RouteTable
 from tulle.core.policies import ANONYMOUS, CallerRef
-from tulle.core.request import RequestView, canonical_path
+from tulle.core.request import RequestView, canonical_host, canonical_path
 from tulle.core.route import match_route
 from tulle.core.tables import ServicePortTable, Tables
 from tulle.core.verdict import Allow, Deny
@@ -188,16 +188,18 @@ class Relay:
 
     def judge_head(self, lane: Lane, head: RequestHead) -> Judged:
         """Decides all that depends on the head alone."""
-        has_id = head.value(b"x-request-id") is not None
+        has_id = head.value(b"x-request-id") is not None and b"x-request-id" not in head.named
         port = lane.port
         if port is None:
             return Judged(head, Reason.NO_SERVICE, _NOT_ASKED, None, b"", has_id)
         if head.upgrade:
             return Judged(head, Reason.UNSUPPORTED, _NOT_ASKED, None, b"", has_id)
         readings = canonical_path(head.path)
-        if readings is None:
+        host = canonical_host(head.host) if head.host else ""
+        if readings is None or host is None:
             return Judged(head, Reason.BAD_REQUEST, _NOT_ASKED, None, b"", has_id)
-        view = RequestView(head.method, readings[0], readings[1], head.host, head.fields)
+        fields = [field for field in head.fields if field[0] not in head.named] if head.named else head.fields
+        view = RequestView(head.method, readings[0], readings[1], host, fields)
         verdict = judge(port, lane.caller, view)
         route = match_route(port, view)
         target = b""
@@ -213,8 +215,8 @@ class Relay:
         return Judged(head, None, verdict, route, wire, has_id)
 
     def remember(self, lane: Lane, octets: bytes, judged: Judged) -> None:
-        """Keeps what was decided about a head, on its second appearance, within bounds."""
-        if len(octets) > MAX_REMEMBERED_HEAD or not self._appears_again(octets):
+        """Keeps what was decided about a head, on its second appearance, within bounds; nothing of undeclared places."""
+        if lane.port is None or len(octets) > MAX_REMEMBERED_HEAD or not self._appears_again(octets):
             return
         lane.memo[octets] = judged
 

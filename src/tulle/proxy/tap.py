@@ -11,6 +11,8 @@ from tulle.proxy.relay import Relay
 
 QUEUE = 1024
 """Summaries kept per listener."""
+MAX_PATH = 1024
+"""Characters of a path that are shown, so that what is queued stays small whatever callers send."""
 MAX_LISTENERS = 8
 
 
@@ -72,7 +74,7 @@ def summarise(exchange: Exchange) -> dict[str, object]:
         "route": route.name if route is not None else "",
         "method": head.method,
         "host": head.host,
-        "path": head.path,
+        "path": head.path[:MAX_PATH],
         "status": exchange.status,
         "class": CLASSES[exchange.response_class],
         "reason": exchange.reason.code if exchange.reason is not None else "",

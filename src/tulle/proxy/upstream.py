@@ -118,9 +118,13 @@ class HttpUpstream(EndpointEnd):
         self._lose(Reason.UPSTREAM_RESET)
 
     def on_lost(self) -> None:
-        if self._exchange is None:
+        exchange = self._exchange
+        if exchange is None:
             self._pools.drop(self)
-        else:
+            return
+        while self._exchange is exchange and (octets := self.wire.read_rest()):
+            self.on_octets(octets)  # an answer sent before the request was read, and the reset right behind it
+        if self._exchange is exchange:
             self._lose(Reason.UPSTREAM_RESET)
 
     def on_drained(self) -> None:

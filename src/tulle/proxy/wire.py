@@ -88,6 +88,15 @@ class Wire(Watched):
         self._expect()
         return False
 
+    def read_rest(self) -> bytes:
+        """What came before the connection broke; empty when nothing did."""
+        if not self.is_broken or not self.is_open or self.is_ended:
+            return b""
+        try:
+            return self._recv(READ_BYTES)
+        except OSError:
+            return b""
+
     def pause(self) -> None:
         """Reads no more for now."""
         if self._reads:
