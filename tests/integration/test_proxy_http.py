@@ -342,10 +342,11 @@ def test_a_listener_dialled_round_the_redirect_closes_at_once(proxy: Proxy, back
 
 
 def test_an_endpoint_is_chosen_among_those_less_busy(proxy: Proxy, backends: Backends) -> None:
-    held = threading.Event()
+    held, asked = threading.Event(), threading.Event()
 
     def slow(sock: socket.socket) -> None:
         for _ in requests(sock):
+            asked.set()
             held.wait(20)
             sock.sendall(ok(b"slow"))
 
@@ -356,10 +357,11 @@ def test_an_endpoint_is_chosen_among_those_less_busy(proxy: Proxy, backends: Bac
     door = proxy.door()
     endpoints = (host(backends.serve(slow), "default/a"), host(backends.serve(quick), "default/b"))
     proxy.put(one_service({door: Protocol.HTTP}, endpoints))
-    waiting = [Client(door) for _ in range(8)]
-    for client in waiting:
-        client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-    until(lambda: proxy.get("/status")["requests_in_flight"] >= 1, "the slow one is busy")
+    waiting = []
+    while not asked.is_set():
+        waiting.append(Client(door))
+        waiting[-1].send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        until(lambda: asked.is_set() or proxy.get("/status")["requests_in_flight"] == 0, "one of them has it")
     with Client(door) as client:
         assert {client.get()[2] for _ in range(50)} == {b"quick"}
     held.set()

@@ -50,7 +50,7 @@ def test_a_pair_that_left_is_forgotten_and_one_that_stayed_is_not() -> None:
     assert (counters.pairs, counters.denied, counters.retries, counters.answers) == ({}, {}, {}, {})
     assert len(counters.links) == 1, "a connection is still open"
     counters.finish(pair, 1, 0.1, 0, 0)
-    assert len(counters.pairs) == 1, "a late end is counted until the next snapshot"
+    assert counters.pairs == {}, "a late end does not bring it back"
 
 
 def test_opaque_connections_are_no_requests() -> None:
