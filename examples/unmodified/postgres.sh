@@ -5,6 +5,9 @@ port=${1:-15432}
 if [ "$(id -u)" = 0 ]; then
     exec setpriv --reuid postgres --regid postgres --init-groups env HOME=/tmp "$0" "$port"
 fi
+if ! id -un >/dev/null 2>&1; then # PostgreSQL wants its user to have a name
+    exec unshare --user --map-user=postgres env HOME=/tmp "$0" "$port"
+fi
 bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
 data=$(mktemp -d)
 server=

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-LOAD = Path(__file__).resolve().parents[2] / "tools/load.py"
+LOAD = Path(__file__).with_name("load.py")
 
 
 class Peer(asyncio.Protocol):

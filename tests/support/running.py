@@ -22,13 +22,14 @@ from tools.load import Load, Order, Report
 from tulle.http.client import request
 from tulle.wire.status import NodeStatus
 
-PEER = Path(__file__).with_name("peer.py")
+PROGRAMS = (Path(__file__).with_name("peer.py"), Path(__file__).resolve().parents[2] / "tools/load.py")
+"""What pods run: copied beside the manifest, since a pod sees its working directory wherever it lies, and little else."""
 TULLE = Path(sys.executable).with_name("tulle")
 
 
 def peer(name: str, *words: str) -> str:
     """The `run:` of a peer that listens on 8080 unless the words say otherwise."""
-    return json.dumps([sys.executable, str(PEER), "--name", name, *words])
+    return json.dumps([sys.executable, "peer.py", "--name", name, *words])
 
 
 class Running:
@@ -164,7 +165,11 @@ class Door:
 def running(mesh: str, text: str) -> Iterator[Running]:
     """A mesh that is ready; gone afterwards, with all that it kept."""
     with _scratch() as scratch:
-        one = Running(mesh, scratch / "mesh.yaml", scratch)
+        home = scratch / "mesh"
+        home.mkdir()
+        for program in PROGRAMS:
+            shutil.copy(program, home)
+        one = Running(mesh, home / "mesh.yaml", scratch)
         one.manifest.write_text(text)
         with _from_up_to_down(one):
             yield one
