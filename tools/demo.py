@@ -89,13 +89,14 @@ class Shop:
 def drive(order: Order, mesh: Shop) -> Report:
     """Runs the load in a thread of its own, and watches the mesh meanwhile."""
     load = Load(order)
-    thread = threading.Thread(target=load.run, name="load")
-    thread.start()
+    thread = threading.Thread(target=load.run, name="load", daemon=True)
     try:
+        thread.start()
         watch(mesh.series, lambda: thread.is_alive(), load.report)
     finally:
         load.stop()
-        thread.join()
+        if thread.is_alive():
+            thread.join()
     return load.report
 
 
