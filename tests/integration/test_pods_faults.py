@@ -40,7 +40,7 @@ def test_without_the_supervisor_nothing_is_left_after_a_second(mesh: Supervised)
     )
     mesh.await_line("default/spread", "up")
     mesh.await_line("default/plain", "up")
-    assert len(mesh.left_over()) >= 8
+    assert len(mesh.left_over()) >= 7  # an ordinary user may not read the environment of an init
 
     mesh.process.kill()
     mesh.process.wait()
