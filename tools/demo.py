@@ -31,6 +31,8 @@ from tulle.wire.status import NodeStatus
 ROOT = Path(__file__).resolve().parents[1]
 SHOP = ROOT / "examples/shop/mesh.yaml"
 MESH = "shop"
+DOOR = 18080
+"""What the shop's mesh file exposes."""
 
 
 def main() -> int:
@@ -103,6 +105,7 @@ def drive(order: Order, mesh: Shop) -> Report:
 @contextmanager
 def shop_mesh(*, keep: bool) -> Iterator[Shop]:
     """Brings the shop up, and down again."""
+    refuse_taken_door()
     scratch = Path(tempfile.mkdtemp(prefix="tulle-demo-", dir="/tmp"))
     supervisor_pid = 0
     stays = False
@@ -122,6 +125,15 @@ def shop_mesh(*, keep: bool) -> Iterator[Shop]:
     finally:
         if not stays:
             take_down(scratch, supervisor_pid)
+
+
+def refuse_taken_door() -> None:
+    """Ends when another program, another demo perhaps, has the door's port: the load would measure that one."""
+    try:
+        with socket.create_server(("0.0.0.0", DOOR)):  # noqa: S104  (as the door does)
+            pass
+    except OSError as fault:
+        raise SystemExit(f"demo: port {DOOR} is not free ({fault.strerror}); `ss -ltnp` says who has it") from fault
 
 
 def take_down(scratch: Path, supervisor_pid: int) -> None:

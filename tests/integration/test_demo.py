@@ -74,3 +74,13 @@ def test_an_interrupted_demo_takes_everything_down() -> None:
     assert run.returncode != 0
     eventually(lambda: not is_open(DOOR), 5, "the door closed")
     assert scratches() == before
+
+
+def test_a_taken_door_ends_the_demo_before_anything_starts() -> None:
+    before = scratches()
+    with socket.create_server(("127.0.0.1", DOOR)), demo("--seconds", "5") as run:
+        said, _ = run.communicate(timeout=60)
+
+    assert run.returncode != 0
+    assert f"port {DOOR} is not free" in said
+    assert scratches() == before
