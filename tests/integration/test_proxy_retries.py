@@ -1,7 +1,6 @@
 """Second attempts: when there is one, and when there must not be."""
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,20 +17,6 @@ from tests.support.proxy_harness import (
     requests,
 )
 from tulle.wire.snapshot import HostEndpoint, PodEndpoint, Protocol
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy() as proxy:
-        proxy.hand_over("synced", "")
-        yield proxy
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    backends = Backends()
-    yield backends
-    backends.close()
 
 
 class Forgetful:

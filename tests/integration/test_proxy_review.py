@@ -5,7 +5,6 @@ import os
 import resource
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,20 +37,6 @@ from tulle.wire.snapshot import (
 )
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy() as proxy:
-        proxy.hand_over("synced", "")
-        yield proxy
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    backends = Backends()
-    yield backends
-    backends.close()
 
 
 def sent_until_refused(sock: socket.socket, octets: bytes, most: int) -> int:

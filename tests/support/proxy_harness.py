@@ -353,6 +353,23 @@ def echo(sock: socket.socket) -> None:
         sock.sendall(ok(b"" if head.startswith(b"HEAD") else head + body))
 
 
+class Hold:
+    """Holds every request until it is let go, then answers all with one body."""
+
+    def __init__(self, body: bytes = b"") -> None:
+        self._body = body
+        self._may_answer = threading.Event()
+
+    def __call__(self, sock: socket.socket) -> None:
+        for _ in requests(sock):
+            self._may_answer.wait(DEADLINE)
+            sock.sendall(ok(self._body))
+
+    def let_go(self) -> None:
+        """Answers what is held, and what comes later at once."""
+        self._may_answer.set()
+
+
 def dial(port: int) -> socket.socket:
     """A connection to a door."""
     sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
