@@ -11,7 +11,6 @@ from tulle.manifest.meshfile import (
     Posture,
     ReadinessEntry,
     ServiceEntry,
-    Speaks,
 )
 from tulle.model.names import ROOT_NAMESPACE, QualifiedName, SpiffeId
 from tulle.model.place import Place, Problem, Word, place_of
@@ -193,11 +192,11 @@ class _Sugar:
             BackendRef(name=f"{named.name}-{version}", port=port, weight=one.weight, place=one.place)
             for version, one in entry.versions.items()
         )
-        if entry.protocol is not Speaks.TCP:
+        if entry.protocol is not AppProtocol.TCP:
             http = HTTPRouteRule(backend_refs=backends, place=named.place)
             spec = HTTPRouteSpec(parent_refs=parents, rules=(http,))
             yield HTTPRoute(metadata=named.metadata(), spec=spec, place=named.place)
-        if entry.protocol is not Speaks.HTTP:
+        if entry.protocol is not AppProtocol.HTTP:
             tcp = TCPRouteRule(backend_refs=backends, place=named.place)
             yield TCPRoute(
                 metadata=named.metadata(), spec=TCPRouteSpec(parent_refs=parents, rules=(tcp,)), place=named.place
@@ -212,10 +211,10 @@ class _Sugar:
         yield from self._guards(named, entry.protocol, entry.allow, entry.deny)
 
     def _guards(
-        self, named: _Named, protocol: Speaks | None, allow: tuple[AccessRule, ...], deny: tuple[AccessRule, ...]
+        self, named: _Named, protocol: AppProtocol | None, allow: tuple[AccessRule, ...], deny: tuple[AccessRule, ...]
     ) -> Iterator[AuthorizationPolicy]:
         for rule in allow:
-            if protocol is Speaks.TCP and (rule.methods or rule.paths or rule.hosts):
+            if protocol is AppProtocol.TCP and (rule.methods or rule.paths or rule.hosts):
                 message = f"`{named.key}` speaks tcp: a rule on methods, paths or hosts can never allow"
                 self._fault(rule.place, "never-matches", message, "leave them out, or say `protocol: http`")
         selector = Selector(match_labels={"app": named.name})
@@ -270,13 +269,12 @@ def _qualify(written: str, namespace: str) -> str:
 
 
 def _ports(
-    port: int, target: int, protocol: Speaks | None, expose: int | None, place: Place
+    port: int, target: int, protocol: AppProtocol | None, expose: int | None, place: Place
 ) -> tuple[ServicePort, ...]:
-    speaks = None if protocol is None else AppProtocol(protocol.value)
-    first = ServicePort(port=port, target_port=target, app_protocol=speaks, node_port=expose, place=place)
-    if protocol is Speaks.TCP or port == HTTP_PORT:
+    first = ServicePort(port=port, target_port=target, app_protocol=protocol, node_port=expose, place=place)
+    if protocol is AppProtocol.TCP or port == HTTP_PORT:
         return (first,)
-    return (first, ServicePort(port=HTTP_PORT, target_port=target, app_protocol=speaks, place=place))
+    return (first, ServicePort(port=HTTP_PORT, target_port=target, app_protocol=protocol, place=place))
 
 
 def _port_of(readiness: ReadinessEntry | str) -> int | None:

@@ -20,7 +20,7 @@ from tulle.model.fields import (
     Weight,
 )
 from tulle.model.place import NOWHERE, Place
-from tulle.model.resources import Isolation
+from tulle.model.resources import AppProtocol, Isolation
 
 
 class Posture(enum.StrEnum):
@@ -32,15 +32,6 @@ class Posture(enum.StrEnum):
     """A service without `allow` is open to all."""
     SHADOW = "shadow"
     """As strict, but what would be refused passes and is counted."""
-
-
-class Speaks(enum.StrEnum):
-    """What a port speaks."""
-
-    HTTP = "http"
-    """HTTP/1.1."""
-    TCP = "tcp"
-    """Opaque bytes; needed when the server speaks first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +107,7 @@ class ServiceEntry:
     """Instead of `run`: several versions and their weights."""
     port: Port | None = None
     """Where it listens; callers dial the same, and 80 for HTTP. Without it nothing can call it."""
-    protocol: Speaks | None = None
+    protocol: AppProtocol | None = None
     """What it speaks; detected by the first bytes unless said."""
     namespace: Label = "default"
     """Part of its name and identity."""
@@ -155,7 +146,7 @@ class External:
     """An IP address or a DNS name, seen from the box."""
     port: Port
     """Where it listens; callers dial the same."""
-    protocol: Speaks | None = None
+    protocol: AppProtocol | None = None
     """What it speaks; detected by the first bytes unless said."""
     namespace: Label = "default"
     """Part of its name."""

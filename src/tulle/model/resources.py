@@ -111,7 +111,7 @@ class AppProtocol(enum.StrEnum):
     HTTP = "http"
     """HTTP/1.1."""
     TCP = "tcp"
-    """Opaque bytes."""
+    """Opaque bytes; needed when the server speaks first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
