@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.supervised import RUNNERS, Supervised, free_port, python_for, supervised
+from tests.support.supervised import RUNNERS, SPREAD, Supervised, free_port, python_for, supervised
 from tulle.wire.plan import Readiness
 
 ECHO = """
@@ -22,7 +22,12 @@ while True:
     connection.close()
 """
 
-
+ATTEMPT = """
+import os
+def attempt(name, act):
+    try: act(); print(name, "done", flush=True)
+    except OSError as fault: print(name, fault.strerror, flush=True)
+"""
 pytestmark = pytest.mark.user
 
 
@@ -213,11 +218,7 @@ def test_environment_and_place_are_as_declared(mesh: Supervised) -> None:
 def test_only_declared_paths_are_writable_and_protected_ones_never(mesh: Supervised) -> None:
     mesh.home.joinpath("data").mkdir(mode=0o777)
     mesh.home.joinpath("data").chmod(0o777)
-    write = """
-import os
-def attempt(name, act):
-    try: act(); print(name, "done", flush=True)
-    except OSError as fault: print(name, fault.strerror, flush=True)
+    write = f"""{ATTEMPT}
 attempt("data", lambda: open("data/x", "w"))
 attempt("beside", lambda: open("y", "w"))
 attempt("manifest", lambda: open("mesh.yaml", "a"))
@@ -243,11 +244,7 @@ attempt("end", lambda: None)
 
 def test_the_mesh_file_in_a_writable_directory_stays_as_it_is(mesh: Supervised) -> None:
     mesh.home.chmod(0o777)
-    write = """
-import os
-def attempt(name, act):
-    try: act(); print(name, "done", flush=True)
-    except OSError as fault: print(name, fault.strerror, flush=True)
+    write = f"""{ATTEMPT}
 attempt("beside", lambda: open("y", "w"))
 attempt("manifest", lambda: open("mesh.yaml", "a"))
 attempt("rename", lambda: os.rename("mesh.yaml", "other"))
@@ -265,9 +262,8 @@ attempt("remove", lambda: os.remove("mesh.yaml"))
 
 def test_an_isolated_pod_is_alone_and_a_plain_one_ends_with_its_children(mesh: Supervised) -> None:
     show = "import os; print('pids', sorted(int(p) for p in os.listdir('/proc') if p.isdigit()), flush=True)"
-    spread = "import os, time; os.fork() or os.setsid() and os.fork(); print('up', flush=True); time.sleep(1000)"
     mark = {"TULLE_TEST_POD": mesh.directory.name}
-    plain = mesh.pod("default/plain", python_for(1), "-c", spread, isolated=False, env=mark, stop_seconds=2.0)
+    plain = mesh.pod("default/plain", python_for(1), "-c", SPREAD, isolated=False, env=mark, stop_seconds=2.0)
     mesh.apply(mesh.pod("default/web", mesh.python, "-c", show), plain)
     assert len(mesh.await_line("default/web", "pids").split(",")) == 2
     mesh.await_line("default/plain", "up")

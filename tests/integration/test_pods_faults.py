@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.supervised import RUNNERS, Supervised, supervised
+from tests.support.supervised import RUNNERS, SPREAD, Supervised, supervised
+from tools.footprint import descendants, is_running
 from tulle.wire.plan import Readiness
 
 pytestmark = pytest.mark.user
@@ -31,21 +32,26 @@ def mesh(request: pytest.FixtureRequest) -> Iterator[Supervised]:
 
 
 def test_without_the_supervisor_nothing_is_left_after_a_second(mesh: Supervised) -> None:
-    spread = "import os, time; os.fork() or os.setsid() and os.fork(); print('up', flush=True); time.sleep(1000)"
     mark = {"TULLE_TEST_POD": mesh.directory.name}
     mesh.apply(
         mesh.pod(ECHO, mesh.python, "-c", SERVE, readiness=Readiness(80)),
-        mesh.pod("default/spread", mesh.python, "-c", spread, env=mark),
-        mesh.pod("default/plain", "/usr/bin/python3", "-c", spread, env=mark, isolated=False),
+        mesh.pod("default/spread", mesh.python, "-c", SPREAD, env=mark),
+        mesh.pod("default/plain", "/usr/bin/python3", "-c", SPREAD, env=mark, isolated=False),
     )
-    mesh.await_line("default/spread", "up")
-    mesh.await_line("default/plain", "up")
-    assert len(mesh.left_over()) >= 7  # an ordinary user may not read the environment of an init
+    mesh.wait_until(lambda: len(family(mesh)) == 4 + 2 + 4 + 4, "not yet: 4 of Tulle; inits with 1, 3 and 3 processes")
+    everything = family(mesh)
 
     mesh.process.kill()
     mesh.process.wait()
 
-    mesh.wait_until(lambda: not mesh.left_over(), "something is left", within=1)
+    mesh.wait_until(
+        lambda: not any(map(is_running, everything)) and not mesh.left_over(), "something is left", within=1
+    )
+
+
+def family(mesh: Supervised) -> list[int]:
+    """The supervisor and all below it, whoever may read what of them."""
+    return [mesh.process.pid, *descendants(mesh.process.pid)]
 
 
 def test_a_killed_broker_is_forked_again_and_knows_every_pod(mesh: Supervised) -> None:

@@ -25,6 +25,13 @@ MESH = "test"
 
 RUNNERS = ("root", "user") if os.getuid() == 0 else ("user",)
 """Who the supervisor runs as: root can be both."""
+SPREAD = """
+import os, time
+os.fork() or (os.setsid(), os.fork())
+print("up", flush=True)
+time.sleep(1000)
+"""
+"""A service that leaves descendants: a child that leads a session of its own, and a child of that."""
 
 
 class Line:
