@@ -21,8 +21,8 @@ _ESCAPE_OR_HIGH: Final = re.compile(rb"%[0-9A-Fa-f]{2}|[\x80-\xff]")
 _HOST: Final = re.compile(rb"(?:([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?|(\[[0-9A-Fa-f:.]+\]))(?::[0-9]*)?")
 _SLASHES: Final = re.compile(rb"/{2,}")
 _PARAMETERS: Final = re.compile(rb";[^/]*")
-_PARAMETERS_BEGIN: Final = re.compile(rb";|%(?:25)*3B")
-_SLASH_ESCAPED: Final = re.compile(rb"\\|%(?:25)*(?:2F|5C)")
+_PARAMETERS_BEGIN: Final = re.compile(rb";|%(?:25)*3[Bb]")
+_SLASH_ESCAPED: Final = re.compile(rb"\\|%(?:25)*(?:2[Ff]|5[Cc])")
 
 
 @final
