@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tulle.supervisor import launch, words
+from tulle.supervisor.backoff import Backoff
 from tulle.supervisor.broker import Broker
 from tulle.supervisor.fork import describe_exit
 from tulle.supervisor.handover import ProxyLink
@@ -19,7 +20,6 @@ from tulle.supervisor.steps import Problem, StepFailed, explain
 from tulle.wire.plan import PodSpec, PodStatus
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
-_STEADY_SECONDS = 10.0
 _IMPOSSIBLE_RETRY_SECONDS = 30.0
 _RUNNING = ("starting", "ready", "stopping")
 
@@ -60,7 +60,7 @@ class Pod:
         self._link: socket.socket | None = None
         self._output: Output | None = None
         self._output_log = around.log(spec.name)
-        self._pause = _FIRST_PAUSE_SECONDS
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         self._began = 0.0
         self._timer: Timer | None = None
         self._is_started = False
@@ -198,11 +198,8 @@ class Pod:
         if self._refusal:
             self._impossible(*self._refusal)
             return
-        if self._around.loop.now() - self._began >= _STEADY_SECONDS:
-            self._pause = _FIRST_PAUSE_SECONDS
         self._enter("backoff", self._last_exit)
-        self._again(self._pause)
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
+        self._again(self._backoff.after(self._around.loop.now() - self._began))
 
     def _again(self, seconds: float) -> None:
         def restart() -> None:
