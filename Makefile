@@ -2,7 +2,7 @@
 # Needed beforehand: Linux >= 5.12, Python >= 3.11, make. A C compiler makes the data plane faster; without one it runs interpreted.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-user bench gen fuzz clean compiled
+.PHONY: help demo test check test-user bench gen fuzz clean compiled retry
 SHELL := /bin/sh
 BIN := .venv/bin
 VENV := .stamp-venv
@@ -11,13 +11,15 @@ BOTH := $(wildcard tests/unit tests/spec tests/property tests/protocol)
 REAL := $(wildcard tests/integration tests/e2e)
 SOURCES := $(shell find src/tulle -name '*.py')
 BYTECODE = $(wildcard $(addprefix .venv/lib/python3*/site-packages/,msgspec click yaml typing_extensions.py))
+# Where nothing could be compiled that is said, and tried, each time: a compiler may have come.
+RETRY := $(if $(wildcard $(COMPILED).path),$(if $(shell cat $(COMPILED).path),,retry))
 
 compiled_path = $$(cat $(COMPILED).path)
 
 help: ## Lists the commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
-demo: $(COMPILED).path ## Shows the mesh at work (SECONDS=20; KEEP=1 leaves it up).
+demo: $(COMPILED).path ## Shows the mesh at work (SECONDS=20; KEEP=1 stays up until ctrl-C).
 	@PYTHONPATH=$(compiled_path) $(BIN)/python -m tools.demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep)
 
 test: $(COMPILED).path ## Runs every test; what mypyc compiles runs compiled and interpreted.
@@ -62,7 +64,7 @@ $(VENV): pyproject.toml uv.lock tools/setup.sh hatch_build.py
 	@touch $@
 
 # Holds what PYTHONPATH must be: the compiled tree, or nothing where nothing compiles.
-$(COMPILED).path: $(VENV) $(SOURCES) hatch_build.py
+$(COMPILED).path: $(VENV) $(SOURCES) hatch_build.py $(RETRY)
 	@mkdir -p build
 	@why=$$($(BIN)/python hatch_build.py --missing); \
 	if [ -z "$$why" ]; then \

@@ -1,11 +1,12 @@
 """`make demo`: starts the shop on a mesh by the public command line, drives it, shows it live, and judges what was seen.
 
-Exit 0 only if the split, the refusals and the failures are as they should be. Everything is taken down again, whatever happens,
-unless --keep says to stay up.
+Exit 0 only if the split, the refusals and the failures are as they should be. Everything is taken down again, whatever happens;
+--keep puts that off until ctrl-C.
 """
 
 import argparse
 import os
+import select
 import shutil
 import signal
 import socket
@@ -41,11 +42,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=300.0, help="requests a second (default 300)")
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--keep", action="store_true", help="stay up and print the address")
+    parser.add_argument("--keep", action="store_true", help="print the address and stay up until ctrl-C")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
-    with shop_mesh(keep=given.keep) as mesh:
+    with shop_mesh() as mesh:
         order = Order(mesh.url, connections=given.connections, rate=given.rate, seconds=given.seconds)
         print(
             f"load: {given.rate:g} requests/s for {given.seconds:g} s on {given.connections} connections to {mesh.url}"
@@ -58,6 +60,8 @@ def main() -> int:
         seen = Seen(through, direct, mesh.series(), at_rest)
         faults = judge(seen)
         print_report(seen, faults, mesh.hints())
+        if given.keep:
+            stay_up(mesh)
     return 1 if faults else 0
 
 
@@ -102,13 +106,24 @@ def drive(order: Order, mesh: Shop) -> Report:
     return load.report
 
 
+def stay_up(mesh: Shop) -> None:
+    """Returns at ctrl-C, or when somebody else has taken the mesh down."""
+    supervisor = os.pidfd_open(mesh.supervisor_pid)
+    try:
+        print(f"\nit stays up until ctrl-C: {mesh.url}", flush=True)
+        select.select([supervisor], [], [])
+    except KeyboardInterrupt:
+        print()
+    finally:
+        os.close(supervisor)
+
+
 @contextmanager
-def shop_mesh(*, keep: bool) -> Iterator[Shop]:
+def shop_mesh() -> Iterator[Shop]:
     """Brings the shop up, and down again."""
     refuse_taken_door()
     scratch = Path(tempfile.mkdtemp(prefix="tulle-demo-", dir="/tmp"))
     supervisor_pid = 0
-    stays = False
     try:
         began = time.monotonic()
         tulle(scratch, "up", "--detach", str(SHOP))
@@ -119,12 +134,8 @@ def shop_mesh(*, keep: bool) -> Iterator[Shop]:
         print(f"up in {time.monotonic() - began:.1f} s: {len(status.pods)} pods, {_doors(status)}")
         mesh = Shop(scratch, f"http://127.0.0.1:{status.doors[0].port}/", supervisor_pid)
         yield mesh
-        stays = keep
-        if stays:
-            print(f"\nit stays up: {mesh.url}")
     finally:
-        if not stays:
-            take_down(scratch, supervisor_pid)
+        take_down(scratch, supervisor_pid)
 
 
 def refuse_taken_door() -> None:

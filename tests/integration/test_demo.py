@@ -1,11 +1,15 @@
 """The demo ends well, says what it promised, and leaves nothing behind."""
 
+import contextlib
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -16,15 +20,32 @@ DOOR = 18080
 pytestmark = pytest.mark.timeout(180)
 
 
-def demo(*words: str) -> "subprocess.Popen[str]":
+def demo(*words: str, stdout: int = subprocess.PIPE) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "tools.demo", *words],
         cwd=ROOT,
-        stdout=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+        stdout=stdout,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
+
+
+def said_until(run: "subprocess.Popen[str]", start: str) -> list[str]:
+    """The lines up to the first that starts so, or all."""
+    assert run.stdout is not None
+    said = []
+    for line in run.stdout:
+        said.append(line)
+        if line.startswith(start):
+            break
+    return said
+
+
+def verdict(said: list[str]) -> int:
+    """What the demo must end with. By chance alone one split in a thousand is outside its bound."""
+    return 0 if "all as it should be\n" in said else 1
 
 
 def is_open(port: int) -> bool:
@@ -60,12 +81,7 @@ def test_the_demo_ends_well_and_leaves_nothing() -> None:
 def test_an_interrupted_demo_takes_everything_down() -> None:
     before = scratches()
     with demo("--seconds", "60") as run:
-        assert run.stdout is not None
-        said = []
-        for line in run.stdout:
-            said.append(line)
-            if line.startswith("load:"):
-                break
+        said = said_until(run, "load:")
         assert is_open(DOOR), said
 
         os.kill(run.pid, signal.SIGINT)
@@ -74,6 +90,47 @@ def test_an_interrupted_demo_takes_everything_down() -> None:
     assert run.returncode != 0
     eventually(lambda: not is_open(DOOR), 5, "the door closed")
     assert scratches() == before
+
+
+def test_a_demo_that_is_kept_stays_up_until_it_is_interrupted() -> None:
+    before = scratches()
+    with demo("--seconds", "3", "--keep") as run:
+        said = said_until(run, "it stays up")
+        with urlopen(said[-1].split()[-1], timeout=10) as page:
+            assert page.status == 200
+
+        os.kill(run.pid, signal.SIGINT)
+
+        run.communicate(timeout=60)
+    assert run.returncode == verdict(said)
+    eventually(lambda: not is_open(DOOR), 5, "the door closed")
+    assert scratches() == before
+
+
+def test_a_demo_that_is_kept_ends_when_the_mesh_is_taken_down() -> None:
+    with demo("--seconds", "3", "--keep") as run:
+        said = said_until(run, "it stays up")
+        places = next(line for line in said if "export TULLE_RUNTIME_DIR=" in line).split()[1:]
+        down = [str(Path(sys.executable).with_name("tulle")), "down"]
+        subprocess.run(down, env={**os.environ, **dict(one.split("=", 1) for one in places)}, check=True, timeout=60)
+
+        run.communicate(timeout=60)
+    assert run.returncode == verdict(said)
+
+
+def test_on_a_terminal_the_table_lives_while_the_load_runs() -> None:
+    terminal, its_end = pty.openpty()
+    with demo("--seconds", "4", stdout=its_end):
+        os.close(its_end)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the last writer has gone
+            while octets := os.read(terminal, 65536):
+                shown += octets
+    os.close(terminal)
+    alive = shown.decode().partition("load:")[2].partition("directly on this host")[0]
+    frames = [frame for frame in alive.split("from") if re.search(r"default/web +default/orders +v1 +[1-9]", frame)]
+    assert len(frames) >= 2, alive
+    assert "dev/spy" in frames[-1]
 
 
 def test_a_taken_door_ends_the_demo_before_anything_starts() -> None:
