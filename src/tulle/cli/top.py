@@ -63,7 +63,7 @@ def _cells(rate: "Rate") -> tuple[str, ...]:
         rate.destination,
         rate.version or "-",
         f"{rate.rps:.1f}",
-        f"{100 * rate.success:.2f} %",
+        "-" if rate.success is None else f"{100 * rate.success:.2f} %",
         _milliseconds(rate.p50),
         _milliseconds(rate.p99),
         f"{rate.denied:.1f}" if rate.denied else "-",
@@ -89,6 +89,6 @@ def _drawn(rates: list["Rate"]) -> "Table":
     for number, name in enumerate(HEADER):
         table.add_column(name, justify="right" if number > 2 else "left", no_wrap=True)
     for rate in rates:
-        style = "red" if rate.success < 0.99 or rate.denied else None
+        style = "red" if rate.denied or (rate.success is not None and rate.success < 0.99) else None
         table.add_row(*_cells(rate), style=style)
     return table
