@@ -50,8 +50,12 @@ class Mesh:
         self.outside = outside
 
 
-def manifest(web: int, other: int, intruder: int, outside: int, mode: str = "strict") -> str:
-    """One of everything."""
+def manifest(web: int, other: int, intruder: int, outside: int, mode: str = "strict", address: str = "0.0.0.0") -> str:
+    """One of everything; what runs in pods listens at this address."""
+
+    def one(name: str, *words: str) -> str:
+        return peer(name, "--address", address, *words)
+
     return f"""
 mesh: traffic
 mode: {mode}
@@ -59,40 +63,40 @@ deny:
   - {{name: dev-never-in-prod, from: ["dev/*"], to: ["prod/*"]}}
 services:
   web:
-    run: {peer("web")}
+    run: {one("web")}
     port: 8080
     expose: {web}
     allow: [{{methods: [GET, POST]}}]
     calls: [orders, raw, outside, prod/vault]
   other:
-    run: {peer("other")}
+    run: {one("other")}
     port: 8080
     expose: {other}
     allow: [{{methods: [GET, POST]}}]
   intruder:
     namespace: dev
-    run: {peer("intruder")}
+    run: {one("intruder")}
     port: 8080
     expose: {intruder}
     allow: [{{methods: [GET, POST]}}]
   orders:
     port: 9000
     versions:
-      v1: {{run: {peer("orders", "--port", "9000", "--version", "v1")}, weight: 99}}
-      v2: {{run: {peer("orders", "--port", "9000", "--version", "v2")}, weight: 1}}
+      v1: {{run: {one("orders", "--port", "9000", "--version", "v1")}, weight: 99}}
+      v2: {{run: {one("orders", "--port", "9000", "--version", "v2")}, weight: 1}}
     allow:
       - {{from: [web], methods: [GET], paths: ["/orders/*"]}}
   quiet:
-    run: {peer("quiet")}
+    run: {one("quiet")}
     port: 8080
     allow: [{{from: ["*"]}}]
   vault:
     namespace: prod
-    run: {peer("vault")}
+    run: {one("vault")}
     port: 8080
     allow: [{{from: ["*"]}}]
   raw:
-    run: {peer("raw", "--port", "8081", "--tcp", "7000")}
+    run: {one("raw", "--port", "8081", "--tcp", "7000")}
     port: 7000
     protocol: tcp
     allow: [{{from: [web]}}]
@@ -101,12 +105,17 @@ external:
 """
 
 
-@pytest.fixture(scope="module")
-def mesh() -> Iterator[Mesh]:
+@pytest.fixture(scope="module", params=["redirect", "addresses"])
+def mesh(request: pytest.FixtureRequest) -> Iterator[Mesh]:
+    way: str = request.param
+    address = "0.0.0.0" if way == "redirect" else "127.0.0.1"
     outside = Reverser()
     web, other, intruder = free_port(), free_port(), free_port()
     try:
-        with running("traffic", manifest(web, other, intruder, outside.port)) as one:
+        with running(
+            "traffic", manifest(web, other, intruder, outside.port, address=address), "--redirect", way
+        ) as one:
+            assert {pod.way for pod in one.status().pods} == {way}
             yield Mesh(one, web, other, intruder, outside)
     finally:
         outside.close()

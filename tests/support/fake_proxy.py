@@ -48,7 +48,7 @@ class FakeProxy:
         told = json.loads(message)
         if descriptors:
             self.listeners[told["name"]] = socket.socket(fileno=descriptors[0])
-        elif told["kind"] == "gone":
+        elif told["kind"] in ("gone", "no-address"):
             self.listeners.pop(told["name"]).close()
         self.say({"told": [told["kind"], told["name"]]})
         return True
@@ -94,12 +94,15 @@ class FakeProxy:
             return {"error": "nobody came"}
         connection, _ = listener.accept()
         with connection:
-            meant = connection.getsockopt(socket.SOL_IP, 80, 16) if ":" not in connection.getsockname()[0] else b""
+            meant = original_destination(connection)
             connection.sendall(reply.encode())
             return {
                 "meant": [socket.inet_ntoa(meant[4:8]), int.from_bytes(meant[2:4], "big")] if meant else [],
                 "at": list(connection.getsockname()[:2]),
             }
+
+    def do_listeners(self) -> list[str]:
+        return sorted(self.listeners)
 
     def do_remember(self, text: str) -> None:
         os.pwrite(self.memory, text.encode(), 0)
@@ -119,6 +122,14 @@ class FakeProxy:
 
     def say(self, what: dict[str, Any]) -> None:
         self.test.sendall(json.dumps(what).encode() + b"\n")
+
+
+def original_destination(connection: socket.socket) -> bytes:
+    """As the kernel gives it; empty where nothing was redirected."""
+    try:
+        return connection.getsockopt(socket.SOL_IP, 80, 16)
+    except OSError:
+        return b""
 
 
 def main() -> None:

@@ -28,6 +28,8 @@ NEWNS, NEWUSER, NEWPID, NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 REFUSED = ("EACCES", "EROFS", "EPERM")
 TARGETS: dict[str, str] = json.loads(os.environ.get("INTRUDER_TARGETS", "{}"))
 IS_ORDINARY = TARGETS.get("runner") == "user"
+BY_ADDRESSES = TARGETS.get("way") == "addresses"
+"""Listeners stand at the virtual addresses, since nothing redirects."""
 
 
 class Attempt(NamedTuple):
@@ -248,6 +250,16 @@ ATTEMPTS = [
         "dial the pod's listener directly (the proxy sees that it was meant, and closes)",
         ("done",),
         lambda: dial(INET, ("127.0.0.1", 15001)),
+    ),
+    Attempt(
+        "listen at a virtual address of another service",
+        ("EADDRINUSE",) if BY_ADDRESSES else ("done",),
+        lambda: listen(INET, (target("virtual_address"), int(target("virtual_port"))), *REUSE),
+    ),
+    Attempt(
+        "listen at the port of another service, on any address",
+        ("EADDRINUSE",) if BY_ADDRESSES else ("done",),
+        lambda: listen(INET, ("0.0.0.0", int(target("virtual_port"))), *REUSE),
     ),
     # other processes
     Attempt("see other processes", ("done",), only_own_processes),

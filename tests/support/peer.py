@@ -142,12 +142,12 @@ async def reverse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
-async def serve(port: int, tcp: int | None) -> None:
+async def serve(address: str, port: int, tcp: int | None) -> None:
     """Serves until the process ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Peer, "0.0.0.0", port, backlog=1024)
+    server = await loop.create_server(Peer, address, port, backlog=1024)
     if tcp is not None:
-        await asyncio.start_server(reverse, "0.0.0.0", tcp)
+        await asyncio.start_server(reverse, address, tcp)
     await server.serve_forever()
 
 
@@ -156,11 +156,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", default="peer")
     parser.add_argument("--version", default="v1")
+    parser.add_argument("--address", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--tcp", type=int)
     given = parser.parse_args()
     Peer.name, Peer.version = given.name, given.version
-    asyncio.run(serve(given.port, given.tcp))
+    asyncio.run(serve(given.address, given.port, given.tcp))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import quote, urlencode
 from urllib.request import urlopen
@@ -35,10 +36,11 @@ def peer(name: str, *words: str) -> str:
 class Running:
     """One mesh, from `up` to `down`."""
 
-    def __init__(self, mesh: str, manifest: Path, scratch: Path) -> None:
+    def __init__(self, mesh: str, manifest: Path, scratch: Path, options: Sequence[str] = ()) -> None:
         self.mesh = mesh
         self.manifest = manifest
         self._scratch = scratch
+        self._options = options
         self.environment = {
             **os.environ, "TULLE_RUNTIME_DIR": str(scratch / "run"), "TULLE_STATE_DIR": str(scratch / "state"),
         }  # fmt: skip
@@ -54,7 +56,7 @@ class Running:
 
     def up(self) -> None:
         """Returns once every pod is ready."""
-        self.tulle("up", "--detach", str(self.manifest))
+        self.tulle("up", "--detach", *self._options, str(self.manifest))
         eventually(lambda: self.status().ready, 30, f"ready: {self.status().waits_for}")
 
     def down(self) -> None:
@@ -162,14 +164,27 @@ class Door:
 
 
 @contextmanager
-def running(mesh: str, text: str) -> Iterator[Running]:
-    """A mesh that is ready; gone afterwards, with all that it kept."""
+def load_from_outside(url: str, **options: object) -> Iterator[Report]:
+    """Runs beside the test until its block ends; the report grows meanwhile."""
+    load = Load(Order(url, **options))  # type: ignore[arg-type]
+    thread = Thread(target=load.run)
+    thread.start()
+    try:
+        yield load.report
+    finally:
+        load.stop()
+        thread.join()
+
+
+@contextmanager
+def running(mesh: str, text: str, *options: str) -> Iterator[Running]:
+    """A mesh that is ready, `up` with these options; gone afterwards, with all that it kept."""
     with _scratch() as scratch:
         home = scratch / "mesh"
         home.mkdir()
         for program in PROGRAMS:
             shutil.copy(program, home)
-        one = Running(mesh, home / "mesh.yaml", scratch)
+        one = Running(mesh, home / "mesh.yaml", scratch, options)
         one.manifest.write_text(text)
         with _from_up_to_down(one):
             yield one

@@ -82,8 +82,10 @@ class Line:
 class Supervised:
     """The supervisor's process and the two lines into it."""
 
-    def __init__(self, runner: str) -> None:
+    def __init__(self, runner: str, way: str = "auto") -> None:
         self.runner = runner
+        self.way = way
+        """How pods are to reach the mesh."""
         self.directory = Path(tempfile.mkdtemp(prefix="tulle-", dir="/tmp"))
         self.own_uid = os.getuid()
         self.uid = 0 if runner == "root" else (ORDINARY_UID if os.getuid() == 0 else os.getuid())
@@ -140,7 +142,7 @@ class Supervised:
             "TULLE_TEST_PROXY": str(self.directory / "proxy"),
             "TULLE_TEST_MARK": self.directory.name,
         }
-        command = [self.python, str(self.directory / "support" / "run_supervisor.py"), MESH, "mesh.yaml"]
+        command = [self.python, str(self.directory / "support" / "run_supervisor.py"), self.way, MESH, "mesh.yaml"]
         as_user: dict[str, Any] = (
             {} if self.uid == os.getuid() else {"user": self.uid, "group": self.uid, "extra_groups": []}
         )
@@ -151,9 +153,16 @@ class Supervised:
         self.proxy.accept()
         self.agent.accept()
 
-    def apply(self, *pods: PodSpec, doors: list[int] | None = None, hosts: dict[str, str] | None = None) -> None:
+    def apply(
+        self,
+        *pods: PodSpec,
+        doors: list[int] | None = None,
+        hosts: dict[str, str] | None = None,
+        addresses: list[str] | None = None,
+    ) -> None:
         """Sends a plan of these pods."""
-        self.plan = Plan(self.plan.generation + 1, list(pods), hosts or {}, doors or [], [str(self.home / "mesh.yaml")])
+        protected = [str(self.home / "mesh.yaml")]
+        self.plan = Plan(self.plan.generation + 1, list(pods), hosts or {}, doors or [], protected, addresses or [])
         self.agent.send(encode(self.plan))
 
     def pod(self, name: str, *argv: str, **fields: Any) -> PodSpec:
@@ -290,9 +299,9 @@ class Supervised:
 
 
 @contextlib.contextmanager
-def supervised(runner: str) -> Iterator[Supervised]:
+def supervised(runner: str, way: str = "auto") -> Iterator[Supervised]:
     """A running supervisor; nothing of it is left afterwards."""
-    with Supervised(runner) as one:
+    with Supervised(runner, way) as one:
         yield one
 
 

@@ -44,9 +44,9 @@ def _show(found: "NodeStatus") -> None:
     if found.pods:
         show("")
         show_table(
-            ("POD", "STATE", "PID", "RESTARTS", "SINCE", "WHY"),
+            ("POD", "STATE", "PID", "RESTARTS", "SINCE", "DIALS BY", "WHY"),
             [
-                (pod.name, pod.state, str(pod.pid or "-"), str(pod.restarts), _ago(pod.since), pod.why)
+                (pod.name, pod.state, str(pod.pid or "-"), str(pod.restarts), _ago(pod.since), pod.way or "-", pod.why)
                 for pod in found.pods
             ],
         )

@@ -19,7 +19,15 @@ STARTUP_SECONDS = 60.0
 @paths_argument
 @click.option("--detach", "-d", is_flag=True, help="Run in the background; return when the mesh is ready.")
 @click.option("--timeout", default=STARTUP_SECONDS, show_default=True, metavar="SECONDS", help="For --detach to wait.")
-def up(paths: tuple[Path, ...], detach: bool, timeout: float) -> None:
+@click.option(
+    "--redirect",
+    type=click.Choice(("auto", "redirect", "addresses")),
+    default="auto",
+    show_default=True,
+    help="How what a service dials reaches the proxy: by an nftables redirect, or by a listener at each virtual address"
+    " (no service may then listen on 0.0.0.0 at a port that another has). `auto`: the redirect where the kernel has it.",
+)
+def up(paths: tuple[Path, ...], detach: bool, timeout: float, redirect: str) -> None:
     """Start the mesh of these manifests.
 
     Validates them, tries that this box can run pods, and runs in the foreground until interrupted. While it runs,
@@ -38,7 +46,7 @@ def up(paths: tuple[Path, ...], detach: bool, timeout: float) -> None:
         )
     if any(pod.isolated for pod in compiled.plan.pods):
         refuse_impossible_pods()
-    command = supervisor_command(mesh, paths)
+    command = [*supervisor_command(mesh, paths), "--redirect", redirect]
     if detach:
         start_detached(mesh, command, timeout)
     else:

@@ -64,5 +64,6 @@ def compile_mesh(resources: Iterable[Resource], facts: Facts) -> Compiled | list
         hosts=hosts(index, addressed),
         doors=[door.port for door in opened],
         protected=sorted(set(facts.manifests)),
+        addresses=[f"{service.address}:{port.port}" for service in dialled for port in service.ports],
     )
     return Compiled(snapshot, plan)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from tulle.core.tables import Tables
@@ -20,6 +20,8 @@ class Listeners:
 
     def __init__(self, relay: Relay, register: Register, dial: Dial) -> None:
         self.pods: dict[str, Listener] = {}
+        self.addresses: dict[str, dict[str, Listener]] = {}
+        """By pod, then by `127.80.x.y:port`: listeners at virtual addresses, where the kernel does not redirect."""
         self.doors: dict[int, Listener] = {}
         self.ready: set[str] = set()
         self.is_synced = False
@@ -32,7 +34,16 @@ class Listeners:
         """One Handover. What replaces a listener of the same name closes the old one."""
         if kind == "pod" and sock is not None:
             self.ready.discard(name)
+            self._drop_addresses(name)
             self._replace(self.pods, name, Listener(self._relay, self._register, self._dial, sock, name, 0))
+        elif kind == "address" and sock is not None:
+            pod, _, address = name.partition("@")
+            host, port = sock.getsockname()
+            listener = Listener(self._relay, self._register, self._dial, sock, pod, 0, (host, port))
+            self._replace(self.addresses.setdefault(pod, {}), address, listener)
+        elif kind == "no-address":
+            pod, _, address = name.partition("@")
+            self._drop(self.addresses.get(pod, {}), address)
         elif kind == "door" and sock is not None:
             port = int(name)
             self._replace(self.doors, port, Listener(self._relay, self._register, self._dial, sock, "", port))
@@ -45,6 +56,7 @@ class Listeners:
         elif kind == "gone":
             self.ready.discard(name)
             self._drop(self.pods, name)
+            self._drop_addresses(name)
             if name.isdecimal():
                 self._drop(self.doors, int(name))
         elif kind == "synced":
@@ -64,13 +76,23 @@ class Listeners:
     def open(self) -> None:
         """Accepts from all of them, once there is a snapshot and it is known which pods are ready."""
         if self._relay.tables is not None and self.is_synced and not self._is_closed:
-            for listener in (*self.pods.values(), *self.doors.values()):
+            for listener in self._all():
                 listener.open()
 
     def close(self) -> None:
         """Accepts no longer."""
         self._is_closed = True
-        for listener in (*self.pods.values(), *self.doors.values()):
+        for listener in self._all():
+            listener.close()
+
+    def _all(self) -> Iterator[Listener]:
+        yield from self.pods.values()
+        for listeners in self.addresses.values():
+            yield from listeners.values()
+        yield from self.doors.values()
+
+    def _drop_addresses(self, pod: str) -> None:
+        for listener in self.addresses.pop(pod, {}).values():
             listener.close()
 
     def _replace(self, table: dict[Key, Listener], key: Key, listener: Listener) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 
 from tulle.kit import places
+from tulle.supervisor.addresses import Addresses
 from tulle.supervisor.broker import Broker
 from tulle.supervisor.command import environment_of, needed_for
 from tulle.supervisor.handover import ProxyLink
@@ -30,10 +31,13 @@ class Fleet:
         proxy: ProxyLink,
         problem: Problem | None,
         report: Callable[[], None],
+        way: str,
     ) -> None:
         self.loop = loop
         self.broker = broker
         self.proxy = proxy
+        self.addresses = Addresses(loop, proxy, self.changed)
+        self.way = way
         self._mesh = mesh
         self._problem = problem
         self._report = report
@@ -54,6 +58,7 @@ class Fleet:
         """Stops what is no longer planned or planned otherwise, and starts what is missing."""
         if self._stopping:
             return
+        self.addresses.want(plan.addresses)
         self._files.write_hosts(plan.hosts)
         self._protected = plan.protected
         self._specs = {spec.name: spec for spec in plan.pods}

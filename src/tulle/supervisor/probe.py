@@ -53,7 +53,7 @@ def _make_pod() -> None:
     privileges.adopt_orphans()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with step("init"):
-        middle = launch.launch_pod(_service(), theirs)
+        middle = launch.launch_pod(_service(), theirs, launch.Dialling())
     theirs.close()
     ours.settimeout(_PATIENCE_SECONDS)
     while True:

@@ -18,6 +18,7 @@ from tulle.supervisor.door import Doors
 from tulle.supervisor.fleet import Fleet
 from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.journal import LogFile, Voice
+from tulle.supervisor.launch import AUTO
 from tulle.supervisor.loop import Loop, Timer
 from tulle.supervisor.steps import Problem, explain
 from tulle.supervisor.user import PROXY_UID
@@ -50,6 +51,7 @@ class Supervisor:
         manifests: Sequence[str],
         *,
         metrics_port: int = METRICS_PORT,
+        way: str = AUTO,
         programs: Programs = Programs(),  # noqa: B008  (a constant)
     ) -> None:
         self._mesh = mesh
@@ -68,7 +70,7 @@ class Supervisor:
         self._broker = Broker(self._loop, self.voice.say)
         self._has_broker = problem is None
         self._proxy_link = ProxyLink(self._loop)
-        self._fleet = Fleet(mesh, self._loop, self._broker, self._proxy_link, problem, self._report_soon)
+        self._fleet = Fleet(mesh, self._loop, self._broker, self._proxy_link, problem, self._report_soon, way)
         self._doors = Doors(self._loop, self._proxy_link, self.voice.say)
         self._agent_link = AgentLink(self._loop, self._take_plan, self.voice.say)
         self._proxy = self._make_proxy()

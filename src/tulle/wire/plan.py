@@ -50,6 +50,8 @@ class Plan(NamedTuple):
     """Ports that `expose` opens on the host, all addresses of both families."""
     protected: list[str]
     """Paths that stay read-only (manifests) even inside a writable path."""
+    addresses: list[str] = []  # noqa: RUF012
+    """`127.80.x.y:port` of every port that a pod may dial. Of use where the kernel cannot redirect."""
 
 
 class PodStatus(NamedTuple):
@@ -65,13 +67,17 @@ class PodStatus(NamedTuple):
     """Unix time of the last change of state."""
     why: str = ""
     """Last exit (`exit 1`, `signal SIGKILL`) or what it waits for."""
+    way: str = ""
+    """How what it dials reaches the proxy: `redirect` or `addresses`; empty before its network is made, and when it has none."""
 
 
 class Handover(NamedTuple):
     """A fact for the proxy; `kind` says whether a descriptor comes with it.
 
-    kinds: `pod` (+fd: the listener in that pod), `door` (+fd: a host listener; name is the port),
-    `ready` / `unready` (a pod), `gone` (a pod, or a door by its port), `synced` (all that exists has been handed over).
+    kinds: `pod` (+fd: the listener in that pod; those at virtual addresses in the pod that had this name before are gone),
+    `address` (+fd: a listener at a virtual address in a pod; name is `ns/workload@127.80.x.y:port`), `no-address` (it is no more),
+    `door` (+fd: a host listener; name is the port), `ready` / `unready` (a pod), `gone` (a pod, or a door by its port),
+    `synced` (all that exists has been handed over).
     """
 
     kind: str

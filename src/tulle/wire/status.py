@@ -66,6 +66,7 @@ class PodLine(Answer, frozen=True):
     restarts: int
     since: float
     why: str = ""
+    way: str = ""
 
 
 class DoorLine(Answer, frozen=True):
