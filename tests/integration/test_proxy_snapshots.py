@@ -188,7 +188,8 @@ def test_draining_has_a_deadline(proxy: Proxy, backends: Backends) -> None:
 def test_a_thousand_connections_at_once(proxy: Proxy) -> None:
     door = proxy.door()
     with backend_process("v1") as port:
-        proxy.put(one_service({door: Protocol.DETECT}, (host(port),)))
+        limits = Limits(detect_timeout=DEADLINE)  # a thousand are dialled before the first of them speaks
+        proxy.put(one_service({door: Protocol.DETECT}, (host(port),), limits=limits))
         clients = [Client(door) for _ in range(1000)]
         for _ in range(3):
             for client in clients:

@@ -20,6 +20,8 @@ from tulle.wire.reason import Reason
 
 MAX_MISSES: Final = 16
 """Heads in a row that were not remembered; then this connection stops asking."""
+MAX_SERVED: Final = 32
+"""Requests of one connection answered by ourselves in one turn; then it is the others' turn."""
 LINGER: Final = 2.0
 """Seconds a closed connection's last octets are read and dropped, so that our answer is not lost to a reset."""
 MAX_LINGER_BYTES: Final = 1 << 20
@@ -47,6 +49,8 @@ class HttpDownstream(Drainable):
         self._is_answered = False
         """All of the answer has been written; some may still be kept."""
         self._is_reading = False
+        self._is_postponed = False
+        """What is in `_buffer` waits for the next turn; nothing is read until then."""
         self._lingers = False
         self._dropped = 0
         self._misses = 0
@@ -102,6 +106,19 @@ class HttpDownstream(Drainable):
     def on_lost(self) -> None:
         self.on_end()
 
+    def on_defect(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            if self._buffer and not self._lingers:
+                self._refuse(Reason.INTERNAL, 0)
+            else:
+                self._end()
+        elif exchange.status == 0 and not exchange.is_over:
+            self._closes = True
+            exchange.answer(Reason.INTERNAL)
+        else:
+            self.on_end()
+
     def on_drained(self) -> None:
         exchange = self._exchange
         if exchange is not None:
@@ -134,6 +151,12 @@ class HttpDownstream(Drainable):
             self._end()
         else:
             exchange.on_stalled()
+
+    def on_turn(self) -> None:
+        self._is_postponed = False
+        if self._wire.is_open and self._exchange is None:
+            self._wire.resume()
+            self._read_requests()
 
     def inform(self, head: ResponseHead) -> None:
         if self._exchange is not None and self._exchange.judged.head.version_minor == 1:
@@ -221,12 +244,19 @@ class HttpDownstream(Drainable):
 
     def _read_requests(self) -> None:
         """Serves what is in the buffer until one has to be waited for."""
-        if self._is_reading:
+        if self._is_reading or self._is_postponed:
             return
         self._is_reading = True
+        served = 0
         while (
             self._exchange is None and self._buffer and not self._lingers and self._wire.is_open and not self._wire.kept
         ):
+            if served == MAX_SERVED:
+                self._is_postponed = True
+                self._wire.pause()
+                self._relay.dispatcher.postpone(self)
+                break
+            served += 1
             if not self._read_request():
                 break
         self._is_reading = False

@@ -7,7 +7,7 @@ from typing import Final, final
 
 from tulle.core.backends import BackendTable, EndpointRef
 from tulle.core.balance import pick_backend, pick_endpoint
-from tulle.core.retry import may_reconnect, may_retry
+from tulle.core.retry import is_repeatable, may_reconnect, may_retry
 from tulle.core.verdict import Deny
 from tulle.http.head import ResponseHead
 from tulle.proxy.counters import ABORTED, TRUNCATED
@@ -118,7 +118,8 @@ class Exchange:
         if self.is_over:
             end.abandon()
             return
-        self._attach(end)
+        if not self._attach(end):
+            return  # its failure is told at the end of the turn
         if not self.request_done:
             self.caller.resume_request()
 
@@ -238,22 +239,28 @@ class Exchange:
         self.endpoint = endpoint
         endpoint.in_flight += 1
         connector = self.relay.connector
-        end = connector.take(endpoint)
-        if end is not None:
-            self._attach(end)
-            return
+        looks_again = not is_repeatable(self.judged.head.method, self.request_done)
+        while (end := connector.take(endpoint, looks_again)) is not None:
+            if self._attach(end):
+                return
+            self.endpoint_end = None
+            end.abandon()
         if not self.request_done:
             self.caller.pause_request()
         connector.dial(endpoint, self)
 
-    def _attach(self, end: EndpointEnd) -> None:
+    def _attach(self, end: EndpointEnd) -> bool:
+        """Sends the request. False: the connection broke before anything was sent, so another one may be tried."""
         self._attempts += 1
         self.endpoint_end = end
         payload = self._held
+        if not end.begin(self, payload, self.request_done, self._trailers):
+            self._attempts -= 1
+            return False
         self._is_replayable = self.request_done
         if not self.request_done:
             self._held = []
-        end.begin(self, payload, self.request_done, self._trailers)
+        return True
 
     def _leave_endpoint(self) -> None:
         endpoint = self.endpoint

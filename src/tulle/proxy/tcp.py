@@ -59,6 +59,9 @@ class OpaqueEnd(Party):
     def on_lost(self) -> None:
         self._tunnel.reset(None)
 
+    def on_defect(self) -> None:
+        self._tunnel.reset(Reason.INTERNAL)
+
     def on_drained(self) -> None:
         other = self.other
         if other is not None:
