@@ -2,14 +2,12 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Thread
 
 import pytest
 
 from tests.support.processes import Death, eventually, free_port, is_running, kill
-from tests.support.running import Door, Running, peer, running
-from tools.load import Failure, Load, Order, Report, Sample
+from tests.support.running import Door, Running, load_from_outside, peer, running
+from tools.load import Failure, Report, Sample
 
 KILLS = 10
 HEALED_SECONDS = 0.5
@@ -43,19 +41,6 @@ services:
 """
     with running("faults", text) as one:
         yield one
-
-
-@contextmanager
-def load_from_outside(url: str, **options: object) -> Iterator[Report]:
-    """Runs beside the test until its block ends; the report grows meanwhile."""
-    load = Load(Order(url, **options))  # type: ignore[arg-type]
-    thread = Thread(target=load.run)
-    thread.start()
-    try:
-        yield load.report
-    finally:
-        load.stop()
-        thread.join()
 
 
 def wait_for_more(report: Report, answers: int) -> None:

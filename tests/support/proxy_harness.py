@@ -395,11 +395,18 @@ def talk(port: int, octets: bytes) -> bytes:
 @contextlib.contextmanager
 def backend_process(name: str) -> Iterator[int]:
     """`proxy_backend.py` in a process of its own; gives its port."""
+    with backend_and_pid(name) as (port, _):
+        yield port
+
+
+@contextlib.contextmanager
+def backend_and_pid(name: str) -> Iterator[tuple[int, int]]:
+    """The same; gives its port and which process it is."""
     command = [sys.executable, str(Path(__file__).with_name("proxy_backend.py")), name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield int(process.stdout.readline())
+            yield int(process.stdout.readline()), process.pid
         finally:
             process.kill()
 
