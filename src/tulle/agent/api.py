@@ -12,6 +12,7 @@ import msgspec
 import tulle
 from tulle.agent.node import Node, fault_of, refusal
 from tulle.agent.sources import Sources
+from tulle.compiler import sure_faults
 from tulle.http.async_client import AsyncUnixConnection, ResponseError
 from tulle.http.server import HttpError, Peer, Request, Response
 from tulle.manifest import Loaded, dump, parse
@@ -115,7 +116,7 @@ class Api:
             raise HttpError(400, str(fault)) from fault
         if request.query.get("dry_run", "0") not in ("0", "", "false"):
             return _answer(self._node.tried(body.files))
-        return await self._adopt(parse(body.files), body.why, request.peer)
+        return await self._adopt(parse(body.files, sure_faults), body.why, request.peer)
 
     async def _rollback(self, request: Request) -> Response:
         number = _number(request.query.get("to", ""))

@@ -13,6 +13,7 @@ import msgspec
 from tulle.agent.candidate import Candidate, Ground, candidate
 from tulle.agent.changes import changes
 from tulle.agent.signal import Signal
+from tulle.compiler import sure_faults
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.revisions import Entry, Revision, Revisions, StoreError
@@ -104,7 +105,7 @@ class Node:
 
     def tried(self, files: Mapping[str, str]) -> Applied:
         """What `adopt` would do, without doing it."""
-        loaded = parse(files)
+        loaded = parse(files, sure_faults)
         if isinstance(loaded, list):
             return self._invalid(loaded)
         made = self._compiled(loaded)

@@ -8,9 +8,11 @@ from tulle.model.fields import (
     AbsolutePath,
     EnvName,
     Host,
+    HostPattern,
     HttpPath,
     Label,
-    Pattern,
+    MethodPattern,
+    PathPattern,
     Port,
     Seconds,
     ServicePattern,
@@ -40,11 +42,11 @@ class AccessRule:
 
     from_: tuple[ServicePattern, ...] | None = None
     """Callers; `*` is anyone attested. Without it anyone, the anonymous included."""
-    methods: tuple[Pattern, ...] = ()
+    methods: tuple[MethodPattern, ...] = ()
     """HTTP methods."""
-    paths: tuple[Pattern, ...] = ()
+    paths: tuple[PathPattern, ...] = ()
     """Request paths; `*` first or last."""
-    hosts: tuple[Pattern, ...] = ()
+    hosts: tuple[HostPattern, ...] = ()
     """Hosts asked for."""
     ports: tuple[Port, ...] = ()
     """Ports that the service listens on."""
@@ -61,11 +63,11 @@ class MeshRule:
     """Callers; `*` is anyone attested. Without it anyone, the anonymous included."""
     to: tuple[ServicePattern, ...] = ("*",)
     """Services called; all unless said."""
-    methods: tuple[Pattern, ...] = ()
+    methods: tuple[MethodPattern, ...] = ()
     """HTTP methods."""
-    paths: tuple[Pattern, ...] = ()
+    paths: tuple[PathPattern, ...] = ()
     """Request paths; `*` first or last."""
-    hosts: tuple[Pattern, ...] = ()
+    hosts: tuple[HostPattern, ...] = ()
     """Hosts asked for."""
     ports: tuple[Port, ...] = ()
     """Ports that the services listen on."""

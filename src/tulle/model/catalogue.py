@@ -7,6 +7,7 @@ CODES: dict[str, str] = {
     "dependency-cycle": "workloads wait for each other",
     "duplicate-key": "a key is written twice in one mapping",
     "duplicate-resource": "two resources of one kind have one name",
+    "duplicate-value": "a list holds one value twice",
     "empty-list": "a field says nothing where nothing would quietly mean anything",
     "foreign-principal": "a principal is of another trust domain and can never call",
     "mesh-renamed": "a running mesh is given another name",

@@ -14,13 +14,20 @@ from tulle.model.fields import (
     AbsolutePath,
     EnvName,
     HeaderName,
+    HeaderValue,
     Host,
     Hostname,
+    HostPattern,
     HttpPath,
     Label,
     Method,
-    Pattern,
+    MethodPattern,
+    NamespacePattern,
+    PathPattern,
     Port,
+    PortName,
+    PrincipalPattern,
+    RoutePath,
     Seconds,
     ServicePattern,
     ServiceRef,
@@ -122,8 +129,8 @@ class ServicePort:
     """As callers dial it."""
     name: Label | None = None
     """For people."""
-    target_port: Port | None = None
-    """As the workload listens; `port` unless said."""
+    target_port: Port | PortName | None = None
+    """As the workload listens: a number, or the name that the workload's `ports` give it; `port` unless said."""
     protocol: Transport = Transport.TCP
     """What carries the bytes."""
     app_protocol: AppProtocol | None = None
@@ -134,8 +141,8 @@ class ServicePort:
 
     @property
     def target(self) -> int:
-        """As the workload listens."""
-        return self.target_port or self.port
+        """As the workload listens. A name counts as `port` until the compiler's index has resolved it."""
+        return self.target_port if isinstance(self.target_port, int) else self.port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,8 +240,8 @@ class WorkloadPort:
 
     port: Port
     """On loopback or any address of its pod."""
-    name: Label | None = None
-    """For people."""
+    name: PortName | None = None
+    """What a Service's `targetPort` may call it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +350,7 @@ class PathMatch:
 
     type: PathType = PathType.PREFIX
     """How it is compared."""
-    value: HttpPath = "/"
+    value: RoutePath = "/"
     """What it is compared with."""
 
 
@@ -360,7 +367,7 @@ class HeaderMatch:
 
     name: HeaderName
     """In any case of letters."""
-    value: Text
+    value: HeaderValue
     """What it must equal."""
     type: HeaderMatchType = HeaderMatchType.EXACT
     """How it is compared."""
@@ -455,13 +462,13 @@ class PolicyAction(enum.StrEnum):
 class Source:
     """Who calls. Fields are ANDed, values within a field ORed."""
 
-    principals: tuple[Pattern, ...] = ()
+    principals: tuple[PrincipalPattern, ...] = ()
     """`<trust domain>/ns/<namespace>/sa/<service account>`; `*` is anyone attested."""
-    not_principals: tuple[Pattern, ...] = ()
+    not_principals: tuple[PrincipalPattern, ...] = ()
     """None of these; an anonymous caller is none of them."""
-    namespaces: tuple[Pattern, ...] = ()
+    namespaces: tuple[NamespacePattern, ...] = ()
     """The caller's namespace."""
-    not_namespaces: tuple[Pattern, ...] = ()
+    not_namespaces: tuple[NamespacePattern, ...] = ()
     """None of these."""
 
 
@@ -477,17 +484,17 @@ class From:
 class Operation:
     """What is asked. Fields are ANDed, values within a field ORed; all but ports are HTTP-only."""
 
-    methods: tuple[Pattern, ...] = ()
+    methods: tuple[MethodPattern, ...] = ()
     """HTTP methods."""
-    not_methods: tuple[Pattern, ...] = ()
+    not_methods: tuple[MethodPattern, ...] = ()
     """None of these."""
-    paths: tuple[Pattern, ...] = ()
+    paths: tuple[PathPattern, ...] = ()
     """Request paths."""
-    not_paths: tuple[Pattern, ...] = ()
+    not_paths: tuple[PathPattern, ...] = ()
     """None of these."""
-    hosts: tuple[Pattern, ...] = ()
+    hosts: tuple[HostPattern, ...] = ()
     """Hosts asked for, in any case of letters."""
-    not_hosts: tuple[Pattern, ...] = ()
+    not_hosts: tuple[HostPattern, ...] = ()
     """None of these."""
     ports: tuple[Port, ...] = ()
     """Ports of the workload."""

@@ -73,6 +73,10 @@ def policy(name: str, spec: str) -> str:
     )
 
 
+def rule(to: str) -> str:
+    return f"{{rules: [{{to: [{{{to}}}]}}]}}"
+
+
 VERSIONS = "mesh: m\nservices:\n  a: {port: 80, versions: {v1: {run: x}, v2: {run: y}}}\n"
 
 
@@ -120,3 +124,46 @@ def test_a_chain_is_no_cycle() -> None:
     chain = "".join(f"  s{n}: {{run: x, depends_on: [s{n + 1}, s{n + 2}]}}\n" for n in range(50))
 
     assert compiled(f"mesh: m\nservices:\n{chain}  s50: {{run: x}}\n  s51: {{run: x}}\n").plan.pods
+
+
+ONE = "mesh: m\nservices:\n  a:\n    run: x\n    port: 8080\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        (ONE + "    allow: [{ports: [80]}]\n", "never-matches", 6),
+        (ONE + "    deny:\n      - {from: ['*']}\n      - {ports: [8080, 81]}\n", "never-matches", 8),
+        (ONE + policy("p", rule("operation: {methods: [GET], notMethods: ['G*']}")), "never-matches", 10),
+        (ONE + policy("p", rule("operation: {paths: [/a, '/b/*'], notPaths: ['/*']}")), "never-matches", 10),
+        (ONE + policy("p", rule("operation: {ports: [1], notPorts: [1]}")), "never-matches", 10),
+        (
+            ONE + policy("p", "{rules: [{from: [{source: {namespaces: [b], notNamespaces: ['*']}}]}]}"),
+            "never-matches",
+            10,
+        ),
+        (ONE + policy("p", "{rules: [{from: [{source: {principals: ['other.local/*']}}]}]}"), "foreign-principal", 10),
+        (
+            ONE
+            + "    protocol: tcp\n"
+            + policy("p", "{selector: {matchLabels: {app: a}}, rules: [{to: [{operation: {methods: [GET]}}]}]}"),
+            "never-matches",
+            11,
+        ),
+    ],
+)
+def test_a_rule_that_could_never_match_is_refused(text: str, code: str, line: int) -> None:
+    assert codes(text) == [(code, line)]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        rule("operation: {paths: ['/a/*'], notPaths: ['/a/b*']}"),
+        rule("operation: {paths: ['*.png'], notPaths: ['/*']}"),
+        "{rules: [{from: [{source: {principals: ['m.local/ns/*', 'm*', '*/sa/b']}}]}]}",
+        "{action: DENY, selector: {matchLabels: {app: a}}, rules: [{to: [{operation: {ports: [8080]}}]}]}",
+    ],
+)
+def test_a_rule_that_something_may_match_is_taken(spec: str) -> None:
+    assert compiled(ONE + policy("p", spec)).snapshot.policies
