@@ -23,7 +23,7 @@ from tulle.model.fields import Between, Check
 from tulle.model.resources import KINDS, Metadata
 from tulle.wire.snapshot import encode_snapshot
 
-UNSAID = frozenset({"place", "versions"})
+UNSAID = frozenset({"place", "expose_place", "node_port_place", "versions"})
 
 
 def mesh_file() -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.supervised import RUNNERS, SPREAD, Supervised, free_port, python_for, supervised
-from tulle.wire.plan import Readiness
+from tulle.wire.plan import DoorStatus, Readiness
 
 ECHO = """
 import socket, sys
@@ -315,7 +315,12 @@ def test_a_door_that_is_taken_opens_once_it_is_free(mesh: Supervised) -> None:
         port = squatter.getsockname()[1]
         mesh.apply(doors=[port])
         mesh.wait_until(lambda: f"cannot open port {port}" in mesh.words(), "no complaint")
+        (door,) = mesh.await_report(lambda r: bool(r.doors), "a word about the door").doors
+        assert (door.port, door.state, door.why) == (port, "taken", "Address already in use")
+        if mesh.uid == os.getuid() == 0:
+            assert door.holder.endswith(f"(pid {os.getpid()})")
     mesh.await_told("door", str(port))
+    mesh.await_report(lambda r: r.doors == [DoorStatus(port, "open")], "the door open")
 
 
 def test_a_second_supervisor_of_the_same_mesh_is_refused(mesh: Supervised) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from tulle.wire.plan import Plan, PodSpec, PodStatus, decode_statuses, encode
+from tulle.wire.plan import Plan, PodSpec, PodStatus, Report, decode_report, encode
 
 PATIENCE_SECONDS = 20.0
 ORDINARY_UID = 58123
@@ -92,6 +92,7 @@ class Supervised:
         self.home = self.directory / "home"
         self.python = python_for(self.uid)
         self.plan = Plan(0, [], {}, [], [])
+        self.report = Report(0, [], [], "")
         self.statuses: dict[str, PodStatus] = {}
         self.seen: list[dict[str, PodStatus]] = []
         self.told: list[tuple[str, str]] = []
@@ -182,15 +183,28 @@ class Supervised:
                 line = self.agent.read(deadline - time.monotonic())
             except TimeoutError:
                 raise AssertionError(f"{name} is not {wish}: {self.statuses}\n{self.words()}") from None
-            self.statuses = {one.name: one for one in decode_statuses(line)}
-            self.seen.append(self.statuses)
+            self._take(line)
         return self.statuses[name]
+
+    def await_report(self, holds: Callable[[Report], bool], wish: str) -> Report:
+        """Waits until what the supervisor reports fulfils a wish."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not holds(self.report):
+            try:
+                self._take(self.agent.read(deadline - time.monotonic()))
+            except TimeoutError:
+                raise AssertionError(f"never {wish}: {self.report}\n{self.words()}") from None
+        return self.report
+
+    def _take(self, line: bytes) -> None:
+        self.report = decode_report(line)
+        self.statuses = {one.name: one for one in self.report.pods}
+        self.seen.append(self.statuses)
 
     def await_absence(self, name: str) -> None:
         """Waits until the supervisor no longer reports a pod that it has reported."""
         while name in self.statuses:
-            self.statuses = {one.name: one for one in decode_statuses(self.agent.read())}
-            self.seen.append(self.statuses)
+            self._take(self.agent.read())
 
     def await_told(self, kind: str, name: str) -> None:
         """Waits until the proxy has been told something; each telling counts once."""

@@ -4,12 +4,13 @@ import asyncio
 import os
 import pwd
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 import tulle
+from tulle.agent.doors import closed_doors
 from tulle.agent.node import Node, fault_of, refusal
 from tulle.agent.sources import Sources
 from tulle.compiler import sure_faults
@@ -17,10 +18,14 @@ from tulle.http.async_client import AsyncUnixConnection, ResponseError
 from tulle.http.server import HttpError, Peer, Request, Response
 from tulle.manifest import Loaded, dump, parse
 from tulle.model.place import Problem
-from tulle.wire.status import Applied, DoorLine, NodeStatus, PodLine, RevisionLine
+from tulle.wire.plan import DoorStatus
+from tulle.wire.snapshot import Door
+from tulle.wire.status import Applied, DoorLine, MetricsLine, NodeStatus, PodLine, RevisionLine
 
 SETTLE_SECONDS = 10.0
 """How long an apply waits for the proxy before it answers `pending`."""
+DOORS_SECONDS = 2.0
+"""How long an apply that is in force waits to hear whether its doors are open."""
 LONGEST_WAIT_SECONDS = 3600.0
 
 
@@ -73,6 +78,7 @@ class Api:
         """How the node is."""
         node = self._node
         running, waits = node.running, node.waits_for()
+        seen = {door.port: door for door in node.seen.doors}
         doors = running[0].doors if running else ()
         return NodeStatus(
             mesh=node.ground.mesh,
@@ -84,8 +90,9 @@ class Api:
             supervisor_pid=os.getppid(),
             since=self._started,
             proxy=node.proxy,
-            pods=tuple(PodLine(**pod._asdict()) for pod in node.pods),
-            doors=tuple(DoorLine(port=door.port, service=door.service) for door in doors),
+            pods=tuple(PodLine(**pod._asdict()) for pod in node.seen.pods),
+            doors=tuple(_door(door, seen) for door in doors),
+            metrics=MetricsLine(address=node.seen.metrics, why=node.seen.metrics_why),
             problems=tuple(map(fault_of, node.problems)),
             notes=tuple(node.notes),
         )
@@ -135,7 +142,13 @@ class Api:
         applied = self._node.adopt(loaded, author=_author(peer), why=why, watched=self._sources.digest())
         if applied.outcome == "pending":
             await self._until(lambda: self._is_settled(applied.generation), SETTLE_SECONDS)
-        return _answer(self._settled(applied))
+        settled = self._settled(applied)
+        if settled.outcome == "in-force":
+            await self._until(lambda: self._node.seen.generation >= settled.generation, DOORS_SECONDS)
+        if settled.outcome in ("in-force", "unchanged"):
+            closed = closed_doors(self._node.seen.doors, loaded.resources)
+            settled = msgspec.structs.replace(settled, warnings=tuple(map(fault_of, closed)))
+        return _answer(settled)
 
     def _is_settled(self, generation: int) -> bool:
         return generation in self._node.refused or self._node.proxy.generation >= generation
@@ -202,6 +215,12 @@ class Api:
                     await self._node.changed.past(count)
         except TimeoutError:
             return
+
+
+def _door(door: Door, seen: Mapping[int, DoorStatus]) -> DoorLine:
+    found = seen.get(door.port)
+    said = {"state": found.state, "why": found.why, "holder": found.holder} if found else {}
+    return DoorLine(port=door.port, service=door.service, **said)
 
 
 def _answer(applied: Applied) -> Response:

@@ -6,11 +6,15 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tulle.cli.options import paths_argument
 from tulle.cli.words import Ended, Exit, Failure, say
+
+if TYPE_CHECKING:
+    from tulle.wire.status import NodeStatus
 
 STARTUP_SECONDS = 60.0
 
@@ -33,10 +37,11 @@ def up(paths: tuple[Path, ...], detach: bool, timeout: float, redirect: str) -> 
     Validates them, tries that this box can run pods, and runs in the foreground until interrupted. While it runs,
     changes of the manifests are followed as they are saved.
     """
+    from tulle.cli.doors import refuse_closed_doors
     from tulle.cli.manifests import read_and_compile
     from tulle.cli.running import supervisor_pid
 
-    _, compiled = read_and_compile(paths)
+    loaded, compiled = read_and_compile(paths)
     mesh = compiled.snapshot.mesh
     if pid := supervisor_pid(mesh):
         raise Failure(
@@ -46,6 +51,7 @@ def up(paths: tuple[Path, ...], detach: bool, timeout: float, redirect: str) -> 
         )
     if any(pod.isolated for pod in compiled.plan.pods):
         refuse_impossible_pods()
+    refuse_closed_doors(compiled.plan.doors, loaded.resources)
     command = [*supervisor_command(mesh, paths), "--redirect", redirect]
     if detach:
         start_detached(mesh, command, timeout)
@@ -92,8 +98,9 @@ def start_detached(mesh: str, command: Sequence[str], timeout: float) -> None:
                 f"the supervisor ended ({child.returncode}):\n{_tail(words)}",
                 hint=f"its words are in {words}",
             )
-        if _is_ready(mesh, deadline):
-            say(f"mesh `{mesh}` is ready")
+        status = _status(mesh, deadline)
+        if status and status.ready:
+            say(f"mesh `{mesh}` is ready{_metrics(status)}")
             return
         time.sleep(0.05)
     _say_what_lacks(mesh)
@@ -101,16 +108,22 @@ def start_detached(mesh: str, command: Sequence[str], timeout: float) -> None:
     raise Ended(Exit.REFUSED)
 
 
-def _is_ready(mesh: str, deadline: float) -> bool:
+def _status(mesh: str, deadline: float) -> "NodeStatus | None":
+    """When it is ready, or after some seconds; None while nobody answers."""
     from tulle.cli.running import Running
     from tulle.wire.status import NodeStatus
 
     left = max(deadline - time.monotonic(), 0.0)
     try:
         wait = min(left, 5.0)
-        return Running(mesh, 0).get(f"/status?ready={wait:.2f}", NodeStatus, timeout=wait + 5.0).ready
+        return Running(mesh, 0).get(f"/status?ready={wait:.2f}", NodeStatus, timeout=wait + 5.0)
     except Failure:
-        return False
+        return None
+
+
+def _metrics(status: "NodeStatus") -> str:
+    why = f" ({status.metrics.why})" if status.metrics.why else ""
+    return f"; metrics at http://{status.metrics.address}/metrics{why}"
 
 
 def _say_what_lacks(mesh: str) -> None:

@@ -231,10 +231,8 @@ def _tcp_clashes(index: Index) -> Iterator[Problem]:
 def _host_ports(index: Index) -> Iterator[Problem]:
     taken: dict[int, str] = {METRICS_PORT: "the mesh's metrics"}
     for name, service in index.services.items():
-        for port in service.spec.ports:
-            if port.node_port is not None:
-                place = port.place if port.place.file else service.place
-                yield from _take(taken, port.node_port, f"service `{name}`", place)
+        for port, place in service.doors():
+            yield from _take(taken, port, f"service `{name}`", place)
     for name, workload in index.workloads.items():
         if workload.spec.run is not None and not workload.attested:
             for one in workload.spec.ports:

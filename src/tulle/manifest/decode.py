@@ -168,6 +168,7 @@ class Decoder:
         known = record_type(kind, self._naming)
         strict = kind.__name__ in MUST_SAY
         given: dict[str, Any] = {}
+        places = {"place": place}
         for entry in node.entries:
             name = entry.key.text
             if name in ignore:
@@ -179,6 +180,7 @@ class Decoder:
             value = self._value(entry.node, one.form, name, entry.key.place, strict or one.required)
             if value is not BAD:
                 given[one.attribute] = value
+                places[f"{one.attribute}_place"] = entry.key.place
             elif one.vital:
                 is_whole = False
                 self.nameless = self.nameless or not one.required
@@ -192,8 +194,7 @@ class Decoder:
             return BAD
         if self._lost != before:
             self.partial.add(place)
-        if known.has_place:
-            given["place"] = place
+        given.update((name, places[name]) for name in known.places if name in places)
         return kind(**given)
 
     def _unknown(self, key: Scalar, kind: type, known: Any, what: str) -> None:

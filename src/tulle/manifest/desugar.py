@@ -13,7 +13,7 @@ from tulle.manifest.meshfile import (
     ServiceEntry,
 )
 from tulle.model.names import ROOT_NAMESPACE, QualifiedName, SpiffeId
-from tulle.model.place import Place, Problem, Word, place_of
+from tulle.model.place import NOWHERE, Place, Problem, Word, place_of
 from tulle.model.resources import (
     Address,
     AppProtocol,
@@ -174,12 +174,12 @@ class _Sugar:
         )
 
     def _dialled(self, named: _Named, entry: ServiceEntry, port: int) -> Iterator[Resource]:
-        ports = _ports(port, port, entry.protocol, entry.expose, named.place)
+        ports = _ports(port, port, entry.protocol, named.place, entry.expose, entry.expose_place)
         kind = ServiceType.NODE_PORT if entry.expose else ServiceType.CLUSTER_IP
         spec = ServiceSpec(ports=ports, selector={"app": named.name}, type=kind)
         yield Service(metadata=named.metadata(), spec=spec, place=named.place)
         for version in entry.versions:
-            inner = _ports(port, port, entry.protocol, None, named.place)
+            inner = _ports(port, port, entry.protocol, named.place)
             chosen = {"app": named.name, "version": str(version)}
             spec = ServiceSpec(ports=inner, selector=chosen)
             yield Service(metadata=named.metadata(f"-{version}"), spec=spec, place=entry.versions[version].place)
@@ -203,7 +203,7 @@ class _Sugar:
             )
 
     def _external(self, named: _Named, entry: External) -> Iterator[Resource]:
-        ports = _ports(entry.port, entry.port, entry.protocol, None, named.place)
+        ports = _ports(entry.port, entry.port, entry.protocol, named.place)
         labels = {"app": named.name}
         yield Service(metadata=named.metadata(), spec=ServiceSpec(ports=ports, selector=labels), place=named.place)
         address = Address(host=entry.host, port=entry.port)
@@ -269,9 +269,21 @@ def _qualify(written: str, namespace: str) -> str:
 
 
 def _ports(
-    port: int, target: int, protocol: AppProtocol | None, expose: int | None, place: Place
+    port: int,
+    target: int,
+    protocol: AppProtocol | None,
+    place: Place,
+    expose: int | None = None,
+    expose_place: Place = NOWHERE,
 ) -> tuple[ServicePort, ...]:
-    first = ServicePort(port=port, target_port=target, app_protocol=protocol, node_port=expose, place=place)
+    first = ServicePort(
+        port=port,
+        target_port=target,
+        app_protocol=protocol,
+        node_port=expose,
+        node_port_place=expose_place,
+        place=place,
+    )
     if protocol is AppProtocol.TCP or port == HTTP_PORT:
         return (first,)
     return (first, ServicePort(port=HTTP_PORT, target_port=target, app_protocol=protocol, place=place))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from tulle.manifest.tree import Fields, Items, Node, Scalar
 from tulle.model.fields import Between, Check, Text
+from tulle.model.place import is_place
 
 IDENTITY = frozenset({"name", "namespace", "service_account"})
 """Fields without which nobody knows what a resource is called: lost, they lose all of it."""
@@ -76,17 +77,17 @@ class RecordType:
 
     members: Mapping[str, Member]
     required: tuple[Member, ...]
-    has_place: bool
+    places: tuple[str, ...]
 
 
 @lru_cache(maxsize=256)
 def field_types(kind: type) -> tuple[FieldType, ...]:
-    """The fields that YAML may give; `place` is the reader's."""
+    """The fields that YAML may give; places are the reader's."""
     hints = get_type_hints(kind, include_extras=True)
     return tuple(
         FieldType(one.name, hints[one.name], one.default is MISSING and one.default_factory is MISSING)
         for one in fields(kind)
-        if one.name != "place"
+        if not is_place(one.name)
     )
 
 
@@ -100,7 +101,7 @@ def record_type(kind: type, naming: Callable[[str], str]) -> RecordType:
         for one in field_types(kind)
     }
     required = tuple(one for one in members.values() if one.required)
-    return RecordType(members, required, any(one.name == "place" for one in fields(kind)))
+    return RecordType(members, required, tuple(one.name for one in fields(kind) if is_place(one.name)))
 
 
 @lru_cache(maxsize=512)

@@ -115,6 +115,7 @@ class ServiceEntry:
     """Part of its name and identity."""
     expose: Port | None = None
     """A port of the box that leads to it; its callers are anonymous, rules still decide."""
+    expose_place: Place = field(default=NOWHERE, compare=False, repr=False)
     calls: tuple[ServicePattern, ...] | None = None
     """Services that it may call at all; without it, whatever lets it in."""
     allow: tuple[AccessRule, ...] = ()

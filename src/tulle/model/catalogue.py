@@ -5,6 +5,8 @@ CODES: dict[str, str] = {
     "bad-value": "a field of the right type holds what it may not",
     "bad-yaml": "the text is not YAML, or uses a part of YAML that manifests do without",
     "dependency-cycle": "workloads wait for each other",
+    "door-refused": "this user may not open a port that `expose` names",
+    "door-taken": "another program has a port that `expose` names",
     "duplicate-key": "a key is written twice in one mapping",
     "duplicate-resource": "two resources of one kind have one name",
     "duplicate-value": "a list holds one value twice",

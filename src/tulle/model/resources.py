@@ -6,7 +6,7 @@ reserves ends in `_`. Strings that came from a file are `Word`s, which know thei
 
 import enum
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -137,6 +137,7 @@ class ServicePort:
     """What is spoken; detected by the first bytes unless said."""
     node_port: Port | None = None
     """A port of the box, all addresses, that leads here; needs `type: NodePort`."""
+    node_port_place: Place = field(default=NOWHERE, compare=False, repr=False)
     place: Place = field(default=NOWHERE, compare=False, repr=False)
 
     @property
@@ -169,6 +170,13 @@ class Service(Resource):
     def name(self) -> ServiceName:
         """Its name in its namespace."""
         return ServiceName(str(self.metadata.namespace), str(self.metadata.name))
+
+    def doors(self) -> Iterator[tuple[int, Place]]:
+        """Ports of the box that lead here, each with where it was written."""
+        for port in self.spec.ports:
+            if port.node_port is not None:
+                places = (port.node_port_place, port.place)
+                yield port.node_port, next((one for one in places if one.file), self.place)
 
 
 class Isolation(enum.StrEnum):

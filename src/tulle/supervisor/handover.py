@@ -74,8 +74,8 @@ class ProxyLink:
         self._close_addresses(name)
         listener = self._pods.pop(name, None) or self._doors.pop(name, None)
         if listener:
-            self._tell("gone", name)
             listener.close()
+            self._tell("gone", name)
 
     def door(self, port: int, listener: socket.socket) -> None:
         """A host port is open."""

@@ -1,6 +1,7 @@
 """The supervisor: builds its parts, runs them, stops them in order."""
 
 import contextlib
+import errno
 import fcntl
 import gc
 import os
@@ -17,12 +18,13 @@ from tulle.supervisor.daemon import Daemon
 from tulle.supervisor.door import Doors
 from tulle.supervisor.fleet import Fleet
 from tulle.supervisor.handover import ProxyLink
+from tulle.supervisor.holder import holder_of
 from tulle.supervisor.journal import LogFile, Voice
 from tulle.supervisor.launch import AUTO
 from tulle.supervisor.loop import Loop, Timer
 from tulle.supervisor.steps import Problem, explain
 from tulle.supervisor.user import PROXY_UID
-from tulle.wire.plan import Plan
+from tulle.wire.plan import Plan, Report
 
 METRICS_PORT = 15020
 _PROXY_STOP_SECONDS, _AGENT_STOP_SECONDS = 12.0, 5.0
@@ -65,16 +67,19 @@ class Supervisor:
         privileges.adopt_orphans()
         self._loop = Loop()
         self._admin = _admin_listener(mesh)
+        self._metrics_why = ""
         self._metrics = self._metrics_listener(metrics_port)
+        self._metrics_at = f"127.0.0.1:{self._metrics.getsockname()[1]}"
         self._memory = os.memfd_create("tulle-snapshot", os.MFD_CLOEXEC)
         self._broker = Broker(self._loop, self.voice.say)
         self._has_broker = problem is None
         self._proxy_link = ProxyLink(self._loop)
         self._fleet = Fleet(mesh, self._loop, self._broker, self._proxy_link, problem, self._report_soon, way)
-        self._doors = Doors(self._loop, self._proxy_link, self.voice.say)
+        self._doors = Doors(self._loop, self._proxy_link, self.voice.say, self._report_soon)
         self._agent_link = AgentLink(self._loop, self._take_plan, self.voice.say)
         self._proxy = self._make_proxy()
         self._agent = self._make_agent()
+        self._generation = 0
         self._report: Timer | None = None
         self._stopping = False
 
@@ -96,6 +101,7 @@ class Supervisor:
     def _take_plan(self, plan: Plan) -> None:
         if self._stopping:
             return
+        self._generation = plan.generation
         self._doors.want(plan.doors)
         self._fleet.apply(plan)
         self._report_soon()
@@ -105,7 +111,11 @@ class Supervisor:
 
         def report() -> None:
             self._report = None
-            self._agent_link.tell(self._fleet.statuses)
+            self._agent_link.tell(
+                Report(
+                    self._generation, self._fleet.statuses, self._doors.statuses, self._metrics_at, self._metrics_why
+                )
+            )
 
         if self._report is None:
             self._report = self._loop.later(_REPORT_SECONDS, report)
@@ -169,7 +179,9 @@ class Supervisor:
             listener = socket.create_server(("127.0.0.1", port), backlog=16)
         except OSError as fault:
             listener = socket.create_server(("127.0.0.1", 0), backlog=16)
-            self.voice.say(f"cannot use port {port} for metrics: {fault.strerror}")
+            holder = holder_of(port) if fault.errno == errno.EADDRINUSE else ""
+            self._metrics_why = f"port {port}: {os.strerror(fault.errno or 0)}{f', {holder} has it' if holder else ''}"
+            self.voice.say(f"cannot use {self._metrics_why}")
         listener.setblocking(False)
         self.voice.say(f"metrics at http://127.0.0.1:{listener.getsockname()[1]}/metrics")
         return listener

@@ -1,6 +1,6 @@
 """What the supervisor is told and tells: documents of the standard library alone, one JSON object a line.
 
-agent → supervisor: `Plan`, whole, each time it changes. supervisor → agent: `PodStatus` list, each time it changes.
+agent → supervisor: `Plan`, whole, each time it changes. supervisor → agent: `Report`, whole, each time it changes.
 supervisor → proxy: `Handover` with descriptors (SCM_RIGHTS), one datagram each.
 """
 
@@ -71,6 +71,31 @@ class PodStatus(NamedTuple):
     """How what it dials reaches the proxy: `redirect` or `addresses`; empty before its network is made, and when it has none."""
 
 
+class DoorStatus(NamedTuple):
+    """A port of the host as the supervisor found it."""
+
+    port: int
+    state: str
+    """`open`; `taken` by another program; `refused` by the kernel. What is not open is tried again every few seconds."""
+    why: str = ""
+    """The kernel's words."""
+    holder: str = ""
+    """Which program has it, where /proc tells."""
+
+
+class Report(NamedTuple):
+    """All that the supervisor sees."""
+
+    generation: int
+    """Of the plan that it follows; 0 before the first."""
+    pods: list[PodStatus]
+    doors: list[DoorStatus]
+    metrics: str
+    """`127.0.0.1:15020`, or another port of that address when it was taken."""
+    metrics_why: str = ""
+    """Why it is another."""
+
+
 class Handover(NamedTuple):
     """A fact for the proxy; `kind` says whether a descriptor comes with it.
 
@@ -107,11 +132,9 @@ def decode_plan(line: bytes) -> Plan:
     return Plan(pods=pods, **raw)
 
 
-def decode_statuses(line: bytes) -> list[PodStatus]:
-    """Raises ValueError or TypeError for what is not a list of statuses."""
-    return [PodStatus(**one) for one in json.loads(line)]
-
-
-def encode_statuses(statuses: list[PodStatus]) -> bytes:
-    """One line of JSON, with the newline."""
-    return json.dumps([_plain(s) for s in statuses], separators=(",", ":")).encode() + b"\n"
+def decode_report(line: bytes) -> Report:
+    """Raises ValueError, TypeError or KeyError for what is not a report."""
+    raw: dict[str, Any] = json.loads(line)
+    pods = [PodStatus(**one) for one in raw.pop("pods")]
+    doors = [DoorStatus(**one) for one in raw.pop("doors")]
+    return Report(pods=pods, doors=doors, **raw)

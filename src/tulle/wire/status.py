@@ -40,6 +40,8 @@ class Applied(Answer, frozen=True):
     changes: tuple[Change, ...] = ()
     problems: tuple[Fault, ...] = ()
     """Why it is invalid or refused."""
+    warnings: tuple[Fault, ...] = ()
+    """What is in force and yet not as wanted: a port that another program has."""
 
 
 class RevisionLine(Answer, frozen=True):
@@ -75,6 +77,21 @@ class DoorLine(Answer, frozen=True):
     port: int
     service: str
     """`namespace/service`."""
+    state: str = ""
+    """`open`, `taken`, `refused`; empty while it has not been tried."""
+    why: str = ""
+    """The kernel's words about what is not open; it is tried again every few seconds."""
+    holder: str = ""
+    """Which program has it, where that can be seen."""
+
+
+class MetricsLine(Answer, frozen=True):
+    """Where Prometheus scrapes."""
+
+    address: str = ""
+    """Host and port; the path is /metrics."""
+    why: str = ""
+    """Why it is not port 15020."""
 
 
 class ProxyLine(Answer, frozen=True):
@@ -103,6 +120,7 @@ class NodeStatus(Answer, frozen=True, kw_only=True):
     proxy: ProxyLine
     pods: tuple[PodLine, ...] = ()
     doors: tuple[DoorLine, ...] = ()
+    metrics: MetricsLine = MetricsLine()
     problems: tuple[Fault, ...] = ()
     """Of the manifests as they are now; the wanted generation is not touched by them."""
     notes: tuple[str, ...] = ()

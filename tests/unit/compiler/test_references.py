@@ -34,6 +34,7 @@ spec:
         (HEAD + "  y: {run: z, depends_on: [z]}\n  z: {run: z, depends_on: [y]}\n", "dependency-cycle", 5),
         (HEAD + "  z: {run: z, port: 90, expose: 70}\n  y: {run: z, port: 90, expose: 70}\n", "port-clash", 5),
         (HEAD + "  z: {run: z, port: 90, expose: 15020}\n", "port-clash", 5),
+        (HEAD + "  z:\n    run: z\n    port: 90\n    expose: 15020\n", "port-clash", 8),
         (HEAD + "  z: {run: z, port: 9, isolation: none}\n  y: {run: z, port: 9, isolation: none}\n", "port-clash", 5),
         (HEAD + "  z: {run: z, port: 15001}\n", "port-reserved", 5),
         (HEAD + "  localhost: {run: z, port: 90}\n", "reserved-name", 5),
