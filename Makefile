@@ -5,12 +5,14 @@
 .PHONY: help demo test check test-user bench gen fuzz clean compiled retry
 SHELL := /bin/sh
 BIN := .venv/bin
-VENV := .stamp-venv
+VENV := .venv/.stamp
 COMPILED := build/compiled
 BOTH := $(wildcard tests/unit tests/spec tests/property tests/protocol)
 REAL := $(wildcard tests/integration tests/e2e)
 SOURCES := $(shell find src/tulle -name '*.py')
 BYTECODE = $(wildcard $(addprefix .venv/lib/python3*/site-packages/,msgspec click yaml typing_extensions.py))
+# A .venv knows where it lies: one that came along with a copied or moved tree is made anew.
+MOVED := $(if $(filter $(CURDIR),$(shell cat $(VENV) 2>/dev/null)),,retry)
 # Where nothing could be compiled that is said, and tried, each time: a compiler may have come.
 RETRY := $(if $(wildcard $(COMPILED).path),$(if $(shell cat $(COMPILED).path),,retry))
 
@@ -40,7 +42,7 @@ check: $(VENV) ## Format, lint, types, layers, drift of generated files.
 test-user: ## Runs pods, intruder and demo as an ordinary user (as root: one made for it).
 	@tools/test-user.sh
 
-bench: $(COMPILED).path .stamp-bench ## CPU per request: direct, HAProxy, Envoy, Tulle (QUICK=1: in 3 minutes).
+bench: $(COMPILED).path .venv/.stamp-bench ## CPU per request: direct, HAProxy, Envoy, Tulle (QUICK=1: in 3 minutes).
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 gen: $(VENV) ## Rewrites what is generated from the types, and recorded outputs.
@@ -52,14 +54,14 @@ fuzz: $(COMPILED).path ## Runs the property tests with many more examples.
 compiled: $(COMPILED).path ## Makes build/compiled: the sources with the hot modules compiled.
 
 clean: ## Removes everything that was made.
-	rm -rf .venv build dist .stamp-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV): pyproject.toml uv.lock tools/setup.sh hatch_build.py
+$(VENV): pyproject.toml uv.lock tools/setup.sh hatch_build.py $(MOVED)
 	@tools/setup.sh
-	@touch $@
+	@echo "$(CURDIR)" >$@
 
-.stamp-bench: $(VENV)
+.venv/.stamp-bench: $(VENV)
 	@tools/setup.sh --group bench
 	@touch $@
 

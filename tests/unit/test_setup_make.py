@@ -22,8 +22,9 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copy(hatch_build.ROOT / name, tmp_path / name)
     (tmp_path / "src/tulle").mkdir(parents=True)
     (tmp_path / "src/tulle/__init__.py").touch()
-    (tmp_path / ".venv").symlink_to(sys.prefix)
-    (tmp_path / ".stamp-venv").touch()
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/bin").symlink_to(Path(sys.prefix, "bin"))
+    (tmp_path / ".venv/.stamp").write_text(f"{tmp_path}\n")
     return tmp_path
 
 
