@@ -28,6 +28,27 @@ def attempt(name, act):
     try: act(); print(name, "done", flush=True)
     except OSError as fault: print(name, fault.strerror, flush=True)
 """
+MOODY = """
+import select, socket
+web, told, other = (socket.create_server(("127.0.0.1", port)) for port in (80, 81, 82))
+mood, open_ones = "200", [web, told, other]
+while True:
+    for one in select.select(open_ones, [], [])[0]:
+        connection, _ = one.accept()
+        if one is told:
+            text = connection.recv(100).decode()
+            if text == "close":
+                open_ones.remove(other)
+                other.close()
+            else:
+                mood = text
+            connection.sendall(f"will say {mood}".encode())
+        elif one is web:
+            connection.recv(1000)
+            connection.sendall(f"HTTP/1.1 {mood} Mood\\r\\n\\r\\n".encode())
+        connection.close()
+"""
+
 pytestmark = pytest.mark.user
 
 
@@ -45,6 +66,33 @@ def test_a_pod_is_ready_once_its_port_answers(mesh: Supervised) -> None:
     mesh.await_told("ready", "default/echo")
 
     assert mesh.ask("dial", pod="default/echo", port=80, text="hello") == "echo hello"
+
+
+def test_a_service_that_answers_no_more_is_unready_until_it_does_again(mesh: Supervised) -> None:
+    readiness = Readiness(80, "/health", period_seconds=0.05, failure_threshold=2)
+    mesh.apply(mesh.pod("default/moody", mesh.python, "-c", MOODY, readiness=readiness))
+    before = mesh.await_state("default/moody", "ready")
+    mesh.await_told("ready", "default/moody")
+
+    mesh.ask("dial", pod="default/moody", port=81, text="503")
+
+    mesh.await_told("unready", "default/moody")
+    unready = mesh.await_state("default/moody", "unready", "GET /health at port 80: 503")
+    assert (unready.pid, unready.restarts) == (before.pid, 0)
+    assert mesh.ask("dial", pod="default/moody", port=81, text="200") == "will say 200"
+    mesh.await_told("ready", "default/moody")
+    mesh.await_state("default/moody", "ready")
+
+
+def test_a_port_that_closes_makes_its_service_unready(mesh: Supervised) -> None:
+    mesh.apply(
+        mesh.pod("default/moody", mesh.python, "-c", MOODY, readiness=Readiness(82, "", 60.0, 1.0, 0.05, 1)),
+    )
+    mesh.await_state("default/moody", "ready")
+
+    mesh.ask("dial", pod="default/moody", port=81, text="close")
+
+    mesh.await_state("default/moody", "unready", "port 82: Connection refused")
 
 
 def test_a_service_on_ipv6_alone_is_found_ready(mesh: Supervised) -> None:

@@ -299,5 +299,12 @@ def _readiness(entry: ServiceEntry) -> Readiness | None:
     if port is None:
         return None
     if isinstance(given, ReadinessEntry):
-        return Readiness(port=port, path=given.path, timeout_seconds=given.timeout)
+        return Readiness(
+            port=port,
+            path=given.path,
+            startup_seconds=given.startup,
+            timeout_seconds=given.timeout,
+            period_seconds=given.period,
+            failure_threshold=given.failure_threshold,
+        )
     return Readiness(port=port, path=given)

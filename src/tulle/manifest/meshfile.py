@@ -17,7 +17,9 @@ from tulle.model.fields import (
     Seconds,
     ServicePattern,
     ServiceRef,
+    SomeSeconds,
     Text,
+    Times,
     TrustDomain,
     Weight,
 )
@@ -76,14 +78,20 @@ class MeshRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadinessEntry:
-    """When it counts as ready."""
+    """When it counts as ready, and gets traffic. Asked from within its pod, often until the first yes, then every period."""
 
     path: HttpPath | None = None
     """Answers GET with 200–399; without it a connection is enough."""
     port: Port | None = None
     """The service's `port` unless said."""
-    timeout: Seconds = 60.0
-    """Seconds; not ready by then: said in the status."""
+    startup: Seconds = 60.0
+    """Seconds; not ready by then: said in the status, and asked more slowly."""
+    timeout: SomeSeconds = 1.0
+    """Seconds for one answer."""
+    period: Seconds = 10.0
+    """Seconds between questions once it is ready; 0: never again. While it is unready at most 2."""
+    failure_threshold: Times = 3
+    """So many failures in a row make it unready: it keeps running and gets no new traffic until it answers again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,3 +167,5 @@ PortName = Annotated[
 ]
 Weight = Annotated[int, Between(0, 1_000_000)]
 Seconds = Annotated[float, Between(0, 3600)]
+SomeSeconds = Annotated[float, Between(0.001, 3600)]
+Times = Annotated[int, Between(1, 1000)]

@@ -31,7 +31,9 @@ from tulle.model.fields import (
     Seconds,
     ServicePattern,
     ServiceRef,
+    SomeSeconds,
     Text,
+    Times,
     TrustDomain,
     Weight,
 )
@@ -190,14 +192,20 @@ class Isolation(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """When a workload counts as ready."""
+    """When a workload counts as ready, and gets traffic: a container's `readinessProbe`, asked from within its pod."""
 
     port: Port
     """Takes connections on a loopback address."""
     path: HttpPath | None = None
     """Answers GET with 200–399; without it a connection is enough."""
-    timeout_seconds: Seconds = 60.0
-    """Not ready by then: said in the status."""
+    startup_seconds: Seconds = 60.0
+    """Not ready by then: said in the status, and asked more slowly. Until the first yes it is asked more often than later."""
+    timeout_seconds: SomeSeconds = 1.0
+    """For one answer."""
+    period_seconds: Seconds = 10.0
+    """Between questions once it is ready; 0: never again. While it is unready at most 2."""
+    failure_threshold: Times = 3
+    """So many failures in a row make it unready: it keeps running and gets no new traffic until it answers again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ class ProxyLink:
         self._tell("ready", name)
 
     def unready(self, name: str) -> None:
-        """The service has ended; its pod may come back."""
+        """The service has ended or does not answer; it may come back."""
         if name in self._ready:
             self._ready.discard(name)
             self._tell("unready", name)

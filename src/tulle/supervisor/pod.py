@@ -22,7 +22,7 @@ from tulle.wire.plan import PodSpec, PodStatus
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
 _IMPOSSIBLE_RETRY_SECONDS = 30.0
-_RUNNING = ("starting", "ready", "stopping")
+_RUNNING = ("starting", "ready", "unready", "stopping")
 
 
 class Surroundings(Protocol):
@@ -167,13 +167,14 @@ class Pod:
             self._around.addresses.taken(self.spec.name, *said)
         elif word == words.STARTED:
             self._is_started = True
-        elif self.state != "starting":
-            return
-        elif word == words.READY:
+        elif word == words.READY and self.state in ("starting", "unready"):
             self._enter("ready", self._last_exit)
             self._around.proxy.ready(self.spec.name)
-        elif word == words.SLOW:
-            self._enter("starting", "not ready in time; still asked")
+        elif word == words.UNREADY and said and self.state == "ready":
+            self._enter("unready", said[0])
+            self._around.proxy.unready(self.spec.name)
+        elif word == words.SLOW and said and self.state == "starting":
+            self._enter("starting", f"not ready in time; still asked: {said[0]}")
 
     def _made(self, pid: int, way: str, network: int, listener: int) -> None:
         self._pid, self._way, self._network = pid, way, network

@@ -20,12 +20,14 @@ CANNOT = "cannot"
 STARTED = "started"
 READY = "ready"
 SLOW = "slow"
-"""Not ready in time; still asked."""
+"""Not ready in time, and why; still asked."""
+UNREADY = "unready"
+"""It was ready and is no more, and why; still asked."""
 EXIT = "exit"
 """How the service ended."""
 
 _LIMIT = 1024
-_KNOWN = frozenset((MADE, ADDRESS, TAKEN, IMPOSSIBLE, CANNOT, STARTED, READY, SLOW, EXIT))
+_KNOWN = frozenset((MADE, ADDRESS, TAKEN, IMPOSSIBLE, CANNOT, STARTED, READY, SLOW, UNREADY, EXIT))
 
 
 def send(link: socket.socket, *parts: str, descriptors: tuple[int, ...] = ()) -> None:

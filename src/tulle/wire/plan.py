@@ -14,8 +14,14 @@ class Readiness(NamedTuple):
     port: int
     path: str = ""
     """Empty: TCP."""
-    timeout_seconds: float = 60.0
-    """Not ready by then: said in the status; probing goes on slower."""
+    startup_seconds: float = 60.0
+    """Not ready by then: said in the status; it is asked more slowly."""
+    timeout_seconds: float = 1.0
+    """For one answer."""
+    period_seconds: float = 10.0
+    """Between questions once it is ready; 0: never again."""
+    failure_threshold: int = 3
+    """So many noes in a row make it unready: no new traffic until the next yes."""
 
 
 class PodSpec(NamedTuple):
@@ -59,7 +65,7 @@ class PodStatus(NamedTuple):
 
     name: str
     state: str
-    """`waiting`, `starting`, `ready`, `backoff`, `stopping`, `stopped` or `impossible`."""
+    """`waiting`, `starting`, `ready`, `unready` (it runs and does not answer any more), `backoff`, `stopping`, `stopped` or `impossible`."""
     pid: int
     """On the host; 0 when not running."""
     restarts: int
