@@ -1,4 +1,4 @@
-"""`tulle tap`: requests as they end."""
+"""`tulle tap`: requests and opaque connections as they end."""
 
 import json
 import time
@@ -11,11 +11,11 @@ from tulle.cli.words import show
 
 
 @click.command()
-@click.option("--count", "-n", default=0, metavar="N", help="End after N requests.")
+@click.option("--count", "-n", default=0, metavar="N", help="End after N lines.")
 @mesh_option
 @json_option
 def tap(count: int, mesh: str | None, as_json: bool) -> None:
-    """Follow requests as they end: who called whom, what came of it. JSON lines with --json."""
+    """Follow requests and opaque connections as they end: who called whom, what came of it. JSON lines with --json."""
     from tulle.cli.running import running
 
     lines = running(mesh).lines("/tap")
@@ -48,7 +48,8 @@ def _target(summary: dict[str, object]) -> str:
 
 def _request(summary: dict[str, object]) -> str:
     method, host, path = (summary.pop(name, "") for name in ("method", "host", "path"))
-    return f"{method} {host}{path}".strip()
+    protocol = summary.pop("protocol", "http")
+    return f"{method} {host}{path}".strip() if protocol == "http" else str(protocol)
 
 
 def _outcome(summary: dict[str, object]) -> str:

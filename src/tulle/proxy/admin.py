@@ -4,6 +4,8 @@ import json
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from tulle.http.server import HttpError, Request, Response
 from tulle.proxy.arrival import Register
 from tulle.proxy.control import Listeners
@@ -79,7 +81,7 @@ class Admin:
 
     def _put_snapshot(self, text: bytes) -> Response:
         try:
-            return _json({"generation": self._plane.apply(text)})
+            answer: dict[str, object] = {"generation": self._plane.apply(text)}
         except RefusedSnapshot as fault:
             raise HttpError(400, str(fault)) from fault
 
@@ -94,6 +96,9 @@ class Admin:
         if not self._listeners.is_synced:
             waits.append("the supervisor's listeners")
         if self._relay.is_draining:
+        if self._plane.warning:
+            answer["warning"] = self._plane.warning
+        return _json(answer)
             waits.append("the end of its drain")
         return waits
 
@@ -118,6 +123,7 @@ class Admin:
                 {
                     "workload": one.workload,
                     "address": f"{one.pod or one.host}:{one.port}",
+            "warnings": [self._plane.warning] if self._plane.warning else [],
                     "ready": one.ready,
                     "in_flight": one.in_flight,
                 }

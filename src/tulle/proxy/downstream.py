@@ -150,7 +150,7 @@ class HttpDownstream(Drainable):
             exchange.on_caller_gone()
             self._end()
         else:
-            exchange.on_stalled()
+            exchange.break_off(Reason.UPSTREAM_TIMEOUT)
 
     def on_turn(self) -> None:
         self._is_postponed = False
@@ -241,6 +241,18 @@ class HttpDownstream(Drainable):
         self._closes = True
         if self._exchange is None and not self._buffer and not self._wire.kept:
             self._end()
+
+    def cut(self, reason: Reason) -> None:
+        exchange = self._exchange
+        self._closes = True
+        if exchange is None or exchange.is_over:
+            self._end()
+        elif exchange.status == 0:
+            exchange.answer(reason)
+        elif self._is_answered:
+            self.on_end()  # it waits for its caller to read
+        else:
+            exchange.break_off(reason)
 
     def _read_requests(self) -> None:
         """Serves what is in the buffer until one has to be waited for."""
@@ -355,7 +367,7 @@ class HttpDownstream(Drainable):
         self._buffer = b""
         relay.count_unread(self._lane, (status or reason.status) // 100 - 1, reason)
         self._wire.write(
-            write_own_answer(reason, relay.next_id(), close=True, with_body=True, client_minor=1, status=status)
+            write_own_answer(reason, request_id, close=True, with_body=True, client_minor=1, status=status)
         )
         self._linger()
 

@@ -156,9 +156,9 @@ class Exchange:
             self.finish(TRUNCATED)
             self.caller.break_off()
 
-    def on_stalled(self) -> None:
-        """The endpoint has sent nothing of a begun answer for too long."""
-        self.reason = Reason.UPSTREAM_TIMEOUT
+    def break_off(self, reason: Reason) -> None:
+        """The rest of a begun answer does not come in time, or is not waited for."""
+        self.reason = reason
         self.finish(TRUNCATED)
         self.caller.break_off()
 

@@ -64,7 +64,8 @@ async def run(
         pools = relay.connector = Pools(relay, dialer.dial)
         register = Register()
         listeners = Listeners(relay, register, dialer.dial)
-        plane = Plane(relay, pools, dialer, listeners, telemetry, SnapshotMemory(options.memory_fd))
+        memory = SnapshotMemory(options.memory_fd)
+        plane = Plane(relay, pools, dialer, listeners, telemetry, memory, register, report)
         drain = Drain(relay, register, listeners)
         admin = Admin(relay, plane, listeners, register, telemetry, drain.begin, tulle.__version__)
 

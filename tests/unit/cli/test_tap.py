@@ -34,11 +34,23 @@ def test_a_refusal_is_one_line_with_its_policy() -> None:
         ({"status": 0, "class": "aborted", "reason": "", "policy": ""}, "  aborted  "),
         ({"status": 200, "class": "truncated", "reason": "upstream-reset", "policy": ""}, "  200 truncated upstream-reset  "),
         ({"seconds": 0.0123, "bytes_in": 5, "bytes_out": 70}, "  12.3 ms  5/70 octets  "),
+        ({"protocol": "http"}, "→ prod/payments  GET payments"),
         ({"news": 1}, "  news=1"),
     ],
 )  # fmt: skip
 def test_what_came_of_it_is_said(changed: dict[str, object], holds: str) -> None:
     assert holds in words(**changed)
+
+
+def test_an_opaque_connection_is_one_line() -> None:
+    opaque = {name: value for name, value in DENIED.items() if name not in ("id", "method", "host", "path", "status")}
+    line = opaque | {"protocol": "tcp", "class": "reset", "seconds": 2, "bytes_in": 5, "bytes_out": 70}
+
+    said = words_of(json.dumps(line).encode())
+
+    assert said.endswith(
+        "dev/spy → prod/payments  tcp  reset denied by prod/no-dev  2e+03 ms  5/70 octets  route=prod/payments"
+    )
 
 
 def test_what_is_missing_is_said() -> None:
