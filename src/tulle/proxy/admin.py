@@ -4,8 +4,6 @@ import json
 import time
 from collections.abc import Callable
 
-import msgspec
-
 from tulle.http.server import HttpError, Request, Response
 from tulle.proxy.arrival import Register
 from tulle.proxy.control import Listeners
@@ -84,6 +82,9 @@ class Admin:
             answer: dict[str, object] = {"generation": self._plane.apply(text)}
         except RefusedSnapshot as fault:
             raise HttpError(400, str(fault)) from fault
+        if self._plane.warning:
+            answer["warning"] = self._plane.warning
+        return _json(answer)
 
     def _metrics(self) -> Response:
         self._relay.counters.defects = self._relay.dispatcher.defects
@@ -96,9 +97,6 @@ class Admin:
         if not self._listeners.is_synced:
             waits.append("the supervisor's listeners")
         if self._relay.is_draining:
-        if self._plane.warning:
-            answer["warning"] = self._plane.warning
-        return _json(answer)
             waits.append("the end of its drain")
         return waits
 
@@ -111,6 +109,7 @@ class Admin:
             "generation": self._telemetry.generation,
             "ready": not self._waits_for(),
             "waits_for": self._waits_for(),
+            "warnings": [self._plane.warning] if self._plane.warning else [],
             "draining": relay.is_draining,
             "seconds": round(time.monotonic() - self._started, 3),
             "resident_bytes": self._telemetry.resident_bytes(),
@@ -123,7 +122,6 @@ class Admin:
                 {
                     "workload": one.workload,
                     "address": f"{one.pod or one.host}:{one.port}",
-            "warnings": [self._plane.warning] if self._plane.warning else [],
                     "ready": one.ready,
                     "in_flight": one.in_flight,
                 }
