@@ -7,8 +7,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 VENV := .venv/.stamp
 COMPILED := build/compiled
-BOTH := $(wildcard tests/unit tests/spec tests/property tests/protocol)
-REAL := $(wildcard tests/integration tests/e2e)
+PROTOCOL := $(wildcard tests/integration/test_proxy_*.py)
 SOURCES := $(shell find src/tulle -name '*.py')
 BYTECODE = $(wildcard $(addprefix .venv/lib/python3*/site-packages/,msgspec click yaml typing_extensions.py))
 # A .venv knows where it lies: one that came along with a copied or moved tree is made anew.
@@ -25,11 +24,12 @@ demo: $(COMPILED).path ## Shows the mesh at work (SECONDS=20; KEEP=1 stays up un
 	@PYTHONPATH=$(compiled_path) $(BIN)/python -m tools.demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep)
 
 test: $(COMPILED).path ## Runs every test; what mypyc compiles runs compiled and interpreted.
-	TULLE_BUILD=pure $(BIN)/python -m pytest $(BOTH) $(ARGS)
-	@if [ -n "$(compiled_path)" ]; then \
-		echo 'TULLE_BUILD=compiled pytest'; PYTHONPATH=$(compiled_path) TULLE_BUILD=compiled $(BIN)/python -m pytest $(BOTH) $(REAL) --durations 10 $(ARGS); \
+	@pytest() { echo "TULLE_BUILD=$$TULLE_BUILD pytest $$*"; $(BIN)/python -m pytest "$$@" $(ARGS); }; export TULLE_BUILD=pure; \
+	if [ -n "$(compiled_path)" ]; then \
+		pytest tests/unit tests/spec tests/property $(PROTOCOL) && \
+		export TULLE_BUILD=compiled PYTHONPATH="$(compiled_path)" && pytest tests --durations 15; \
 	else \
-		TULLE_BUILD=pure $(BIN)/python -m pytest $(REAL) --durations 10 $(ARGS); \
+		pytest tests --durations 15; \
 	fi
 
 check: $(VENV) ## Format, lint, types, layers, drift of generated files.
