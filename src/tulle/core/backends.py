@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import final
 
+from tulle.wire.snapshot import Protocol
+
 
 @final
 class EndpointRef:
@@ -31,14 +33,23 @@ class EndpointRef:
 class BackendTable:
     """Interchangeable endpoints, as metrics name them."""
 
-    __slots__ = ("endpoints", "name", "service", "version")
+    __slots__ = ("endpoints", "name", "protocol", "service", "version")
 
-    def __init__(self, name: str, service: str, version: str, endpoints: list[EndpointRef]) -> None:
+    def __init__(
+        self,
+        name: str,
+        service: str,
+        version: str,
+        endpoints: list[EndpointRef],
+        protocol: Protocol = Protocol.DETECT,
+    ) -> None:
         self.name: str = name
         self.service: str = service
         """`namespace/service` in metrics."""
         self.version: str = version
         self.endpoints: list[EndpointRef] = endpoints
+        self.protocol: Protocol = protocol
+        """What the endpoints speak; DETECT: whatever the caller speaks."""
 
     def __repr__(self) -> str:
         return f"BackendTable({self.name})"

@@ -25,6 +25,11 @@ def may_retry(method: str, nothing_received: bool, body_replayable: bool, attemp
     return nothing_received and attempt < MAX_ATTEMPTS and is_repeatable(method, body_replayable)
 
 
+def may_retry_refused(body_replayable: bool, attempt: int) -> bool:
+    """Whether a request may be sent once more that an endpoint refused unseen (RFC 9113 §8.7): any method may."""
+    return body_replayable and attempt < MAX_ATTEMPTS
+
+
 def may_reconnect(attempt: int) -> bool:
     """Whether another endpoint may be tried after a connection failed. Nothing was sent, so any request may."""
     return attempt < MAX_CONNECTS

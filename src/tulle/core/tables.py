@@ -168,7 +168,7 @@ def _route(tables: Tables, place: str, name: str, shares: tuple[WeightedBackend,
 
 def _backend(backend: Backend, tables: Tables, previous: Tables | None) -> BackendTable:
     endpoints = [_endpoint(endpoint, tables, previous) for endpoint in backend.endpoints]
-    return BackendTable(backend.name, backend.service, backend.version, endpoints)
+    return BackendTable(backend.name, backend.service, backend.version, endpoints, backend.protocol)
 
 
 def _endpoint(endpoint: PodEndpoint | HostEndpoint, tables: Tables, previous: Tables | None) -> EndpointRef:

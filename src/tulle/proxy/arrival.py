@@ -6,20 +6,8 @@ from typing import final
 
 from tulle.proxy.counters import Counters
 from tulle.proxy.relay import Arrival, Lane
-from tulle.proxy.stream import CallerEnd
+from tulle.proxy.stream import Speaker
 from tulle.wire.reason import Reason
-
-
-class Drainable(CallerEnd):
-    """Who can end a connection between two requests."""
-
-    def close_when_idle(self) -> None:
-        """Ends now when nothing is being served, else after the answer."""
-        raise NotImplementedError
-
-    def cut(self, reason: Reason) -> None:
-        """Ends now: what is not answered yet is answered so."""
-        raise NotImplementedError
 
 
 class Opaque:
@@ -45,8 +33,8 @@ class Connection:
         self.source = ""
         self.destination = ""
         self.protocol = ""
-        """`http` or `tcp`; empty until it is known."""
-        self.speaker: Drainable | None = None
+        """`http`, `http2` or `tcp`; empty until it is known."""
+        self.speaker: Speaker | None = None
         """Set once it speaks HTTP."""
         self.opaque: Opaque | None = None
         """Set once it is known to speak something else."""

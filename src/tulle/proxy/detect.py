@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 from typing import Final, final
 
+from tulle.http.h2.frames import PREFACE
 from tulle.proxy.arrival import Connection
 from tulle.proxy.downstream import HttpDownstream
+from tulle.proxy.http2_downstream import Http2Downstream
 from tulle.proxy.relay import Lane, Relay
 from tulle.proxy.tcp import Dial, Tunnel
 from tulle.proxy.wheel import NEVER
@@ -19,13 +21,16 @@ MAX_FIRST_LINE: Final = 2048
 """Octets of a first line that may still turn out to be a request line of a method not listed above."""
 UPPER: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
 
+HTTP2: Final = 2
 HTTP: Final = 1
 OPAQUE: Final = 0
 UNDECIDED: Final = -1
 
 
 def guess_protocol(octets: bytes) -> int:
-    """HTTP, OPAQUE or UNDECIDED. HTTP/2's preface counts as opaque."""
+    """HTTP2, HTTP, OPAQUE or UNDECIDED."""
+    if octets.startswith(PREFACE) or PREFACE.startswith(octets):
+        return HTTP2 if len(octets) >= len(PREFACE) else UNDECIDED
     if octets.startswith(STARTS):
         return HTTP
     line, ended, _ = octets.partition(b"\n")
@@ -51,12 +56,17 @@ class Detector(Party):
         self._wire = Wire(relay.dispatcher, sock, self)
         self._dial = dial
         self._octets = b""
+        port = lane.port
+        self._is_http = port is not None and port.protocol in (Protocol.HTTP, Protocol.HTTP2)
+        """The port says so: no other protocol is guessed."""
         self.deadline = relay.dispatcher.now + relay.detect_timeout
 
     def on_octets(self, octets: bytes) -> None:
         self._octets += octets
         guess = guess_protocol(self._octets)
-        if guess == HTTP:
+        if guess == HTTP2:
+            self._speak_http2()
+        elif guess == HTTP or (guess == OPAQUE and self._is_http):
             self._speak_http()
         elif guess == OPAQUE:
             self._speak_opaque()
@@ -64,7 +74,7 @@ class Detector(Party):
             self.deadline = self._relay.dispatcher.now + self._relay.head_timeout
 
     def on_end(self) -> None:
-        if self._octets:
+        if self._octets and not self._is_http:
             self._speak_opaque()
         else:
             self._close()
@@ -79,14 +89,19 @@ class Detector(Party):
         pass
 
     def on_deadline(self, now: float) -> None:
-        self._speak_opaque()
+        if self._octets and self._is_http:
+            self._speak_http()
+        elif self._is_http:
+            self._close()
+        else:
+            self._speak_opaque()
 
     def start(self) -> None:
         """Begins: as the port says, or by waiting for octets."""
         self._wire.start()
         port = self._lane.port
-        if port is not None and port.protocol is Protocol.HTTP:
-            self._speak_http()
+        if self._is_http:
+            self.deadline = self._relay.dispatcher.now + self._relay.idle_timeout
         elif port is not None and port.protocol is Protocol.TCP:
             self._speak_opaque()
         else:
@@ -101,6 +116,13 @@ class Detector(Party):
         self._wire.pass_to(speaker)
         if self._octets:
             speaker.on_octets(self._octets)
+
+    def _speak_http2(self) -> None:
+        self._look_again()
+        self._connection.become(self._lane, "http2", self._relay.counters)
+        speaker = Http2Downstream(self._relay, self._connection, self._lane, self._wire)
+        self._connection.speaker = speaker.link
+        speaker.link.on_octets(self._octets)
 
     def _speak_opaque(self) -> None:
         self.deadline = NEVER

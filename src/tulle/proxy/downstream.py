@@ -8,12 +8,12 @@ from tulle.http.body import BodyReader
 from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, ResponseHead
 from tulle.http.request import find_head_end, parse_request, refuse_early
 from tulle.http.write import chunk, last_chunk, response_framing, write_response
-from tulle.proxy.arrival import Connection, Drainable
+from tulle.proxy.arrival import Connection
 from tulle.proxy.counters import ABORTED
 from tulle.proxy.exchange import NO_TRAILERS, Exchange
 from tulle.proxy.own_answers import reason_of_refusal, write_own_answer
 from tulle.proxy.relay import MAX_REMEMBERED_HEAD, Judged, Lane, Relay
-from tulle.proxy.stream import Trailers
+from tulle.proxy.stream import CallerEnd, Trailers
 from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
@@ -28,11 +28,12 @@ MAX_LINGER_BYTES: Final = 1 << 20
 
 
 @final
-class HttpDownstream(Drainable):
+class HttpDownstream(CallerEnd):
     """Reads requests, writes answers. One exchange at a time; what is pipelined waits unread or in `_buffer`."""
 
     def __init__(self, relay: Relay, connection: Connection, lane: Lane, wire: Wire) -> None:
         super().__init__()
+        self.is_http2 = False
         self._relay = relay
         self._connection = connection
         self._lane = lane

@@ -7,15 +7,18 @@ from typing import Final, final
 
 from tulle.core.backends import BackendTable, EndpointRef
 from tulle.core.balance import pick_backend, pick_endpoint
-from tulle.core.retry import is_repeatable, may_reconnect, may_retry
+from tulle.core.retry import is_repeatable, may_reconnect, may_retry, may_retry_refused
 from tulle.core.verdict import Deny
 from tulle.http.head import ResponseHead
 from tulle.proxy.counters import ABORTED, TRUNCATED
 from tulle.proxy.relay import Judged, Lane, Relay
 from tulle.proxy.stream import CallerEnd, EndpointEnd, Trailers
 from tulle.wire.reason import Reason
+from tulle.wire.snapshot import Protocol
 
 NO_TRAILERS: Final[Trailers] = []
+REPLAY_BYTES: Final = 65_536
+"""Octets of a request's body kept until an endpoint that may refuse the stream has begun to answer."""
 
 
 @final
@@ -48,9 +51,13 @@ class Exchange:
         self.is_over = False
         self._held: list[bytes] = []
         """Body read before there was a connection; kept for a repetition while the whole request is in it."""
+        self._keeps_request = False
+        """`_held` has all of the body so far, though it has been sent."""
         self._trailers = NO_TRAILERS
         self._is_replayable = False
         self._attempts = 0
+        self._is_http2 = False
+        """Towards the endpoint."""
         self._tried: list[EndpointRef] | None = None
         relay.counters.in_flight += 1
 
@@ -95,11 +102,13 @@ class Exchange:
             self.bytes_in += len(piece)
         self.request_done = done
         end = self.endpoint_end
-        if end is not None:
-            end.transmit(payload, done, trailers)
-        else:
+        if end is None or self._keeps_request:
             self._held.extend(payload)
             self._trailers = trailers
+            if end is not None and self.bytes_in > REPLAY_BYTES:
+                self._forget_request()
+        if end is not None:
+            end.transmit(payload, done, trailers)
 
     def deliver(
         self, head: ResponseHead | None, wire: bytes, payload: list[bytes], done: bool, trailers: Trailers
@@ -107,6 +116,7 @@ class Exchange:
         """A part of the answer. When it is the last, the endpoint's end has been given back already."""
         if head is not None:
             self.status = head.status
+            self._forget_request()
         for piece in payload:
             self.bytes_out += len(piece)
         end = self.endpoint_end
@@ -147,7 +157,7 @@ class Exchange:
                 self._count_retry("stale")
                 endpoint = self.endpoint
                 if endpoint is not None:
-                    self.relay.connector.dial(endpoint, self)
+                    self.relay.connector.dial(endpoint, self._is_http2, self)
                     return
         if self.status == 0:
             self.answer(reason)
@@ -155,6 +165,16 @@ class Exchange:
             self.reason = reason
             self.finish(TRUNCATED)
             self.caller.break_off()
+
+    def on_refused(self) -> None:
+        """The endpoint did not look at the stream: whatever was asked may be asked once more."""
+        self.endpoint_end = None
+        if self.status == 0 and may_retry_refused(self._keeps_request or self._is_replayable, self._attempts):
+            self._count_retry("refused")
+            self._leave_endpoint()
+            self._connect()
+        else:
+            self.answer(Reason.UPSTREAM_RESET)
 
     def break_off(self, reason: Reason) -> None:
         """The rest of a begun answer does not come in time, or is not waited for."""
@@ -240,14 +260,16 @@ class Exchange:
         endpoint.in_flight += 1
         connector = self.relay.connector
         looks_again = not is_repeatable(self.judged.head.method, self.request_done)
-        while (end := connector.take(endpoint, looks_again)) is not None:
+        speaks = backend.protocol
+        is_http2 = self._is_http2 = speaks is Protocol.HTTP2 or (speaks is Protocol.DETECT and self.caller.is_http2)
+        while (end := connector.take(endpoint, is_http2, looks_again)) is not None:
             if self._attach(end):
                 return
             self.endpoint_end = None
             end.abandon()
         if not self.request_done:
             self.caller.pause_request()
-        connector.dial(endpoint, self)
+        connector.dial(endpoint, is_http2, self)
 
     def _attach(self, end: EndpointEnd) -> bool:
         """Sends the request. False: the connection broke before anything was sent, so another one may be tried."""
@@ -259,8 +281,16 @@ class Exchange:
             return False
         self._is_replayable = self.request_done
         if not self.request_done:
-            self._held = []
+            self._keeps_request = end.keeps_request and self.bytes_in <= REPLAY_BYTES
+            if not self._keeps_request:
+                self._held = []
         return True
+
+    def _forget_request(self) -> None:
+        """What has been sent will not be sent again."""
+        if self._keeps_request:
+            self._keeps_request = False
+            self._held = []
 
     def _leave_endpoint(self) -> None:
         endpoint = self.endpoint

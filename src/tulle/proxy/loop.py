@@ -65,6 +65,7 @@ class Dispatcher:
         self._failed: list[Watched] = []
         self._soon: deque[tuple[float, Timed]] = deque()
         self._postponed: list[Timed] = []
+        self._gathering: list[Timed] = []
         self._report = report
 
     def watch(self, one: Watched, mask: int) -> None:
@@ -118,6 +119,10 @@ class Dispatcher:
         """Calls `on_turn` in the next turn: others come first, and what is ready meanwhile."""
         self._postponed.append(one)
 
+    def gather(self, one: Timed) -> None:
+        """Calls `on_flush` at the end of this turn: what it gathers until then goes out in one write."""
+        self._gathering.append(one)
+
     def wake(self) -> None:
         """To be called by whoever schedules something with asyncio from inside a handler."""
         self.woken = True
@@ -129,7 +134,7 @@ class Dispatcher:
 
     def wait(self) -> float:
         """Seconds until the next turn is due without events; infinite when nothing waits."""
-        if self._failed or self._closing or self._postponed:
+        if self._failed or self._closing or self._postponed or self._gathering:
             return 0.0
         wait = self.wheel.wait(self.now)
         if self._soon:
@@ -198,14 +203,21 @@ class Dispatcher:
                 except Exception:  # noqa: BLE001  (one defect must not end the process)
                     self._contain(timed)
         self.wheel.turn(now)
-        while self._failed:
-            one = self._failed.pop()
-            try:
-                one.on_failure()
-            except Exception:  # noqa: BLE001  (one defect must not end the process)
-                self.defects += 1
-                self._report(trace())
-                self.close(one)
+        while self._failed or self._gathering:
+            while self._gathering:
+                gathering = self._gathering.pop()
+                try:
+                    gathering.on_flush()
+                except Exception:  # noqa: BLE001  (one defect must not end the process)
+                    self._contain(gathering)
+            while self._failed:
+                one = self._failed.pop()
+                try:
+                    one.on_failure()
+                except Exception:  # noqa: BLE001  (one defect must not end the process)
+                    self.defects += 1
+                    self._report(trace())
+                    self.close(one)
         if self._closing:
             for sock in self._closing:
                 sock.close()

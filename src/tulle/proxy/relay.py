@@ -14,10 +14,14 @@ from tulle.core.request import RequestView, canonical_host, canonical_path
 from tulle.core.route import match_route
 from tulle.core.tables import ServicePortTable, Tables
 from tulle.core.verdict import Allow, Deny
+from tulle.http.h2.field import Field, FieldStore
+from tulle.http.h2.limits import Http2Limits
+from tulle.http.h2.sending import request_fields
 from tulle.http.head import Limits as HeadLimits
 from tulle.http.head import RequestHead, ResponseHead
 from tulle.http.write import write_request
 from tulle.proxy.counters import Counters, Pair
+from tulle.proxy.grpc import is_grpc_type, timeout_of
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.stream import Connector
 from tulle.wire.reason import Reason
@@ -51,7 +55,19 @@ class Arrival:
 class Judged:
     """A request head, all that was decided about it, and the head to send: a function of its octets, lane and generation."""
 
-    __slots__ = ("has_id", "head", "pairs", "refusal", "route", "verdict", "wire")
+    __slots__ = (
+        "_fields",
+        "_wire",
+        "has_id",
+        "head",
+        "is_grpc",
+        "pairs",
+        "refusal",
+        "route",
+        "target",
+        "timeout",
+        "verdict",
+    )
 
     def __init__(
         self,
@@ -59,7 +75,7 @@ class Judged:
         refusal: Reason | None,
         verdict: Allow | Deny,
         route: RouteTable | None,
-        wire: bytes,
+        target: bytes,
         has_id: bool,
     ) -> None:
         self.head = head
@@ -67,11 +83,39 @@ class Judged:
         """Why it is answered before anything is asked of policies."""
         self.verdict = verdict
         self.route = route
-        self.wire = wire
-        """The serialised head: whole when the caller named a request id, else without its empty line."""
+        self.target = target
+        """In place of the one that came; empty: that one goes on."""
         self.has_id = has_id
+        """The caller named a request id."""
+        self.is_grpc = False
+        self.timeout = -1.0
+        """Seconds that the caller waits (`grpc-timeout`); negative: it did not say."""
+        self._wire = b""
+        self._fields: list[Field] | None = None
+        if head.going is not None:
+            content_type = head.value(b"content-type")
+            self.is_grpc = content_type is not None and is_grpc_type(content_type)
+            if self.is_grpc:
+                self.timeout = timeout_of(head.value(b"grpc-timeout"))
         self.pairs: dict[str, Pair] = {}
         """By backend name: where this request is counted."""
+
+    def wire(self) -> bytes:
+        """The head for HTTP/1.1: whole when the caller named a request id, else without its empty line."""
+        wire = self._wire
+        if not wire:
+            wire = write_request(self.head, b"", self.target)
+            if not self.has_id:
+                wire = wire[:-2]
+            self._wire = wire
+        return wire
+
+    def fields(self, store: FieldStore) -> list[Field]:
+        """The head for HTTP/2, but for a request id that is ours."""
+        fields = self._fields
+        if fields is None:
+            fields = self._fields = request_fields(self.head, store, self.target)
+        return fields
 
     def request_id(self, relay: Relay) -> str:
         """The caller's own, or a new one."""
@@ -128,6 +172,8 @@ class Relay:
         self.answers: dict[bytes, RememberedAnswer] = {}
         self.taps: list[Callable[[object], None]] = []
         """Called with each finished Exchange; empty when nobody listens."""
+        self.fields = FieldStore()
+        self.http2_limits = Http2Limits(self.head_limits)
         self._lanes: dict[tuple[str, str, int], Lane] = {}
         self._remembered = 0
         self._seen: set[int] = set()
@@ -140,6 +186,9 @@ class Relay:
         self.tables = tables
         self.limits = limits
         self.head_limits = HeadLimits(limits.header_bytes, limits.header_count, limits.target_bytes)
+        self.http2_limits = Http2Limits(
+            self.head_limits, limits.streams, limits.stream_window, limits.connection_window
+        )
         self.head_timeout = limits.head_timeout
         self.idle_timeout = limits.idle_timeout
         self.request_timeout = limits.request_timeout
@@ -209,10 +258,7 @@ class Relay:
                 target += b"?" + head.query.encode("ascii")
         elif not head.path and head.query:
             target = b"/?" + head.query.encode("ascii")
-        wire = write_request(head, b"", target)
-        if not has_id:
-            wire = wire[:-2]
-        return Judged(head, None, verdict, route, wire, has_id)
+        return Judged(head, None, verdict, route, target, has_id)
 
     def remember(self, lane: Lane, octets: bytes, judged: Judged) -> None:
         """Keeps what was decided about a head, on its second appearance, within bounds; nothing of undeclared places."""

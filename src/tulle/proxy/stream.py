@@ -15,8 +15,23 @@ if TYPE_CHECKING:
 Trailers = list[tuple[bytes, bytes]]
 
 
-class CallerEnd(Party):
+class Speaker(Party):
+    """Who speaks on a caller's connection, and can end it in order."""
+
+    def close_when_idle(self) -> None:
+        """Ends now when nothing is being served, else after the answer."""
+        raise NotImplementedError
+
+    def cut(self, reason: Reason) -> None:
+        """Ends now: what is not answered yet is answered so."""
+        raise NotImplementedError
+
+
+class CallerEnd(Speaker):
     """Frames one stream towards the caller."""
+
+    is_http2: bool
+    """The caller speaks HTTP/2."""
 
     def inform(self, head: ResponseHead) -> None:
         """An interim answer (1xx)."""
@@ -53,6 +68,8 @@ class EndpointEnd(Party):
 
     was_used: bool
     """It was kept before: the endpoint may have closed it in the meantime."""
+    keeps_request: bool
+    """The endpoint may refuse the stream unseen, so the beginning of the request is kept for another attempt."""
 
     def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> bool:
         """Sends the request's head and what there is of its body, in one write. False: it broke before an octet was written."""
@@ -78,10 +95,10 @@ class EndpointEnd(Party):
 class Connector:
     """Gives connections to endpoints."""
 
-    def take(self, endpoint: EndpointRef, looks_again: bool) -> EndpointEnd | None:
+    def take(self, endpoint: EndpointRef, is_http2: bool, looks_again: bool) -> EndpointEnd | None:
         """A kept one, if there is any. `looks_again`: worth a system call, since what is sent may not be repeated."""
         raise NotImplementedError
 
-    def dial(self, endpoint: EndpointRef, exchange: Exchange) -> None:
+    def dial(self, endpoint: EndpointRef, is_http2: bool, exchange: Exchange) -> None:
         """Makes a new one, and calls `on_connected` or `on_connect_failed`."""
         raise NotImplementedError

@@ -13,6 +13,7 @@ from tulle.http.request import find_head_end
 from tulle.http.response import parse_response
 from tulle.http.write import chunk, last_chunk, write_response
 from tulle.proxy.exchange import NO_TRAILERS, Exchange
+from tulle.proxy.http2_upstream import Http2Pool
 from tulle.proxy.relay import Relay
 from tulle.proxy.stream import Connector, EndpointEnd, Trailers
 from tulle.proxy.wheel import NEVER
@@ -31,6 +32,7 @@ class HttpUpstream(EndpointEnd):
     def __init__(self, pools: Pools, endpoint: EndpointRef, sock: socket.socket) -> None:
         super().__init__()
         self.was_used = False
+        self.keeps_request = False
         self.endpoint = endpoint
         self.wire = Wire(pools.relay.dispatcher, sock, self)
         self._pools = pools
@@ -52,7 +54,7 @@ class HttpUpstream(EndpointEnd):
         self._body = None
         self._interim = 0
         self.deadline = NEVER
-        head = judged.wire
+        head = judged.wire()
         if not judged.has_id:
             head += b"x-request-id: %b\r\n\r\n" % exchange.request_id.encode()
         self._is_chunked = judged.head.framing == CHUNKED
@@ -273,9 +275,12 @@ class Pools(Connector):
     ) -> None:
         self.relay = relay
         self._dial = dial
+        self._http2 = Http2Pool(relay, dial)
         self._pools: dict[EndpointRef, Pool] = {}
 
-    def take(self, endpoint: EndpointRef, looks_again: bool) -> EndpointEnd | None:
+    def take(self, endpoint: EndpointRef, is_http2: bool, looks_again: bool) -> EndpointEnd | None:
+        if is_http2:
+            return self._http2.take(endpoint)
         pool = self._pools.get(endpoint)
         if pool is None:
             return None
@@ -293,8 +298,11 @@ class Pools(Connector):
             return found
         return None
 
-    def dial(self, endpoint: EndpointRef, exchange: Exchange) -> None:
-        self._dial(endpoint, Dialled(self, endpoint, exchange).arrive)
+    def dial(self, endpoint: EndpointRef, is_http2: bool, exchange: Exchange) -> None:
+        if is_http2:
+            self._http2.dial(endpoint, exchange)
+        else:
+            self._dial(endpoint, Dialled(self, endpoint, exchange).arrive)
 
     def keep(self, end: HttpUpstream) -> None:
         """Takes back a connection that carries nothing."""
@@ -325,6 +333,7 @@ class Pools(Connector):
 
     def keep_only(self, endpoints: set[EndpointRef]) -> None:
         """Closes what is kept to others."""
+        self._http2.keep_only(endpoints)
         for endpoint in list(self._pools):
             if endpoint not in endpoints or not endpoint.ready:
                 pool = self._pools.pop(endpoint)

@@ -31,6 +31,10 @@ class Timed:
         """Goes on with what was postponed to this turn."""
         raise NotImplementedError
 
+    def on_flush(self) -> None:
+        """Sends what was gathered during the turn."""
+        raise NotImplementedError
+
     def give_up(self) -> None:
         """An exception escaped one of these: has what it serves ended."""
 

@@ -1,6 +1,7 @@
 """Why the proxy answered or closed by itself: the one list that answers, metrics and docs share."""
 
 import enum
+from typing import Final
 
 
 class Fault(enum.StrEnum):
@@ -27,6 +28,13 @@ class Reason(enum.Enum):
     BAD_REQUEST = ("bad-request", 400, Fault.DOWNSTREAM, False, "the request was not valid HTTP/1.1")
     HEAD_TOO_LARGE = ("head-too-large", 431, Fault.DOWNSTREAM, False, "the request head exceeds the limits")
     TARGET_TOO_LONG = ("target-too-long", 414, Fault.DOWNSTREAM, False, "the request target exceeds the limit")
+    DEADLINE_EXCEEDED = (
+        "deadline-exceeded",
+        504,
+        Fault.UPSTREAM,
+        True,
+        "the caller's `grpc-timeout` passed before an answer",
+    )
     REQUEST_TIMEOUT = ("request-timeout", 408, Fault.DOWNSTREAM, True, "the request did not arrive in time")
     UNSUPPORTED = ("unsupported", 501, Fault.DOWNSTREAM, False, "this version does not forward CONNECT or upgrades")
     OVERLOADED = ("overloaded", 503, Fault.OURS, True, "a limit of the proxy is reached")
@@ -39,3 +47,24 @@ class Reason(enum.Enum):
         self.fault = fault
         self.retryable = retryable
         self.meaning = meaning
+
+    @property
+    def grpc_status(self) -> int:
+        """What a gRPC call is answered (grpc.github.io/grpc/core/md_doc_statuscodes.html)."""
+        if self is Reason.DEADLINE_EXCEEDED:
+            return 4
+        return _GRPC_STATUSES.get(self.status, 14)
+
+
+_GRPC_STATUSES: Final = {
+    400: 13,  # INTERNAL
+    403: 7,  # PERMISSION_DENIED
+    404: 12,  # UNIMPLEMENTED
+    408: 4,  # DEADLINE_EXCEEDED
+    414: 13,
+    431: 8,  # RESOURCE_EXHAUSTED
+    500: 13,
+    501: 12,
+    504: 4,
+}
+"""By HTTP status; UNAVAILABLE (14) for the others. As gRPC maps statuses of proxies, but for time-outs, whose cause we know."""

@@ -28,8 +28,12 @@ class Protocol(enum.StrEnum):
     """What a service port speaks."""
 
     DETECT = "detect"
-    """HTTP/1.1 when the first bytes say so; opaque TCP otherwise or after the detection deadline."""
+    """HTTP/1.1 or HTTP/2 when the first bytes say so, and endpoints are spoken to alike; opaque TCP otherwise or after the
+    detection deadline."""
     HTTP = "http"
+    """HTTP; a caller may speak HTTP/1.1 or, by prior knowledge, HTTP/2. Endpoints are spoken to in HTTP/1.1."""
+    HTTP2 = "http2"
+    """The same, but endpoints are spoken to in HTTP/2."""
     TCP = "tcp"
 
 
@@ -177,6 +181,8 @@ class Backend(Document, frozen=True):
     """The service it stands for in metrics, `namespace/service`."""
     version: str = ""
     """Label `version` when all its endpoints agree; a metric label."""
+    protocol: Protocol = Protocol.DETECT
+    """What its endpoints speak; DETECT: whatever the caller speaks."""
     endpoints: tuple[PodEndpoint | HostEndpoint, ...] = ()
 
 
@@ -231,6 +237,12 @@ class Limits(Document, frozen=True):
     """Requests being served: 503 `overloaded` above."""
     buffered_bytes: int = 262144
     """Octets held per connection and direction before its source is no longer read."""
+    streams: int = 128
+    """Open streams of one HTTP/2 connection: refused with REFUSED_STREAM above."""
+    stream_window: int = 65535
+    """Octets of one HTTP/2 stream that may wait to go on; the peer stops there."""
+    connection_window: int = 262144
+    """The same for all streams of a connection, at least 65535."""
     pool_idle_timeout: float = 60.0
     """An unused keep-alive connection to an endpoint."""
     pool_size: int = 64

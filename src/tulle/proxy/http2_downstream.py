@@ -1,0 +1,365 @@
+"""An HTTP/2 connection of a caller: every stream is an exchange of its own."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from tulle.http.h2.connection import SERVER
+from tulle.http.h2.connection import Connection as Codec
+from tulle.http.h2.field import Field
+from tulle.http.h2.frames import INTERNAL_ERROR, NO_ERROR
+from tulle.http.h2.sending import response_fields, trailer_fields
+from tulle.http.h2.stream import Stream
+from tulle.http.head import Refusal, RequestHead, ResponseHead
+from tulle.proxy.arrival import Connection
+from tulle.proxy.counters import ABORTED
+from tulle.proxy.exchange import NO_TRAILERS, Exchange
+from tulle.proxy.http2 import Http2Link, LinkOwner
+from tulle.proxy.own_answers import own_answer_fields, reason_of_refusal
+from tulle.proxy.relay import Judged, Lane, Relay
+from tulle.proxy.stream import CallerEnd, Trailers
+from tulle.proxy.wheel import NEVER, Alarm
+from tulle.proxy.wire import Wire
+from tulle.wire.reason import Reason
+
+MAX_REMEMBERED: Final = 64
+"""Heads of either direction whose treatment a connection remembers; beyond, all are forgotten."""
+
+
+@final
+class Http2Downstream(LinkOwner):
+    """Opens an exchange for each stream, under the lane's policies as they are when it opens."""
+
+    def __init__(self, relay: Relay, connection: Connection, lane: Lane, wire: Wire) -> None:
+        self.relay = relay
+        self.link = Http2Link(relay.dispatcher, self)
+        self.codec = Codec(SERVER, self, relay.fields, relay.http2_limits, relay.dispatcher.now)
+        self._connection = connection
+        self._lane = lane
+        self._judged: dict[RequestHead, Judged] = {}
+        self._answers: dict[ResponseHead, list[Field]] = {}
+        self._precise = NEVER
+        """When the next deadline that must be met on time is looked for."""
+        self.link.deadline = relay.dispatcher.now + relay.head_timeout
+        wire.pass_to(self.link)
+        self.link.attach(self.codec, wire)
+
+    def on_output(self) -> None:
+        self.link.gather()
+
+    def on_request(self, stream: Stream, head: RequestHead, done: bool) -> None:
+        relay = self.relay
+        lane = self._lane
+        if lane.tables is not relay.tables:
+            lane = self._lane = relay.lane(self._connection.arrival)
+            self._judged.clear()
+        judged = self._judged.get(head)
+        if judged is None:
+            judged = relay.judge_head(lane, head)
+            if len(self._judged) >= MAX_REMEMBERED:
+                self._judged.clear()
+            self._judged[head] = judged
+        call = Http2Call(self, stream)
+        stream.owner = call
+        exchange = Exchange(relay, lane, judged, call)
+        call.exchange = exchange
+        self.expect(call, exchange.started + (relay.request_timeout if done else relay.idle_timeout))
+        if judged.timeout >= 0.0:
+            call.limit = exchange.started + judged.timeout
+            self._meet(call.limit)
+        if relay.counters.in_flight > relay.requests_in_flight:
+            exchange.request_done = done
+            exchange.request_id = judged.request_id(relay)
+            exchange.answer(Reason.OVERLOADED)
+        else:
+            exchange.begin([], done, NO_TRAILERS)
+
+    def on_refused(self, stream: Stream, refusal: Refusal) -> None:
+        relay = self.relay
+        reason = reason_of_refusal(refusal.status)
+        relay.count_unread(self._lane, refusal.status // 100 - 1, reason)
+        if not stream.is_closed:
+            fields, body = own_answer_fields(relay.fields, reason, relay.next_id(), True, refusal.status)
+            self.codec.send_head(stream, fields, False)
+            self.codec.send_data(stream, body, True)
+            if not stream.is_remote_done and not stream.queued:
+                self.codec.reset(stream, NO_ERROR)
+
+    def on_data(self, stream: Stream, payload: bytes, done: bool) -> None:
+        call = stream.owner
+        exchange = call.exchange if isinstance(call, Http2Call) else None
+        if isinstance(call, Http2Call) and exchange is not None and not call.is_answered:
+            self._note_progress(call, done)
+            call.unconsumed += len(payload)
+            exchange.forward([payload] if payload else [], done, NO_TRAILERS)
+            if not call.is_paused:
+                call.consume()
+        else:
+            self.codec.consume(stream, len(payload))
+
+    def on_trailers(self, stream: Stream, trailers: list[Field]) -> None:
+        call = stream.owner
+        if isinstance(call, Http2Call) and call.exchange is not None and not call.is_answered:
+            self._note_progress(call, True)
+            call.exchange.forward([], True, [field.pair for field in trailers])
+
+    def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
+        call = stream.owner
+        if isinstance(call, Http2Call):
+            exchange = call.exchange
+            call.exchange = None
+            if exchange is not None:
+                exchange.on_caller_gone()
+
+    def on_writable(self, stream: Stream) -> None:
+        call = stream.owner
+        if not isinstance(call, Http2Call) or call.exchange is None:
+            if not stream.is_remote_done:
+                self.codec.reset(stream, NO_ERROR)
+            return
+        self.expect(call, self.relay.dispatcher.now + self.relay.idle_timeout)
+        if call.is_answered:
+            call.end()
+        else:
+            call.exchange.resume_endpoint()
+
+    def on_ready(self) -> None:
+        pass
+
+    def on_goaway(self, code: int) -> None:
+        self._end_if_idle()
+
+    def on_pong(self) -> None:
+        pass
+
+    def on_failed(self, code: int, detail: str) -> None:
+        self._lose_calls()
+        self._connection.closed()
+        self.link.finish()
+
+    def on_link_end(self) -> None:
+        self._lose_calls()
+        self._connection.closed()
+        self.link.close()
+
+    def on_link_idle(self) -> None:
+        self.codec.drain()
+        self._end_if_idle()
+
+    def on_link_cut(self, reason: Reason) -> None:
+        for stream in list(self.codec.streams.values()):
+            call = stream.owner
+            if isinstance(call, Http2Call) and call.exchange is not None:
+                if call.exchange.status == 0:
+                    call.exchange.answer(reason)
+                else:
+                    call.exchange.break_off(reason)
+        self.codec.close(NO_ERROR)
+        self._connection.closed()
+        self.link.finish()
+
+    def on_link_defect(self) -> None:
+        for stream in list(self.codec.streams.values()):
+            call = stream.owner
+            if isinstance(call, Http2Call) and call.exchange is not None and call.exchange.status == 0:
+                call.exchange.answer(Reason.INTERNAL)
+        self._lose_calls()
+        self.codec.close(INTERNAL_ERROR)
+        self._connection.closed()
+        self.link.finish()
+
+    def on_link_deadline(self, now: float) -> None:
+        self._look(now)
+        streams = self.codec.streams
+        if streams:
+            return
+        idle_since = self.link.last_read
+        if not self.codec.is_ready or now - idle_since >= self.relay.idle_timeout:
+            if not self.codec.is_ready:
+                self.relay.count_unread(self._lane, ABORTED, None)
+            self.codec.close(NO_ERROR)
+            self._connection.closed()
+            self.link.finish()
+        else:
+            self.link.deadline = idle_since + self.relay.idle_timeout
+
+    def expect(self, call: Http2Call, deadline: float) -> None:
+        """The call's next deadline."""
+        call.deadline = deadline
+        self.link.deadline = min(self.link.deadline, deadline)
+
+    def fields_of(self, head: ResponseHead) -> list[Field]:
+        """The answer's head as fields."""
+        found = self._answers.get(head)
+        if found is None:
+            found = response_fields(head, self.relay.fields)
+            if len(self._answers) >= MAX_REMEMBERED:
+                self._answers.clear()
+            self._answers[head] = found
+        return found
+
+    def note_end(self) -> None:
+        """A stream is over."""
+        if self.codec.is_going_away:
+            self._end_if_idle()
+
+    def _note_progress(self, call: Http2Call, done: bool) -> None:
+        relay = self.relay
+        self.expect(call, relay.dispatcher.now + (relay.request_timeout if done else relay.idle_timeout))
+
+    def _meet(self, deadline: float) -> None:
+        """Looks at the calls when this time has come, not a wheel's revolution later."""
+        if deadline < self._precise:
+            self._precise = deadline
+            self.relay.dispatcher.soon(Alarm(deadline, self._on_precise), deadline)
+
+    def _on_precise(self, now: float) -> None:
+        self._precise = NEVER
+        if self.link.is_open:
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        """Ends the calls whose time is over, and finds the next deadlines."""
+        earliest = NEVER
+        precise = NEVER
+        for stream in list(self.codec.streams.values()):
+            call = stream.owner
+            if not isinstance(call, Http2Call):
+                continue
+            if call.deadline <= now or call.limit <= now:
+                call.on_deadline(now)
+            if not stream.is_closed:
+                earliest = min(earliest, call.deadline)
+                precise = min(precise, call.limit)
+        self.link.deadline = earliest if earliest < NEVER else self.link.last_read + self.relay.idle_timeout
+        if precise < NEVER:
+            self._meet(precise)
+
+    def _end_if_idle(self) -> None:
+        if not self.codec.streams and self.link.is_open:
+            self._connection.closed()
+            self.link.finish()
+
+    def _lose_calls(self) -> None:
+        for stream in list(self.codec.streams.values()):
+            call = stream.owner
+            if isinstance(call, Http2Call):
+                exchange = call.exchange
+                call.exchange = None
+                if exchange is not None:
+                    exchange.on_caller_gone()
+
+
+@final
+class Http2Call(CallerEnd):
+    """The caller's end of one stream."""
+
+    def __init__(self, owner: Http2Downstream, stream: Stream) -> None:
+        super().__init__()
+        self.is_http2 = True
+        self.exchange: Exchange | None = None
+        """Until the stream is over."""
+        self.is_answered = False
+        """All of the answer has been given to the codec; some may wait for a window."""
+        self.is_paused = False
+        self.unconsumed = 0
+        """Octets of the request that have not gone on yet."""
+        self.limit = NEVER
+        """When the caller gives up (`grpc-timeout`)."""
+        self._owner = owner
+        self._codec = owner.codec
+        self._stream = stream
+
+    def inform(self, head: ResponseHead) -> None:
+        self._codec.send_head(self._stream, self._owner.fields_of(head), False)
+
+    def deliver(
+        self, head: ResponseHead | None, wire: bytes, payload: list[bytes], done: bool, trailers: Trailers
+    ) -> bool:
+        owner = self._owner
+        codec = self._codec
+        stream = self._stream
+        ends_bare = done and not trailers
+        if head is not None:
+            codec.send_head(stream, owner.fields_of(head), ends_bare and not payload)
+        is_sent = True
+        last = len(payload) - 1
+        for index, piece in enumerate(payload):
+            is_sent = codec.send_data(stream, piece, ends_bare and index == last)
+        if done:
+            if trailers:
+                codec.send_trailers(stream, trailer_fields(trailers, owner.relay.fields))
+            elif head is None and not payload:
+                is_sent = codec.send_data(stream, b"", True)
+            self.is_answered = True
+            if stream.queued == 0:
+                self.end()
+        elif self.exchange is not None:
+            owner.expect(self, owner.relay.dispatcher.now + owner.relay.idle_timeout)
+        owner.link.flush_if_large()
+        return is_sent
+
+    def answer(self, reason: Reason, request_id: str) -> None:
+        exchange = self.exchange
+        self.exchange = None
+        self.is_answered = True
+        if exchange is None:
+            return
+        codec = self._codec
+        stream = self._stream
+        judged = exchange.judged
+        fields, body = own_answer_fields(
+            self._owner.relay.fields, reason, request_id, judged.head.method != "HEAD", 0, judged.is_grpc
+        )
+        codec.send_head(stream, fields, not body)
+        if body:
+            codec.send_data(stream, body, True)
+        self._stop_request()
+        self._owner.note_end()
+
+    def break_off(self) -> None:
+        self.exchange = None
+        self._codec.reset(self._stream, INTERNAL_ERROR)
+        self._owner.note_end()
+
+    def pause_request(self) -> None:
+        self.is_paused = True
+
+    def resume_request(self) -> None:
+        self.is_paused = False
+        self.consume()
+
+    def consume(self) -> None:
+        """What was received has gone on."""
+        octets = self.unconsumed
+        if octets:
+            self.unconsumed = 0
+            self._codec.consume(self._stream, octets)
+
+    def end(self) -> None:
+        """The caller has been given all of the answer."""
+        exchange = self.exchange
+        self.exchange = None
+        if exchange is not None:
+            exchange.complete()
+        self._stop_request()
+        self._owner.note_end()
+
+    def on_deadline(self, now: float) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            self._codec.reset(self._stream, NO_ERROR)
+        elif exchange.status == 0:
+            reason = Reason.UPSTREAM_TIMEOUT if exchange.request_done else Reason.REQUEST_TIMEOUT
+            exchange.answer(Reason.DEADLINE_EXCEEDED if self.limit <= now else reason)
+        elif self._stream.queued:
+            exchange.on_caller_gone()
+            self.break_off()
+        else:
+            exchange.break_off(Reason.UPSTREAM_TIMEOUT)
+
+    def _stop_request(self) -> None:
+        """The answer is complete and the rest of the request unwanted (RFC 9113, 8.1)."""
+        stream = self._stream
+        if not stream.is_remote_done and not stream.queued:
+            self._codec.reset(stream, NO_ERROR)

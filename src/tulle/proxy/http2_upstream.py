@@ -1,0 +1,345 @@
+"""HTTP/2 connections to endpoints: many streams on one, opened as long as the endpoint allows."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Final, final
+
+from tulle.core.backends import EndpointRef
+from tulle.http.h2.connection import CLIENT
+from tulle.http.h2.connection import Connection as Codec
+from tulle.http.h2.field import Field
+from tulle.http.h2.frames import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
+from tulle.http.h2.sending import trailer_fields
+from tulle.http.h2.stream import Stream
+from tulle.http.head import Refusal, RequestHead, ResponseHead
+from tulle.proxy.exchange import NO_TRAILERS, Exchange
+from tulle.proxy.http2 import Http2Link, LinkOwner
+from tulle.proxy.relay import Relay
+from tulle.proxy.stream import EndpointEnd, Trailers
+from tulle.proxy.wire import Wire
+from tulle.wire.reason import Reason
+
+MAX_WAITING: Final = 100
+"""Exchanges that wait for one connection being dialled; SETTINGS may allow fewer, and seldom do (RFC 9113, 6.5.2)."""
+
+Dial = Callable[[EndpointRef, Callable[[socket.socket | None], None]], None]
+
+
+@final
+class Http2Upstream(LinkOwner):
+    """One connection to an endpoint."""
+
+    def __init__(self, pool: Http2Pool, endpoint: EndpointRef, sock: socket.socket) -> None:
+        relay = pool.relay
+        self.relay = relay
+        self.endpoint = endpoint
+        self.link = Http2Link(relay.dispatcher, self)
+        self.codec = Codec(CLIENT, self, relay.fields, relay.http2_limits, relay.dispatcher.now)
+        self.was_used = False
+        """It carried a stream to its end."""
+        self._pool = pool
+        wire = Wire(relay.dispatcher, sock, self.link)
+        wire.start()
+        self.link.attach(self.codec, wire)
+        self._rest()
+
+    def on_output(self) -> None:
+        self.link.gather()
+
+    def on_request(self, stream: Stream, head: RequestHead, done: bool) -> None:
+        """Never: we are the client."""
+
+    def on_refused(self, stream: Stream, refusal: Refusal) -> None:
+        """Never: we are the client."""
+
+    def on_response(self, stream: Stream, head: ResponseHead, done: bool) -> None:
+        end = stream.owner
+        if not isinstance(end, Http2End) or end.exchange is None:
+            return
+        if head.status < 200:
+            end.exchange.caller.inform(head)
+            return
+        end.has_answer = True
+        if done:
+            self._finish(end, head, [], NO_TRAILERS)
+        else:
+            end.exchange.deliver(head, b"", [], False, NO_TRAILERS)
+
+    def on_data(self, stream: Stream, payload: bytes, done: bool) -> None:
+        end = stream.owner
+        exchange = end.exchange if isinstance(end, Http2End) else None
+        if not isinstance(end, Http2End) or exchange is None:
+            return
+        pieces = [payload] if payload else []
+        if done:
+            self._finish(end, None, pieces, NO_TRAILERS)
+            return
+        end.unconsumed += len(payload)
+        exchange.deliver(None, b"", pieces, False, NO_TRAILERS)
+        if not end.is_paused:
+            end.consume()
+
+    def on_trailers(self, stream: Stream, trailers: list[Field]) -> None:
+        end = stream.owner
+        if isinstance(end, Http2End) and end.exchange is not None:
+            self._finish(end, None, [], [field.pair for field in trailers])
+
+    def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
+        end = stream.owner
+        if isinstance(end, Http2End):
+            exchange = end.exchange
+            end.exchange = None
+            if exchange is not None:
+                if code == REFUSED_STREAM and by_peer:
+                    exchange.on_refused()
+                else:
+                    reason = Reason.UPSTREAM_RESET if by_peer else Reason.UPSTREAM_PROTOCOL
+                    end.was_used = False  # the endpoint has spoken: this is no stale connection
+                    exchange.on_endpoint_lost(not end.has_answer, reason)
+        self._end_if_idle()
+
+    def on_writable(self, stream: Stream) -> None:
+        end = stream.owner
+        if isinstance(end, Http2End) and end.exchange is not None:
+            end.exchange.caller.resume_request()
+
+    def on_ready(self) -> None:
+        pass
+
+    def on_goaway(self, code: int) -> None:
+        self._pool.forget(self)
+        self._end_if_idle()
+
+    def on_pong(self) -> None:
+        pass
+
+    def on_failed(self, code: int, detail: str) -> None:
+        self._pool.forget(self)
+        self._lose(Reason.UPSTREAM_PROTOCOL)
+        self.link.finish()
+
+    def on_link_end(self) -> None:
+        self._pool.forget(self)
+        self.link.close()
+        self._lose(Reason.UPSTREAM_RESET)
+
+    def on_link_idle(self) -> None:
+        self.retire()
+
+    def on_link_cut(self, reason: Reason) -> None:
+        """Never: a caller's link is cut."""
+
+    def on_link_defect(self) -> None:
+        self._pool.forget(self)
+        self._lose(Reason.INTERNAL)
+        self.codec.close(INTERNAL_ERROR)
+        self.link.finish()
+
+    def on_link_deadline(self, now: float) -> None:
+        if self.codec.streams:
+            self._rest()
+        elif now - self.link.last_read >= self.relay.limits.pool_idle_timeout:
+            self.retire()
+        else:
+            self.link.deadline = self.link.last_read + self.relay.limits.pool_idle_timeout
+
+    def retire(self) -> None:
+        """Opens no more streams; ends when the last is over."""
+        self._pool.forget(self)
+        self.codec.drain()
+        self._end_if_idle()
+
+    def note_end(self) -> None:
+        """A stream is over."""
+        self.was_used = True
+        if self.codec.is_going_away:
+            self._end_if_idle()
+
+    def _finish(self, end: Http2End, head: ResponseHead | None, payload: list[bytes], trailers: Trailers) -> None:
+        """The answer is complete: first the stream is given up, then the answer goes on."""
+        exchange = end.exchange
+        if exchange is None:
+            return
+        end.exchange = None
+        exchange.give_back()
+        end.drop()
+        self.note_end()
+        exchange.deliver(head, b"", payload, True, trailers)
+
+    def _rest(self) -> None:
+        self.link.deadline = self.relay.dispatcher.now + self.relay.limits.pool_idle_timeout
+
+    def _end_if_idle(self) -> None:
+        if self.codec.is_going_away and not self.codec.streams and self.link.is_open:
+            self._pool.forget(self)
+            self.codec.close(NO_ERROR)
+            self.link.finish()
+
+    def _lose(self, reason: Reason) -> None:
+        for stream in list(self.codec.streams.values()):
+            end = stream.owner
+            if isinstance(end, Http2End):
+                exchange = end.exchange
+                end.exchange = None
+                if exchange is not None:
+                    exchange.on_endpoint_lost(not end.has_answer, reason)
+
+
+@final
+class Http2End(EndpointEnd):
+    """The endpoint's end of one stream."""
+
+    def __init__(self, upstream: Http2Upstream) -> None:
+        super().__init__()
+        self.was_used = upstream.was_used
+        self.keeps_request = True
+        self.exchange: Exchange | None = None
+        self.has_answer = False
+        self.is_paused = False
+        self.unconsumed = 0
+        """Octets of the answer that have not gone on yet."""
+        self._upstream = upstream
+        self._codec = upstream.codec
+        self._stream: Stream | None = None
+
+    def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> bool:
+        if not self._codec.can_open:
+            return False
+        self.exchange = exchange
+        judged = exchange.judged
+        relay = self._upstream.relay
+        fields = judged.fields(relay.fields)
+        if not judged.has_id:
+            fields = [*fields, relay.fields.field(b"x-request-id", exchange.request_id.encode("latin-1"))]
+        is_bare = done and not payload and not trailers
+        stream = self._stream = self._codec.open(fields, judged.head.method, is_bare)
+        stream.owner = self
+        if not is_bare and (payload or done):
+            self.transmit(payload, done, trailers)
+        return True
+
+    def transmit(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        codec = self._codec
+        is_sent = True
+        last = len(payload) - 1
+        for index, piece in enumerate(payload):
+            is_sent = codec.send_data(stream, piece, done and not trailers and index == last)
+        if done and trailers:
+            codec.send_trailers(stream, trailer_fields(trailers, self._upstream.relay.fields))
+        elif done and not payload:
+            codec.send_data(stream, b"", True)
+        if not is_sent and not done and self.exchange is not None:
+            self.exchange.caller.pause_request()
+        self._upstream.link.flush_if_large()
+
+    def pause_answer(self) -> None:
+        self.is_paused = True
+
+    def resume_answer(self) -> None:
+        self.is_paused = False
+        self.consume()
+
+    def abandon(self) -> None:
+        self.exchange = None
+        if self._stream is not None:
+            self.drop()
+            self._upstream.note_end()
+
+    def consume(self) -> None:
+        """What was received has gone on."""
+        stream = self._stream
+        octets = self.unconsumed
+        if octets and stream is not None:
+            self.unconsumed = 0
+            self._codec.consume(stream, octets)
+
+    def drop(self) -> None:
+        """Whatever still moves on the stream is unwanted."""
+        stream = self._stream
+        if stream is not None and not stream.is_closed:
+            self._codec.reset(stream, NO_ERROR if stream.is_remote_done else CANCEL)
+
+
+@final
+class Http2Pool:
+    """The connections to endpoints that speak HTTP/2, and who waits for one."""
+
+    def __init__(self, relay: Relay, dial: Dial) -> None:
+        self.relay = relay
+        self._dial = dial
+        self._open: dict[EndpointRef, list[Http2Upstream]] = {}
+        self._dialling: dict[EndpointRef, list[Waiting]] = {}
+
+    def take(self, endpoint: EndpointRef) -> EndpointEnd | None:
+        """A new stream on a connection that has room for it."""
+        for upstream in self._open.get(endpoint, ()):
+            if upstream.codec.can_open and upstream.link.is_open:
+                return Http2End(upstream)
+        return None
+
+    def dial(self, endpoint: EndpointRef, exchange: Exchange) -> None:
+        """A stream on a connection that is being made, or will be."""
+        dialling = self._dialling.setdefault(endpoint, [])
+        for waiting in dialling:
+            if len(waiting.exchanges) < MAX_WAITING:
+                waiting.exchanges.append(exchange)
+                return
+        waiting = Waiting(self, endpoint, exchange)
+        dialling.append(waiting)
+        self._dial(endpoint, waiting.arrive)
+
+    def arrived(self, waiting: Waiting, sock: socket.socket | None) -> None:
+        """A connection, or None when it failed."""
+        dialling = self._dialling.get(waiting.endpoint, [])
+        if waiting in dialling:
+            dialling.remove(waiting)
+        if not dialling:
+            self._dialling.pop(waiting.endpoint, None)
+        exchanges = [one for one in waiting.exchanges if not one.is_over]
+        if sock is None:
+            for exchange in exchanges:
+                exchange.on_connect_failed()
+            return
+        self.relay.counters.upstreams += 1
+        upstream = Http2Upstream(self, waiting.endpoint, sock)
+        self._open.setdefault(waiting.endpoint, []).append(upstream)
+        for exchange in exchanges:
+            if upstream.codec.can_open:
+                exchange.on_connected(Http2End(upstream))
+            else:
+                exchange.on_connect_failed()
+
+    def forget(self, upstream: Http2Upstream) -> None:
+        """It opens no more streams. Idempotent."""
+        opened = self._open.get(upstream.endpoint)
+        if opened is not None and upstream in opened:
+            opened.remove(upstream)
+            self.relay.counters.upstreams -= 1
+            if not opened:
+                del self._open[upstream.endpoint]
+
+    def keep_only(self, endpoints: set[EndpointRef]) -> None:
+        """Retires connections to others."""
+        for endpoint in list(self._open):
+            if endpoint not in endpoints or not endpoint.ready:
+                for upstream in list(self._open[endpoint]):
+                    upstream.retire()
+
+
+@final
+class Waiting:
+    """Exchanges that wait for one connection."""
+
+    def __init__(self, pool: Http2Pool, endpoint: EndpointRef, first: Exchange) -> None:
+        self.endpoint = endpoint
+        self.exchanges = [first]
+        self._pool = pool
+
+    def arrive(self, sock: socket.socket | None) -> None:
+        """The connection, or None."""
+        self._pool.arrived(self, sock)
