@@ -71,9 +71,9 @@ class Supervisor:
         self._metrics = self._metrics_listener(metrics_port)
         self._metrics_at = f"127.0.0.1:{self._metrics.getsockname()[1]}"
         self._memory = os.memfd_create("tulle-snapshot", os.MFD_CLOEXEC)
-        self._broker = Broker(self._loop, self.voice.say)
-        self._has_broker = problem is None
         self._proxy_link = ProxyLink(self._loop)
+        self._broker = Broker(self._loop, self.voice.say, self._proxy_link.broker_forked_again)
+        self._has_broker = problem is None
         self._fleet = Fleet(mesh, self._loop, self._broker, self._proxy_link, problem, self._report_soon, way)
         self._doors = Doors(self._loop, self._proxy_link, self.voice.say, self._report_soon)
         self._agent_link = AgentLink(self._loop, self._take_plan, self.voice.say)
