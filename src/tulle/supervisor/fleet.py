@@ -99,6 +99,7 @@ class Fleet:
             view = View(
                 needed=[spec.cwd, *writable, *self._protected, *needed_for(spec.argv, env["PATH"], spec.cwd)],
                 writable=writable,
+                shared=[os.path.join(one.cwd, path) for one in self._specs.values() for path in one.writable],
                 protected=self._protected,
                 hidden=hidden_directories(self._mesh),
                 files=self._files.of(spec, who),

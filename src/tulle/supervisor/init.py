@@ -14,7 +14,7 @@ import socket
 import time
 from typing import NamedTuple
 
-from tulle.kit import privileges, seccomp
+from tulle.kit import limits, privileges, seccomp
 from tulle.supervisor import tree, words
 from tulle.supervisor.fork import close_all_but, describe_exit, execute
 from tulle.supervisor.readiness import Asking, fault_of
@@ -57,6 +57,8 @@ def _prepare(service: Service, link: socket.socket) -> None:
         tree.build(service.view)
         with step("namespaces"):
             socket.sethostname(service.hostname)
+        with step("limits"):
+            limits.bound_service()
     else:
         privileges.adopt_orphans()
     with step("capabilities"):

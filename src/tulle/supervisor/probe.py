@@ -82,6 +82,7 @@ def _service() -> Service:
     view = View(
         needed=needed_for([sys.executable], _PATH, "/"),
         writable=[],
+        shared=[],
         protected=[],
         hidden=[],
         files={"/etc/hosts": "/etc/hosts"},

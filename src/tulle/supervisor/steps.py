@@ -46,6 +46,7 @@ REMEDIES = {
     "writable": "Name existing paths, outside of Tulle's own directories, under writable",
     "user": "Name a user of this box; user needs root",
     "capabilities": "Lift what keeps this process from giving up its own capabilities",
+    "limits": "Run Tulle outside of a sandbox that forbids setrlimit",
     "filter": "Use a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64",
 }
 """What a person can do, per step."""
