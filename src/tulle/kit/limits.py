@@ -10,6 +10,12 @@ OOM_SCORE = 500
 """Thousandths of the box's memory by which a service looks larger to the kernel that must end something."""
 
 
+def allow_descriptors(count: int) -> None:
+    """Of this process and all it starts; they may allow themselves more, up to the hard limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count if hard == resource.RLIM_INFINITY else min(count, hard), hard))
+
+
 def bound_service() -> None:
     """Holds for this process and all it starts: no core files, so many processes, and ended before Tulle's own."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

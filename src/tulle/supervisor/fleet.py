@@ -32,13 +32,16 @@ class Fleet:
         problem: Problem | None,
         report: Callable[[], None],
         way: str,
+        descriptors: int,
     ) -> None:
+        """`descriptors`: the limit that services start with."""
         self.loop = loop
         self.broker = broker
         self.proxy = proxy
         self.addresses = Addresses(loop, proxy, self.changed)
         self.way = way
         self._mesh = mesh
+        self._descriptors = descriptors
         self._problem = problem
         self._report = report
         self._pods: dict[str, Pod] = {}
@@ -108,7 +111,7 @@ class Fleet:
                 groups=who.groups,
             )
         hostname = spec.name.rpartition("/")[2][:63]
-        return Service(spec.argv, env, spec.cwd, who, view, hostname, spec.readiness, stdout, stderr)
+        return Service(spec.argv, env, spec.cwd, who, view, hostname, spec.readiness, stdout, stderr, self._descriptors)
 
     def _start_missing(self) -> None:
         for name, spec in self._specs.items():

@@ -36,6 +36,8 @@ class Service(NamedTuple):
     readiness: Readiness | None
     stdout: int
     stderr: int
+    descriptors: int
+    """Its limit of them, unless it raises that itself."""
 
 
 def run(service: Service, link: socket.socket) -> None:
@@ -61,6 +63,8 @@ def _prepare(service: Service, link: socket.socket) -> None:
             limits.bound_service()
     else:
         privileges.adopt_orphans()
+    with step("limits"):
+        limits.allow_descriptors(service.descriptors)
     with step("capabilities"):
         who = service.who
         if who.changes:

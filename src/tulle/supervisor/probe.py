@@ -91,4 +91,4 @@ def _service() -> Service:
         groups=[],
     )
     output = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-    return Service(["true"], {"PATH": _PATH}, "/", who, view, "probe", None, output, os.dup(output))
+    return Service(["true"], {"PATH": _PATH}, "/", who, view, "probe", None, output, os.dup(output), 1024)
