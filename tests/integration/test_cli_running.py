@@ -97,7 +97,7 @@ def test_why_says_what_the_proxy_does(mesh: Running) -> None:
 
 
 def test_why_explains_a_request_that_was_refused(mesh: Running) -> None:
-    assert Door(18431).call("http://shut:8080/secret")["status"] == 403
+    assert Door(DOOR).call("http://shut:8080/secret")["status"] == 403
     refusal = json.loads(mesh.ask_agent("/refusals"))[-1]
 
     then = mesh.tulle("why", refusal["id"], check=False)
