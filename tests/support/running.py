@@ -131,9 +131,10 @@ class Door:
         called: dict[str, Any] = self.ask(f"/call?url={quote(url, safe='')}")
         return called
 
-    def exchange(self, host: str, port: int, send: str) -> dict[str, Any]:
-        """It sends a stream, shuts its half and reads: `got`, or `error`."""
-        exchanged: dict[str, Any] = self.ask(f"/tcp?{urlencode({'host': host, 'port': port, 'send': send})}")
+    def exchange(self, host: str, port: int, send: str, *, shut: bool = True) -> dict[str, Any]:
+        """It sends a stream, shuts its half (or not) and reads to the end: `got`, or `error`."""
+        words = {"host": host, "port": port, "send": send, "shut": "yes" if shut else "no"}
+        exchanged: dict[str, Any] = self.ask(f"/tcp?{urlencode(words)}")
         return exchanged
 
     def start_load(self, url: str, **options: object) -> None:
