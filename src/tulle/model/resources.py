@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tulle.model.fields import (
-    AbsolutePath,
     EnvName,
     HeaderName,
     HeaderValue,
@@ -23,6 +22,7 @@ from tulle.model.fields import (
     Method,
     MethodPattern,
     NamespacePattern,
+    OwnPath,
     PathPattern,
     Port,
     PortName,
@@ -220,8 +220,8 @@ class Run:
     """Relative to the manifest's directory, which is the default."""
     user: Text | None = None
     """Name or uid; root only. Without it a uid of its own."""
-    writable: tuple[AbsolutePath, ...] = ()
-    """Directories it may write to besides its own /tmp and /run."""
+    writable: tuple[OwnPath, ...] = ()
+    """Paths it may write to besides its own /tmp and /run; relative to its working directory."""
     readiness: Readiness | None = None
     """Ready as soon as it runs unless said."""
     depends_on: tuple[ServiceRef, ...] = ()
