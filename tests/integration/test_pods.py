@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -154,6 +155,48 @@ def test_a_command_that_does_not_exist_is_named(mesh: Supervised) -> None:
     mesh.apply(mesh.pod("default/web", "no-such-program"))
 
     mesh.await_state("default/web", "backoff", "cannot run no-such-program: no such program in PATH")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, under which a service has a uid of its own")
+def test_what_is_closed_to_a_plain_service_is_named_with_the_remedy() -> None:
+    with supervised("root") as mesh:
+        closed = mesh.home / "closed"
+        (closed / "bin").mkdir(parents=True)
+        program = closed / "bin" / "serve"
+        shutil.copy("/bin/sleep", program)
+        closed.chmod(0o700)
+        path = {"PATH": f"{closed}/bin:/bin"}
+        mesh.apply(
+            mesh.pod("default/by-path", str(program), "9", isolated=False),
+            mesh.pod("default/by-name", "serve", "9", isolated=False, env=path),
+            mesh.pod("default/at-home", "sleep", "9", isolated=False, cwd=str(closed / "bin")),
+        )
+
+        remedy = f"open it (chmod o+x {closed}), move what is needed elsewhere, or say `user:`"
+        for name, cause in (
+            ("by-path", f"cannot run {program}: Permission denied; it lies in {closed}, which is closed to uid "),
+            ("by-name", "no such program in PATH that is open to uid "),
+            ("at-home", f"its working directory lies in {closed}, which is closed to uid "),
+        ):
+            assert remedy in mesh.await_state(f"default/{name}", "backoff", cause).why
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, under which a service has a uid of its own")
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_writable_path_of_another_user_is_refused_with_what_to_do(isolated: bool) -> None:
+    with supervised("root") as mesh:
+        data = mesh.home / "data"
+        data.mkdir(mode=0o755)
+        pod = mesh.pod("default/web", "sleep", "9", writable=["data"], isolated=isolated)
+        mesh.apply(pod)
+
+        why = mesh.await_state("default/web", "impossible", f"owner: {data} belongs to root (mode 0755) and uid ").why
+        assert "chown" in why
+        assert data.stat().st_uid == 0
+
+        os.chown(data, int(why.split(" and uid ")[1].split()[0]), -1)
+        mesh.apply(pod._replace(stop_seconds=1.0))
+        mesh.await_state("default/web", "ready")
 
 
 def test_a_restarted_pod_has_a_new_listener(mesh: Supervised) -> None:

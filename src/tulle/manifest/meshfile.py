@@ -137,7 +137,7 @@ class ServiceEntry:
     user: Text | None = None
     """Name or uid; root only. Without it a uid of its own."""
     writable: tuple[OwnPath, ...] = ()
-    """Paths it may write to besides its own /tmp and /run; relative to its working directory."""
+    """Paths it may write to besides its own /tmp and /run; relative to its working directory. As root its uid must own them."""
     readiness: ReadinessEntry | HttpPath | None = None
     """When it counts as ready; `/path` is short for a path on its port. A connection to its port unless said."""
     depends_on: tuple[ServiceRef, ...] = ()

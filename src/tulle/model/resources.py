@@ -221,7 +221,7 @@ class Run:
     user: Text | None = None
     """Name or uid; root only. Without it a uid of its own."""
     writable: tuple[OwnPath, ...] = ()
-    """Paths it may write to besides its own /tmp and /run; relative to its working directory."""
+    """Paths it may write to besides its own /tmp and /run; relative to its working directory. As root its uid must own them."""
     readiness: Readiness | None = None
     """Ready as soon as it runs unless said."""
     depends_on: tuple[ServiceRef, ...] = ()

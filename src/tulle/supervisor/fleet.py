@@ -97,8 +97,8 @@ class Fleet:
         who = identify(spec.name, spec.user, self._uids)
         env = environment_of(spec, who)
         view = None
+        writable = [os.path.join(spec.cwd, path) for path in spec.writable]
         if spec.isolated:
-            writable = [os.path.join(spec.cwd, path) for path in spec.writable]
             view = View(
                 needed=[spec.cwd, *writable, *self._protected, *needed_for(spec.argv, env["PATH"], spec.cwd)],
                 writable=writable,
@@ -111,7 +111,9 @@ class Fleet:
                 groups=who.groups,
             )
         hostname = spec.name.rpartition("/")[2][:63]
-        return Service(spec.argv, env, spec.cwd, who, view, hostname, spec.readiness, stdout, stderr, self._descriptors)
+        return Service(
+            spec.argv, env, spec.cwd, who, view, hostname, spec.readiness, stdout, stderr, self._descriptors, writable
+        )
 
     def _start_missing(self) -> None:
         for name, spec in self._specs.items():
