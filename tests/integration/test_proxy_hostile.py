@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import random
+import select
 import socket
 import struct
 import threading
@@ -20,8 +21,10 @@ from tests.support.proxy_harness import (
     host,
     ok,
     one_service,
+    only,
     read_all,
     read_head,
+    stopped,
     until,
 )
 from tulle.wire.snapshot import Limits, Protocol
@@ -281,5 +284,38 @@ def test_nothing_is_left_of_callers_and_endpoints_that_do_as_they_like(
             caller.join()
     nothing_is_left(proxy, before)
     assert proxy.metrics().sum("tulle_requests_total") >= 120
-    with Client(door) as client:
-        assert client.get()[0] > 0
+    with dial(door) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert sock.recv(1) == b"H"
+
+
+def put(path: bytes) -> bytes:
+    return b"PUT %b HTTP/1.1\r\nhost: a\r\n\r\n" % path
+
+
+def test_a_caller_that_pipelines_refusals_lets_others_be_served(proxy: Proxy) -> None:
+    """Two callers, all in the kernel before the proxy looks: who sent one request is answered before the last of thousands."""
+    door = proxy.door()
+    proxy.put(one_service({door: Protocol.HTTP}, (), policies=(only("POST"),)))
+    with dial(door) as greedy, dial(door) as modest, socket.socket(socket.AF_UNIX) as tap:
+        until(lambda: bool(proxy.get("/status")["connections"] == 2), "both are accepted")
+        tap.settimeout(DEADLINE)
+        tap.connect(str(proxy.admin_path))
+        tap.sendall(b"GET /tap?method=PUT HTTP/1.1\r\nhost: tulle\r\n\r\n")
+        _, told = read_head(tap)
+        asked = 0
+        with Client(door) as client:
+            while not select.select([tap], [], [], 0.01)[0]:  # what ends before the tap is open is not told
+                asked += 1
+                client.send(put(b"/first"))
+                assert client.read()[0] == 403
+        with stopped(proxy):
+            greedy.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * 2000 + put(b"/greedy"))
+            modest.sendall(put(b"/modest"))
+        got = b""
+        while got.count(b"HTTP/1.1 403") < 2001:
+            got += greedy.recv(65536)
+        while b"/modest" not in told or b"/greedy" not in told:
+            told += tap.recv(65536)
+    assert told.index(b"/modest") < told.index(b"/greedy")
+    assert proxy.metrics().sum("tulle_requests_total", response_class="4xx") == 2002 + asked

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -226,6 +227,18 @@ def until(holds: Callable[[], bool], what: str) -> None:
     while not holds():
         assert time.monotonic() < end, f"never came true: {what}"
         select.select([], [], [], 0.005)
+
+
+@contextlib.contextmanager
+def stopped(proxy: Proxy) -> Iterator[None]:
+    """What happens within comes to the proxy in one turn, in the order it happened."""
+    proxy.process.send_signal(signal.SIGSTOP)
+    stat = Path(f"/proc/{proxy.process.pid}/stat")
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the proxy is stopped")
+    try:
+        yield
+    finally:
+        proxy.process.send_signal(signal.SIGCONT)
 
 
 ALLOW_ALL = Policy(name="default/all", action=Action.ALLOW, rules=(Rule(),))
