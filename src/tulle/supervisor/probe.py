@@ -42,6 +42,8 @@ def _report(answer: socket.socket) -> None:
         _make_pod()
     except StepFailed as fault:
         words.send(answer, fault.step, fault.why)
+    except OSError as fault:
+        words.send(answer, "init", fault.strerror or str(fault))
     else:
         words.send(answer, "", "")
 
