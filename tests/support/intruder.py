@@ -573,13 +573,14 @@ def outcome_of(attempt: Attempt) -> tuple[str, str]:
     return "done", ""
 
 
-def main() -> None:
-    for attempt in ATTEMPTS:
+def report(attempts: list[Attempt]) -> None:
+    """Makes every attempt, one JSON object each, and says when that is done."""
+    for attempt in attempts:
         outcome, words = outcome_of(attempt)
         row = {"what": attempt.what, "expected": attempt.expected, "outcome": outcome, "words": words}
         print(json.dumps(row), flush=True)
-    print(json.dumps({"end": len(ATTEMPTS)}), flush=True)
+    print(json.dumps({"end": len(attempts)}), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    report(ATTEMPTS)
