@@ -48,8 +48,8 @@ def reasons() -> str:
     ]
     return page(
         "Reasons",
-        "Every answer that the proxy makes itself carries one of these codes in `x-tulle-reason`; metrics and the "
-        "access log use the same. *Fault* says whose it was, *retry* whether sending the same request again may help.",
+        "Every answer that the proxy makes itself carries one of these codes in `x-tulle-reason`; metrics and "
+        "`tulle tap` use the same, `tulle why REQUEST-ID` explains one. *Fault* says whose it was, *retry* whether sending the same request again may help.",
         table(("code", "status", "fault", "retry", "meaning"), rows),
     )
 

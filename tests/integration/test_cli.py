@@ -8,24 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.denied import run_denied
 from tulle.cli.main import VERBS
 
 ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "examples" / "shop" / "mesh.yaml"
-DENY = """
-import ctypes, errno, struct, sys
-LOAD, EQUALS, RETURN = 0x20, 0x15, 0x06
-number, fault = int(sys.argv[1]), int(sys.argv[2])
-program = b"".join(struct.pack("=HBBI", *step) for step in (
-    (LOAD, 0, 0, 0), (EQUALS, 0, 1, number), (RETURN, 0, 0, 0x00050000 | fault), (RETURN, 0, 0, 0x7FFF0000)))
-held = ctypes.create_string_buffer(program, len(program))
-head = ctypes.create_string_buffer(struct.pack("@HP", 4, ctypes.addressof(held)))
-libc = ctypes.CDLL(None, use_errno=True)
-assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0
-from tulle.cli.main import main
-main(sys.argv[3:])
-"""
-"""Runs a command under a filter that answers one system call with an error: what a stricter box would say."""
 
 
 def tulle(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -128,58 +115,8 @@ def test_completion_names_the_verbs() -> None:
     assert done.stdout.strip() == "plain,rollback"
 
 
-def test_check_says_what_holds_here() -> None:
-    done = tulle("check", "--json")
-    rows = {row["probe"]: row for row in json.loads(done.stdout)}
-
-    assert done.returncode == int(any(row["needed"] and not row["possible"] for row in rows.values()))
-    assert rows["kernel"]["reason"] == f"Linux {os.uname().release}"
-    assert all(row["reason"] for row in rows.values())
-    assert all(row["remedy"] for row in rows.values() if not row["possible"])
-
-
-CALLS = {"x86_64": {"unshare": 272, "memfd_create": 319, "inotify_init1": 294, "socket": 41, "prctl": 157},
-         "aarch64": {"unshare": 97, "memfd_create": 279, "inotify_init1": 26, "socket": 198, "prctl": 167}}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("call", "rows"),
-    [
-        ("unshare", {"user-namespace", "namespaces", "redirect", "read-only-mounts", "pod"}),
-        ("memfd_create", {"memfd"}),
-        ("inotify_init1", {"inotify"}),
-        ("socket", {"redirect"}),
-        ("prctl", {"seccomp"}),
-    ],
-)
-def test_check_sees_what_a_stricter_box_denies(call: str, rows: set[str]) -> None:
-    number = CALLS[os.uname().machine][call]
-    done = subprocess.run(
-        [sys.executable, "-c", DENY, str(number), "1", "check", "--json"],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    found = {row["probe"]: row for row in json.loads(done.stdout)}
-
-    assert {name for name in found if not found[name]["possible"]} >= rows
-    assert all(found[name]["remedy"] and found[name]["reason"] for name in rows)
-    assert done.returncode == 1
-
-
-def test_check_sees_a_limit_on_descriptors() -> None:
-    words = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)); from tulle.cli.main import main; main(['check', '--json'])"
-    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False, timeout=60)
-
-    assert done.returncode in (0, 1)
-    assert "Traceback" not in done.stderr
-    assert json.loads(done.stdout)
-
-
 def test_up_refuses_where_pods_are_impossible(nowhere: dict[str, str]) -> None:
-    number = CALLS[os.uname().machine]["unshare"]
-    done = subprocess.run(
-        [sys.executable, "-c", DENY, str(number), "1", "up", str(SHOP)],
-        capture_output=True, text=True, timeout=60, check=False, env=os.environ | nowhere,
-    )  # fmt: skip
+    done = run_denied("unshare", "up", str(SHOP), **nowhere)
 
     assert done.returncode == 1
     assert done.stderr.startswith("error[pods-impossible]: pods are impossible on this box: ")

@@ -96,6 +96,29 @@ def test_why_says_what_the_proxy_does(mesh: Running) -> None:
     assert mesh.tulle("why", "web", "shut", check=False).returncode == 1
 
 
+def test_why_explains_a_request_that_was_refused(mesh: Running) -> None:
+    assert Door(DOOR).call("http://shut:8080/secret")["status"] == 403
+    refusal = json.loads(mesh.ask_agent("/refusals"))[-1]
+
+    then = mesh.tulle("why", refusal["id"], check=False)
+
+    assert then.returncode == 1
+    assert then.stdout.startswith("calls-denied: the caller's `calls` does not name this service\n")
+    assert "default/caller → default/shut:8080, GET /secret\n" in then.stdout
+    assert "ALLOW tulle-system/allow-nothing: no rule, matches nothing" in then.stdout
+    document = json.loads(mesh.tulle("why", refusal["id"], "--json", check=False).stdout)
+    assert document["refusal"] == refusal
+    assert document["now"]["calls_hold"] is False
+    applied(mesh, MESH.replace("calls: [web]", "calls: [web, shut]"))
+    now = mesh.tulle("why", refusal["id"], check=False).stdout
+    assert "the mesh has changed since" in now
+    assert "denied: no policy allows it" in now
+    mesh.apply(MESH + "\n")
+    unheard = mesh.tulle("why", "unheard", check=False)
+    assert (unheard.returncode, unheard.stdout) == (2, "")
+    assert unheard.stderr.startswith("error[unknown-request]")
+
+
 def test_second_up_of_the_same_mesh_is_refused(mesh: Running) -> None:
     again = mesh.tulle("up", str(mesh.manifest), check=False)
 

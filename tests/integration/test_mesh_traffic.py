@@ -197,6 +197,39 @@ def test_the_outside_is_closed_to_all_others(mesh: Mesh) -> None:
     assert mesh.outside.accepted == before
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET / HTTP/1.1\r\nHost: {outside}\r\n",
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1:15020\r\n",
+        "GET / HTTP/1.1\r\nHost: orders\r\n",
+        "GET / HTTP/1.1\r\nHost: vault.prod.svc.cluster.local\r\n",
+        "GET http://{outside}/ HTTP/1.1\r\nHost: {outside}\r\n",
+        "GET http://127.0.0.1:15020/metrics HTTP/1.1\r\nHost: 127.0.0.1:15020\r\n",
+        "GET http://orders/orders/1 HTTP/1.1\r\nHost: orders\r\n",
+        "GET http://quiet@{outside}/ HTTP/1.1\r\nHost: quiet@{outside}\r\n",
+        "GET //{outside}/ HTTP/1.1\r\nHost: quiet\r\nX-Forwarded-Host: {outside}\r\nForwarded: host={outside}\r\n",
+        "CONNECT {outside} HTTP/1.1\r\nHost: {outside}\r\n",
+        "GET / HTTP/1.1\r\nHost: quiet\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n",
+    ],
+)
+def test_no_words_of_a_caller_lead_elsewhere_than_what_it_dialled(mesh: Mesh, head: str) -> None:
+    """`other` may call `quiet`, and nothing else: not by its Host, not by its target, not through the proxy."""
+    before = mesh.outside.accepted
+    text = head.format(outside=f"127.0.0.1:{mesh.outside.port}") + "Connection: close\r\n\r\n"
+
+    answer = mesh.other.exchange("quiet", 80, text, shut=False).get("got", "")
+
+    status, _, body = answer.partition("\r\n\r\n")
+    assert mesh.outside.accepted == before
+    assert "tulle_" not in body
+    if status.startswith("HTTP/1.1 200"):
+        assert '"name": "quiet"' in body
+    else:
+        assert status.startswith(("HTTP/1.1 4", "HTTP/1.1 501")), answer
+        assert "x-tulle-reason: " in status
+
+
 def test_what_is_not_declared_has_no_name(mesh: Mesh) -> None:
     assert mesh.web.ask("/resolve?name=example.com") == {"error": "gaierror"}
 

@@ -151,3 +151,24 @@ def test_an_address_that_a_running_service_takes_is_said_and_tried_again(mesh: S
     mesh.await_status("default/web", lambda s: s.why == "", "free of it")
 
     assert mesh.statuses["default/web"].pid == said.pid
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_there_may_be_more_listeners_than_descriptors_are_usual(runner: str) -> None:
+    addresses = [f"127.80.{part}.{number}:80" for part in range(2) for number in range(1, 251)]
+    mesh = Supervised(runner, "addresses")
+    mesh.wrapper = ["prlimit", "--nofile=1024:8192"]
+    limit = (
+        "import resource, time; print('may', resource.getrlimit(resource.RLIMIT_NOFILE), flush=True); time.sleep(1000)"
+    )
+    with mesh:
+        mesh.apply(
+            *(mesh.pod(f"default/{name}", mesh.python, "-c", limit) for name in ("one", "two", "three")),
+            addresses=addresses,
+        )
+        for name in ("one", "two", "three"):
+            mesh.await_state(f"default/{name}", "ready")
+            assert mesh.await_line(f"default/{name}", "may") == "may (1024, 8192)"
+
+        everything = 3 * (1 + len(addresses))
+        mesh.wait_until(lambda: len(mesh.ask("listeners")) == everything, "the proxy was handed less")

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +114,23 @@ def test_the_proxy_has_no_capability_and_no_way_to_one(mesh: Supervised) -> None
     assert {status[one] for one in ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd")} == {"0000000000000000"}
     assert status["NoNewPrivs"] == "1"
     assert "0" not in status["Uid"].split()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "\xff", "no JSON", "null", "[]", "[" * 1024, '{"id": ' * 140, "x" * 100_000,
+        '{"id": 1e400, "pod": "a/b", "family": 4}', '{"id": NaN, "pod": "a/b", "family": 4}', '{"id": 1, "pod": "a/b"}',
+    ],
+)  # fmt: skip
+def test_the_broker_outlives_a_proxy_that_talks_nonsense(mesh: Supervised, text: str) -> None:
+    broker = mesh.broker_pid()
+
+    assert "a request has id, pod and family" in mesh.ask("broker_hears", text=text)
+
+    assert mesh.ask("broker", pod=ECHO, family=4) == {"made": True}
+    assert mesh.broker_pid() == broker
+    assert len(list(Path(f"/proc/{broker}/fd").iterdir())) < 12
 
 
 def test_the_broker_holds_one_capability_and_pid_1_of_a_pod_none(mesh: Supervised) -> None:

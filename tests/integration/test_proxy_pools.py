@@ -1,11 +1,8 @@
 """Kept connections to endpoints: nothing that came unasked answers a request, and an end seen in time costs none."""
 
 import contextlib
-import signal
 import socket
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +15,7 @@ from tests.support.proxy_harness import (
     ok,
     one_service,
     requests,
+    stopped,
     until,
 )
 from tulle.wire.snapshot import Protocol
@@ -52,18 +50,6 @@ class Meddler:
                     return
                 sock.sendall(self.unasked)
                 self.done.set()
-
-
-@contextlib.contextmanager
-def stopped(proxy: Proxy) -> Iterator[None]:
-    """What happens within comes to the proxy in one turn, in the order it happened."""
-    proxy.process.send_signal(signal.SIGSTOP)
-    stat = Path(f"/proc/{proxy.process.pid}/stat")
-    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the proxy is stopped")
-    try:
-        yield
-    finally:
-        proxy.process.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("request_octets", [GET, POST], ids=["GET", "POST"])

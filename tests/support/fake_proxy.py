@@ -76,6 +76,12 @@ class FakeProxy:
             return {"made": True}
         return made
 
+    def do_broker_hears(self, text: str) -> str:
+        """What the broker answers to octets, given as Latin-1; nothing of them need be a request."""
+        self.broker.settimeout(PATIENCE_SECONDS)
+        socket.send_fds(self.broker, [text.encode("latin-1")], [0, 1, 2])
+        return self.broker.recv(4096).decode()
+
     def do_dial(self, pod: str, port: int, text: str, family: int = 4) -> str:
         made = self.ask_broker(pod, family)
         assert isinstance(made, socket.socket), made

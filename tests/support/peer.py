@@ -56,8 +56,8 @@ class Peer(asyncio.Protocol):
         elif url.path == "/call":
             self._answer_later(loop.run_in_executor(None, call, query["url"]))
         elif url.path == "/tcp":
-            exchange = loop.run_in_executor(None, exchange_tcp, query["host"], int(query["port"]), query["send"])
-            self._answer_later(exchange)
+            words = (query["host"], int(query["port"]), query["send"], query.get("shut") != "no")
+            self._answer_later(loop.run_in_executor(None, exchange_tcp, *words))
         elif url.path == "/resolve":
             self._answer_later(loop.run_in_executor(None, resolve, query["name"]))
         elif url.path == "/load" and method == "POST":
@@ -101,12 +101,13 @@ def call(url: str) -> bytes:
         client.close()
 
 
-def exchange_tcp(host: str, port: int, send: str) -> bytes:
-    """Sends, shuts its half, reads until the other shuts too."""
+def exchange_tcp(host: str, port: int, send: str, shut: bool) -> bytes:
+    """Sends, shuts its half unless told otherwise, reads until the other shuts too."""
     try:
         with socket.create_connection((host, port), timeout=10) as connection:
             connection.sendall(send.encode())
-            connection.shutdown(socket.SHUT_WR)
+            if shut:
+                connection.shutdown(socket.SHUT_WR)
             got = b"".join(iter(lambda: connection.recv(65536), b""))
         return json.dumps({"got": got.decode("latin-1")}).encode()
     except OSError as fault:

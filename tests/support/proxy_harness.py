@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -48,6 +49,8 @@ class Broker(threading.Thread):
         super().__init__(daemon=True)
         self.asked: list[tuple[str, int]] = []
         self.refuses: set[str] = set()
+        self.forgets = 0
+        """So many of the next questions are read and never answered, as by one that dies."""
         self._goes_on = threading.Event()
         self._goes_on.set()
         self._link = link
@@ -78,6 +81,9 @@ class Broker(threading.Thread):
                 self._goes_on.wait(DEADLINE)
                 question = json.loads(message)
                 self.asked.append((question["pod"], question["family"]))
+                if self.forgets:
+                    self.forgets -= 1
+                    continue
                 if question["pod"] in self.refuses:
                     self._link.send(json.dumps({"id": question["id"], "error": "no such pod"}).encode())
                     continue
@@ -221,6 +227,18 @@ def until(holds: Callable[[], bool], what: str) -> None:
     while not holds():
         assert time.monotonic() < end, f"never came true: {what}"
         select.select([], [], [], 0.005)
+
+
+@contextlib.contextmanager
+def stopped(proxy: Proxy) -> Iterator[None]:
+    """What happens within comes to the proxy in one turn, in the order it happened."""
+    proxy.process.send_signal(signal.SIGSTOP)
+    stat = Path(f"/proc/{proxy.process.pid}/stat")
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the proxy is stopped")
+    try:
+        yield
+    finally:
+        proxy.process.send_signal(signal.SIGCONT)
 
 
 ALLOW_ALL = Policy(name="default/all", action=Action.ALLOW, rules=(Rule(),))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 import msgspec
 
-from tests.support.processes import Processes, eventually, is_running
+from tests.support.processes import Processes, eventually, free_port, is_running
 from tools.exposition import Series, parse
 from tools.load import Load, Order, Report
 from tulle.http.client import request
@@ -25,6 +25,7 @@ from tulle.wire.status import NodeStatus
 
 PROGRAMS = (Path(__file__).with_name("peer.py"), Path(__file__).resolve().parents[2] / "tools/load.py")
 """What pods run: copied beside the manifest, since a pod sees its working directory wherever it lies, and little else."""
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TULLE = Path(sys.executable).with_name("tulle")
 
 
@@ -130,9 +131,10 @@ class Door:
         called: dict[str, Any] = self.ask(f"/call?url={quote(url, safe='')}")
         return called
 
-    def exchange(self, host: str, port: int, send: str) -> dict[str, Any]:
-        """It sends a stream, shuts its half and reads: `got`, or `error`."""
-        exchanged: dict[str, Any] = self.ask(f"/tcp?{urlencode({'host': host, 'port': port, 'send': send})}")
+    def exchange(self, host: str, port: int, send: str, *, shut: bool = True) -> dict[str, Any]:
+        """It sends a stream, shuts its half (or not) and reads to the end: `got`, or `error`."""
+        words = {"host": host, "port": port, "send": send, "shut": "yes" if shut else "no"}
+        exchanged: dict[str, Any] = self.ask(f"/tcp?{urlencode(words)}")
         return exchanged
 
     def start_load(self, url: str, **options: object) -> None:
@@ -191,10 +193,33 @@ def running(mesh: str, text: str, *options: str) -> Iterator[Running]:
 
 
 @contextmanager
-def running_example(mesh: str, manifest: Path) -> Iterator[Running]:
-    """The same of a manifest that stays where it is."""
-    with _scratch() as scratch, _from_up_to_down(Running(mesh, manifest, scratch)) as one:
+def running_example(mesh: str, ports: Mapping[int, int]) -> Iterator[Running]:
+    """The same of an example, at these ports instead of its own."""
+    with (
+        example(mesh, ports) as (home, _),
+        _scratch() as scratch,
+        _from_up_to_down(Running(mesh, home / "mesh.yaml", scratch)) as one,
+    ):
         yield one
+
+
+@contextmanager
+def example(name: str, ports: Mapping[int, int]) -> Iterator[tuple[Path, Mapping[int, int]]]:
+    """A copy of an example whose mesh file says these ports instead of its own, so that two runs may go side by side."""
+    with _scratch() as scratch:
+        home = scratch / name
+        shutil.copytree(EXAMPLES / name, home, ignore=shutil.ignore_patterns("__pycache__"))
+        text = (home / "mesh.yaml").read_text()
+        for own, other in ports.items():
+            assert str(own) in text, f"example {name} has no port {own}"
+            text = text.replace(str(own), str(other))
+        (home / "mesh.yaml").write_text(text)
+        yield home, ports
+
+
+def free_ports(*own: int) -> dict[int, int]:
+    """A port of this host that is free for each of an example's own."""
+    return {one: free_port() for one in own}
 
 
 @contextmanager

@@ -91,6 +91,8 @@ class Supervised:
         self.uid = 0 if runner == "root" else (ORDINARY_UID if os.getuid() == 0 else os.getuid())
         self.home = self.directory / "home"
         self.python = python_for(self.uid)
+        self.wrapper: list[str] = []
+        """A command that starts the supervisor's."""
         self.plan = Plan(0, [], {}, [], [])
         self.report = Report(0, [], [], "")
         self.statuses: dict[str, PodStatus] = {}
@@ -149,7 +151,13 @@ class Supervised:
         )
         with (self.directory / "stderr").open("ab") as stderr:
             self.process = subprocess.Popen(
-                command, env=env, cwd=self.home, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, **as_user
+                [*self.wrapper, *command],
+                env=env,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                **as_user,
             )
         self.proxy.accept()
         self.agent.accept()

@@ -6,6 +6,7 @@ import pwd
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -54,6 +55,7 @@ class Api:
             ("GET", "/history"): self._history,
             ("POST", "/rollback"): self._rollback,
             ("GET", "/metrics"): self._metrics,
+            ("GET", "/refusals"): self._refusals,
             ("GET", "/tap"): self._tap,
             ("POST", "/stop"): self._stop,
         }
@@ -181,8 +183,16 @@ class Api:
         )
 
     async def _metrics(self, request: Request) -> Response:
+        return await self._from_proxy("/metrics")
+
+    async def _refusals(self, request: Request) -> Response:
+        """Requests that the proxy answered by itself lately; `id=REQUEST-ID`: those of that id."""
+        wanted = f"?id={quote(request.query['id'], safe='')}" if "id" in request.query else ""
+        return await self._from_proxy(f"/refusals{wanted}")
+
+    async def _from_proxy(self, target: str) -> Response:
         try:
-            reply = await AsyncUnixConnection(self._admin).request("GET", "/metrics")
+            reply = await AsyncUnixConnection(self._admin).request("GET", target)
         except (OSError, TimeoutError, ResponseError) as fault:
             raise HttpError(503, f"the proxy does not answer: {fault}") from fault
         return Response(reply.status, reply.body, reply.content_type)

@@ -67,8 +67,16 @@ def lacking() -> list[Finding]:
 
 def in_child(attempt: Callable[[], str]) -> tuple[str, int | None, str]:
     """What an attempt saw; or the words and number of the error that stopped it, and what it knows would help."""
-    reader, writer = os.pipe()
-    child = os.fork()
+    try:
+        reader, writer = os.pipe()
+    except OSError as refusal:
+        return f"no pipe to a child: {refusal.strerror}", 0, "more file descriptors: ulimit -n"
+    try:
+        child = os.fork()
+    except OSError as refusal:
+        os.close(reader)
+        os.close(writer)
+        return f"no child to try it in: {refusal.strerror}", 0, "more processes: ulimit -u, or a looser sandbox"
     if child == 0:
         try:
             os.close(reader)

@@ -52,6 +52,11 @@ def up(paths: tuple[Path, ...], detach: bool, timeout: float, redirect: str) -> 
     if any(pod.isolated for pod in compiled.plan.pods):
         refuse_impossible_pods()
     refuse_closed_doors(compiled.plan.doors, loaded.resources)
+    if os.getuid() == 0:
+        from tulle.cli.writers import other_writers
+
+        for one in other_writers(paths):
+            say(f"note: {one}, who thus decides what root runs")
     command = [*supervisor_command(mesh, paths), "--redirect", redirect]
     if detach:
         start_detached(mesh, command, timeout)

@@ -7,7 +7,6 @@ from tulle.compiler.index import Index
 from tulle.model.names import is_label
 from tulle.model.place import Place, Problem, nearest, place_of
 from tulle.model.resources import (
-    AppProtocol,
     AuthorizationPolicy,
     BackendRef,
     HTTPRoute,
@@ -177,10 +176,11 @@ def _parent(index: Index, service: Service, ref: ParentRef, route: HTTPRoute | T
     if not chosen:
         yield Problem.at(place, "unknown-port", f"service `{service.qualified}` has no port {ref.port}")
         return
-    wrong = AppProtocol.TCP if isinstance(route, HTTPRoute) else AppProtocol.HTTP
-    if all(one.app_protocol is wrong for one in chosen):
+    wants_http = isinstance(route, HTTPRoute)
+    spoken = [one.app_protocol for one in chosen]
+    if all(one is not None and one.is_http is not wants_http for one in spoken):
         kind = type(route).__name__
-        message = f"{kind} `{route.qualified}` never matches: `{service.qualified}` speaks {wrong.value}"
+        message = f"{kind} `{route.qualified}` never matches: `{service.qualified}` speaks {spoken[0]}"
         yield Problem.at(place, "never-matches", message)
 
 

@@ -37,11 +37,12 @@ def services(index: Index, addresses: Mapping[str, str]) -> tuple[Service, ...]:
 def backends(index: Index, dialled: Iterable[Service]) -> tuple[Backend, ...]:
     """Every backend that some port or route leads to, by name."""
     used = {one.backend for service in dialled for port in service.ports for one in _leads_to(port)}
-    found = {
-        _backend_name(name, port.target): (name, port.target)
-        for name, one in index.services.items()
-        for port in one.spec.ports
-    }
+    found: dict[str, tuple[str, int, Protocol]] = {}
+    for name, one in index.services.items():
+        for port in one.spec.ports:
+            known = found.get(_backend_name(name, port.target))
+            if known is None or known[2] is Protocol.DETECT:
+                found[_backend_name(name, port.target)] = (name, port.target, _protocol(port))
     return tuple(_backend(index, *found[name]) for name in sorted(used))
 
 
@@ -63,7 +64,7 @@ def _leads_to(port: ServicePort) -> Iterator[WeightedBackend]:
 
 
 def _port(index: Index, service: model.Service, port: model.ServicePort) -> ServicePort:
-    protocol = Protocol.DETECT if port.app_protocol is None else Protocol(port.app_protocol.value)
+    protocol = _protocol(port)
     name = service.qualified
     own = (WeightedBackend(backend=_backend_name(name, port.target)),) if index.members[name] else ()
     return ServicePort(
@@ -71,8 +72,17 @@ def _port(index: Index, service: model.Service, port: model.ServicePort) -> Serv
         target_port=port.target,
         protocol=protocol,
         routes=() if protocol is Protocol.TCP else tuple(_http(index, name, port.port) or _default(name, own)),
-        backends=() if protocol is Protocol.HTTP else tuple(_tcp(index, name, port.port)) or own,
+        backends=() if protocol in (Protocol.HTTP, Protocol.HTTP2) else tuple(_tcp(index, name, port.port)) or own,
     )
+
+
+def _protocol(port: model.ServicePort) -> Protocol:
+    spoken = port.app_protocol
+    if spoken is None:
+        return Protocol.DETECT
+    if spoken.is_http2:
+        return Protocol.HTTP2
+    return Protocol.HTTP if spoken.is_http else Protocol.TCP
 
 
 def _default(name: str, own: tuple[WeightedBackend, ...]) -> list[Route]:
@@ -128,7 +138,7 @@ def _backend_name(service: str, target: int) -> str:
     return f"{service}:{target}"
 
 
-def _backend(index: Index, service: str, target: int) -> Backend:
+def _backend(index: Index, service: str, target: int, protocol: Protocol) -> Backend:
     members = [index.workloads[name] for name in index.members[service]]
     versions = {str(one.spec.labels.get("version", "")) for one in members}
     stands_for = {index.primary[one.qualified] for one in members}
@@ -136,6 +146,7 @@ def _backend(index: Index, service: str, target: int) -> Backend:
         name=_backend_name(service, target),
         service=stands_for.pop() if len(stands_for) == 1 else service,
         version=versions.pop() if len(versions) == 1 else "",
+        protocol=protocol,
         endpoints=tuple(_endpoint(one, target) for one in members),
     )
 

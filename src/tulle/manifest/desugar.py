@@ -196,7 +196,7 @@ class _Sugar:
             http = HTTPRouteRule(backend_refs=backends, place=named.place)
             spec = HTTPRouteSpec(parent_refs=parents, rules=(http,))
             yield HTTPRoute(metadata=named.metadata(), spec=spec, place=named.place)
-        if entry.protocol is not AppProtocol.HTTP:
+        if entry.protocol is None or not entry.protocol.is_http:
             tcp = TCPRouteRule(backend_refs=backends, place=named.place)
             yield TCPRoute(
                 metadata=named.metadata(), spec=TCPRouteSpec(parent_refs=parents, rules=(tcp,)), place=named.place

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tulle.model.fields import (
-    AbsolutePath,
     EnvName,
     Host,
     HostPattern,
     HttpPath,
     Label,
     MethodPattern,
+    OwnPath,
     PathPattern,
     Port,
     Seconds,
@@ -136,8 +136,8 @@ class ServiceEntry:
     """Relative to the mesh file's directory, which is the default."""
     user: Text | None = None
     """Name or uid; root only. Without it a uid of its own."""
-    writable: tuple[AbsolutePath, ...] = ()
-    """Directories it may write to besides its own /tmp and /run."""
+    writable: tuple[OwnPath, ...] = ()
+    """Paths it may write to besides its own /tmp and /run; relative to its working directory. As root its uid must own them."""
     readiness: ReadinessEntry | HttpPath | None = None
     """When it counts as ready; `/path` is short for a path on its port. A connection to its port unless said."""
     depends_on: tuple[ServiceRef, ...] = ()

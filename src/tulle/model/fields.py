@@ -152,8 +152,8 @@ EnvName = Annotated[
     str,
     Check("a variable's name", lambda t: re.fullmatch(r"[^=\0]+", t) is not None, "^[^=]+$"),
 ]
-AbsolutePath = Annotated[
-    str, Check("an absolute path", lambda t: t.startswith("/") and "\0" not in t and ".." not in t.split("/"), "^/")
+OwnPath = Annotated[
+    str, Check("a path without `..`", lambda t: t != "" and "\0" not in t and ".." not in t.split("/"), ".")
 ]
 Port = Annotated[int, Between(1, 65535)]
 PortName = Annotated[

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tulle.model.fields import (
-    AbsolutePath,
     EnvName,
     HeaderName,
     HeaderValue,
@@ -23,6 +22,7 @@ from tulle.model.fields import (
     Method,
     MethodPattern,
     NamespacePattern,
+    OwnPath,
     PathPattern,
     Port,
     PortName,
@@ -118,9 +118,25 @@ class AppProtocol(enum.StrEnum):
     """What a port speaks."""
 
     HTTP = "http"
-    """HTTP/1.1."""
+    """HTTP/1.1. Callers may speak HTTP/2 by prior knowledge as well."""
+    HTTP2 = "http2"
+    """HTTP/2 by prior knowledge. Callers may speak HTTP/1.1 as well."""
+    GRPC = "grpc"
+    """gRPC, which is carried by HTTP/2."""
+    H2C = "kubernetes.io/h2c"
+    """What Kubernetes calls `http2`."""
     TCP = "tcp"
     """Opaque bytes; needed when the server speaks first."""
+
+    @property
+    def is_http2(self) -> bool:
+        """Whether endpoints are spoken to in HTTP/2."""
+        return self in (AppProtocol.HTTP2, AppProtocol.GRPC, AppProtocol.H2C)
+
+    @property
+    def is_http(self) -> bool:
+        """Whether requests are told apart."""
+        return self is not AppProtocol.TCP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +236,8 @@ class Run:
     """Relative to the manifest's directory, which is the default."""
     user: Text | None = None
     """Name or uid; root only. Without it a uid of its own."""
-    writable: tuple[AbsolutePath, ...] = ()
-    """Directories it may write to besides its own /tmp and /run."""
+    writable: tuple[OwnPath, ...] = ()
+    """Paths it may write to besides its own /tmp and /run; relative to its working directory. As root its uid must own them."""
     readiness: Readiness | None = None
     """Ready as soon as it runs unless said."""
     depends_on: tuple[ServiceRef, ...] = ()

@@ -4,6 +4,8 @@ import json
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from tulle.http.server import HttpError, Request, Response
 from tulle.proxy.arrival import Register
 from tulle.proxy.control import Listeners
@@ -61,10 +63,22 @@ class Admin:
             case "GET", "/tap":
                 wanted = _filter(request.query)
                 return Response(200, self._tap.lines(wanted), "application/jsonl")
+            case "GET", "/refusals":
+                return Response(200, msgspec.json.encode(self._relay.refusals.found(request.query.get("id"))))
             case "POST", "/drain":
                 self._drain()
                 return _json({"draining": True}, 202)
-            case _, ("/snapshot" | "/status" | "/metrics" | "/live" | "/ready" | "/connections" | "/tap" | "/drain"):
+            case _, (
+                "/snapshot"
+                | "/status"
+                | "/metrics"
+                | "/live"
+                | "/ready"
+                | "/connections"
+                | "/tap"
+                | "/refusals"
+                | "/drain"
+            ):
                 raise HttpError(405, f"{request.method} is not for {request.path}")
             case _:
                 raise HttpError(404, f"no {request.path}")

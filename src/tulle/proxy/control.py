@@ -18,7 +18,7 @@ Key = TypeVar("Key", int, str)
 class Listeners:
     """The listening sockets that this proxy accepts from, by name, and the readiness of pods."""
 
-    def __init__(self, relay: Relay, register: Register, dial: Dial) -> None:
+    def __init__(self, relay: Relay, register: Register, dial: Dial, ask_again: Callable[[], None]) -> None:
         self.pods: dict[str, Listener] = {}
         self.addresses: dict[str, dict[str, Listener]] = {}
         """By pod, then by `127.80.x.y:port`: listeners at virtual addresses, where the kernel does not redirect."""
@@ -28,6 +28,8 @@ class Listeners:
         self._relay = relay
         self._register = register
         self._dial = dial
+        self._ask_again = ask_again
+        """Of the broker that was forked again."""
         self._is_closed = False
 
     def take(self, kind: str, name: str, sock: socket.socket | None) -> None:
@@ -59,6 +61,8 @@ class Listeners:
             self._drop_addresses(name)
             if name.isdecimal():
                 self._drop(self.doors, int(name))
+        elif kind == "broker":
+            self._ask_again()
         elif kind == "synced":
             self.is_synced = True
             self.open()

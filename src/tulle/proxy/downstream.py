@@ -368,6 +368,7 @@ class HttpDownstream(CallerEnd):
         self._buffer = b""
         relay.count_unread(self._lane, (status or reason.status) // 100 - 1, reason)
         request_id = relay.next_id()
+        relay.refusals.remember(self._lane, request_id, None, reason, "")
         self._wire.write(
             write_own_answer(reason, request_id, close=True, with_body=True, client_minor=1, status=status)
         )

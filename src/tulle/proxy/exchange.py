@@ -194,6 +194,7 @@ class Exchange:
         self.status = reason.status
         lane = self.lane
         self.relay.counters.answer(lane.source, lane.destination, reason.code)
+        self.relay.refusals.remember(lane, self.request_id, self.judged.head, reason, self.policy)
         self.finish(reason.status // 100 - 1)
         self.caller.answer(reason, self.request_id)
 

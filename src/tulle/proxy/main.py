@@ -63,7 +63,7 @@ async def run(
         dialer = Dialer(dispatcher, broker, dialling)
         pools = relay.connector = Pools(relay, dialer.dial)
         register = Register()
-        listeners = Listeners(relay, register, dialer.dial)
+        listeners = Listeners(relay, register, dialer.dial, broker.ask_again)
         memory = SnapshotMemory(options.memory_fd)
         plane = Plane(relay, pools, dialer, listeners, telemetry, memory, register, report)
         drain = Drain(relay, register, listeners)

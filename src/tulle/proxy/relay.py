@@ -23,6 +23,7 @@ from tulle.http.write import write_request
 from tulle.proxy.counters import Counters, Pair
 from tulle.proxy.grpc import is_grpc_type, timeout_of
 from tulle.proxy.loop import Dispatcher
+from tulle.proxy.refusals import Refusals
 from tulle.proxy.stream import Connector
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Limits
@@ -171,7 +172,8 @@ class Relay:
         self.is_draining = False
         self.answers: dict[bytes, RememberedAnswer] = {}
         self.taps: list[Callable[[object], None]] = []
-        """Called with each finished Exchange; empty when nobody listens."""
+        """Called with each Exchange and Tunnel that has ended; empty when nobody listens."""
+        self.refusals = Refusals()
         self.fields = FieldStore()
         self.http2_limits = Http2Limits(self.head_limits)
         self._lanes: dict[tuple[str, str, int], Lane] = {}

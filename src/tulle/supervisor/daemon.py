@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tulle.kit import privileges
 from tulle.supervisor.backoff import Backoff
 from tulle.supervisor.fork import describe_exit, execute, fork, raise_descriptor_limit
-from tulle.supervisor.journal import LogFile, Output
+from tulle.supervisor.journal import OWN_FLOW, LogFile, Output
 from tulle.supervisor.loop import Loop, Timer
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
@@ -46,7 +46,7 @@ class Daemon:
     def start(self) -> None:
         """Starts the program."""
         argv, descriptors = self._prepare()
-        output = Output(self._loop, self._log)
+        output = Output(self._loop, self._log, OWN_FLOW)
         parent = os.getpid()
 
         def run() -> None:
@@ -78,7 +78,7 @@ class Daemon:
 
     def _ended(self, status: int, output: Output) -> None:
         self.pid = 0
-        output.drain()
+        output.finish()
         if self._when_stopped:
             if self._timer:
                 self._timer.cancel()

@@ -32,13 +32,16 @@ class Fleet:
         problem: Problem | None,
         report: Callable[[], None],
         way: str,
+        descriptors: int,
     ) -> None:
+        """`descriptors`: the limit that services start with."""
         self.loop = loop
         self.broker = broker
         self.proxy = proxy
         self.addresses = Addresses(loop, proxy, self.changed)
         self.way = way
         self._mesh = mesh
+        self._descriptors = descriptors
         self._problem = problem
         self._report = report
         self._pods: dict[str, Pod] = {}
@@ -94,11 +97,12 @@ class Fleet:
         who = identify(spec.name, spec.user, self._uids)
         env = environment_of(spec, who)
         view = None
+        writable = [os.path.join(spec.cwd, path) for path in spec.writable]
         if spec.isolated:
-            writable = [os.path.join(spec.cwd, path) for path in spec.writable]
             view = View(
                 needed=[spec.cwd, *writable, *self._protected, *needed_for(spec.argv, env["PATH"], spec.cwd)],
                 writable=writable,
+                shared=[os.path.join(one.cwd, path) for one in self._specs.values() for path in one.writable],
                 protected=self._protected,
                 hidden=hidden_directories(self._mesh),
                 files=self._files.of(spec, who),
@@ -107,7 +111,9 @@ class Fleet:
                 groups=who.groups,
             )
         hostname = spec.name.rpartition("/")[2][:63]
-        return Service(spec.argv, env, spec.cwd, who, view, hostname, spec.readiness, stdout, stderr)
+        return Service(
+            spec.argv, env, spec.cwd, who, view, hostname, spec.readiness, stdout, stderr, self._descriptors, writable
+        )
 
     def _start_missing(self) -> None:
         for name, spec in self._specs.items():

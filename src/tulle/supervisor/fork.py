@@ -74,10 +74,11 @@ def close_all_but(keep: Iterable[int]) -> None:
     os.closerange(low, 1 << 20)
 
 
-def raise_descriptor_limit() -> None:
-    """As many descriptors as this user may have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def raise_descriptor_limit() -> int:
+    """As many descriptors as this user may have; returns how many that was before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
 
 
 def describe_exit(status: int) -> str:

@@ -82,6 +82,10 @@ class ProxyLink:
         self._doors[str(port)] = listener
         self._tell("door", str(port), listener)
 
+    def broker_forked_again(self) -> None:
+        """What the broker had been asked may be lost with it."""
+        self._tell("broker", "")
+
     def _close_addresses(self, pod: str) -> None:
         for listener in self._addresses.pop(pod, {}).values():
             listener.close()

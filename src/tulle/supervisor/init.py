@@ -12,15 +12,19 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from tulle.kit import privileges, seccomp
+from tulle.kit import limits, privileges, seccomp
 from tulle.supervisor import tree, words
 from tulle.supervisor.fork import close_all_but, describe_exit, execute
+from tulle.supervisor.reach import why_not_run, why_not_write
 from tulle.supervisor.readiness import Asking, fault_of
 from tulle.supervisor.steps import StepFailed, step
 from tulle.supervisor.user import Identity
 from tulle.wire.plan import Readiness
+
+_WORDS_BYTES = 900
 
 
 class Service(NamedTuple):
@@ -36,6 +40,10 @@ class Service(NamedTuple):
     readiness: Readiness | None
     stdout: int
     stderr: int
+    descriptors: int
+    """Its limit of them, unless it raises that itself."""
+    writable: Sequence[str] = ()
+    """Paths that must be its own to write."""
 
 
 def run(service: Service, link: socket.socket) -> None:
@@ -57,14 +65,23 @@ def _prepare(service: Service, link: socket.socket) -> None:
         tree.build(service.view)
         with step("namespaces"):
             socket.sethostname(service.hostname)
+        with step("limits"):
+            limits.bound_service()
     else:
         privileges.adopt_orphans()
+    with step("limits"):
+        limits.allow_descriptors(service.descriptors)
     with step("capabilities"):
         who = service.who
         if who.changes:
             privileges.drop(who.uid, who.gid, who.groups)
         else:
             privileges.drop()
+    for path in service.writable:
+        with step("writable"):
+            why = why_not_write(path)
+        if why:
+            raise StepFailed("owner", why)
     if service.view is not None:
         with step("filter"):
             seccomp.confine()
@@ -105,7 +122,7 @@ class _Init:
             self._become_service(report)
         os.close(report)
         with os.fdopen(news, "rb") as pipe:
-            failure = pipe.read(400)
+            failure = pipe.read(_WORDS_BYTES)
         if failure:
             os.waitpid(self._pid, 0)
         return failure.decode("utf-8", "replace")
@@ -121,8 +138,8 @@ class _Init:
             service = self._service
             execute(service.argv, service.env, stdin=nothing, stdout=service.stdout, stderr=service.stderr)
         except OSError as fault:
-            where = fault.filename or self._service.argv[0]
-            os.write(report, f"cannot run {where}: {fault.strerror}".encode())
+            service = self._service
+            os.write(report, why_not_run(fault, service.argv, service.cwd, service.env.get("PATH", "")).encode())
         finally:
             os._exit(127)
 

@@ -200,7 +200,7 @@ class Pod:
         self._hear()
         self._close_link()
         if self._output:
-            self._output.drain()
+            self._output.finish()
         self._pid = 0
         if self._network >= 0:
             self._around.broker.remove(self.spec.name)

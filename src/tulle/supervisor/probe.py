@@ -42,6 +42,8 @@ def _report(answer: socket.socket) -> None:
         _make_pod()
     except StepFailed as fault:
         words.send(answer, fault.step, fault.why)
+    except OSError as fault:
+        words.send(answer, "init", fault.strerror or str(fault))
     else:
         words.send(answer, "", "")
 
@@ -82,6 +84,7 @@ def _service() -> Service:
     view = View(
         needed=needed_for([sys.executable], _PATH, "/"),
         writable=[],
+        shared=[],
         protected=[],
         hidden=[],
         files={"/etc/hosts": "/etc/hosts"},
@@ -90,4 +93,4 @@ def _service() -> Service:
         groups=[],
     )
     output = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-    return Service(["true"], {"PATH": _PATH}, "/", who, view, "probe", None, output, os.dup(output))
+    return Service(["true"], {"PATH": _PATH}, "/", who, view, "probe", None, output, os.dup(output), 1024)

@@ -17,6 +17,7 @@ from tulle.supervisor.control import AgentLink
 from tulle.supervisor.daemon import Daemon
 from tulle.supervisor.door import Doors
 from tulle.supervisor.fleet import Fleet
+from tulle.supervisor.fork import raise_descriptor_limit
 from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.holder import holder_of
 from tulle.supervisor.journal import LogFile, Voice
@@ -60,6 +61,7 @@ class Supervisor:
         self._manifests = manifests
         self._programs = programs
         self._lock = _claim(mesh)
+        descriptors = raise_descriptor_limit()  # a listener in each pod for each address, where nothing redirects
         self.voice = Voice(LogFile(places.process_log(mesh, "supervisor")))
         problem = _gain_namespaces()
         if problem:
@@ -71,10 +73,12 @@ class Supervisor:
         self._metrics = self._metrics_listener(metrics_port)
         self._metrics_at = f"127.0.0.1:{self._metrics.getsockname()[1]}"
         self._memory = os.memfd_create("tulle-snapshot", os.MFD_CLOEXEC)
-        self._broker = Broker(self._loop, self.voice.say)
-        self._has_broker = problem is None
         self._proxy_link = ProxyLink(self._loop)
-        self._fleet = Fleet(mesh, self._loop, self._broker, self._proxy_link, problem, self._report_soon, way)
+        self._broker = Broker(self._loop, self.voice.say, self._proxy_link.broker_forked_again)
+        self._has_broker = problem is None
+        self._fleet = Fleet(
+            mesh, self._loop, self._broker, self._proxy_link, problem, self._report_soon, way, descriptors
+        )
         self._doors = Doors(self._loop, self._proxy_link, self.voice.say, self._report_soon)
         self._agent_link = AgentLink(self._loop, self._take_plan, self.voice.say)
         self._proxy = self._make_proxy()

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from tulle.supervisor.steps import StepFailed
 
-FIRST_UID, LAST_UID = 61001, 65533
-PROXY_UID = 61000
+PROXY_UID = 70000
+FIRST_UID, LAST_UID = 70001, 99999
+"""Between what distributions, systemd's dynamic users (61184–65519) and containers (from 100000) take for themselves."""
 
 
 class Identity(NamedTuple):

@@ -108,7 +108,7 @@ class Handover(NamedTuple):
     kinds: `pod` (+fd: the listener in that pod; those at virtual addresses in the pod that had this name before are gone),
     `address` (+fd: a listener at a virtual address in a pod; name is `ns/workload@127.80.x.y:port`), `no-address` (it is no more),
     `door` (+fd: a host listener; name is the port), `ready` / `unready` (a pod), `gone` (a pod, or a door by its port),
-    `synced` (all that exists has been handed over).
+    `synced` (all that exists has been handed over), `broker` (the broker was forked again: ask again what it has not answered).
     """
 
     kind: str

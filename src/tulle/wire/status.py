@@ -59,6 +59,32 @@ class RevisionLine(Answer, frozen=True):
     """Why the proxy refused it."""
 
 
+class Refusal(Answer, frozen=True, kw_only=True):
+    """A request that the proxy answered by itself, as long as it is remembered. Long texts are cut."""
+
+    id: str
+    """Its `x-request-id`."""
+    time: float
+    """Unix seconds."""
+    generation: int
+    """Of the snapshot that it was judged by."""
+    source: str
+    """Service that called; `anonymous` when nobody could be attested."""
+    pod: str
+    """The caller's, `namespace/workload`; empty when it has none."""
+    destination: str
+    port: int
+    """Of the service, as dialled; 0 where nothing is declared."""
+    method: str
+    """Empty for what was no valid request; so are host and path."""
+    host: str
+    path: str
+    reason: str
+    """A code of `tulle.wire.reason`."""
+    policy: str
+    """That decided, when one did."""
+
+
 class PodLine(Answer, frozen=True):
     """A pod as the supervisor sees it; see `tulle.wire.plan.PodStatus`."""
 

@@ -52,7 +52,7 @@ WORKLOAD = "apiVersion: tulle.dev/v1\nkind: Workload\nmetadata: {name: x}\nspec:
         (HEAD + "    namespace: Prod\n", "bad-value", 6),
         (HEAD + "    stop_seconds: 1e3\n", "wrong-type", 6),
         (HEAD + "    isolation: weak\n", "bad-value", 6),
-        (HEAD + "    writable: [tmp]\n", "bad-value", 6),
+        (HEAD + "    writable: [../up]\n", "bad-value", 6),
         (HEAD + "    readiness: health\n", "bad-value", 6),
         (HEAD + "    env: [A=b]\n", "wrong-type", 6),
         (HEAD + "    env: {A: [b]}\n", "wrong-type", 6),
