@@ -10,9 +10,11 @@ from tulle.proxy.arrival import Connection
 from tulle.proxy.downstream import HttpDownstream
 from tulle.proxy.http2_downstream import Http2Downstream
 from tulle.proxy.relay import Lane, Relay
+from tulle.proxy.stream import Speaker
 from tulle.proxy.tcp import Dial, Tunnel
 from tulle.proxy.wheel import NEVER
-from tulle.proxy.wire import Party, Wire
+from tulle.proxy.wire import Wire
+from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Protocol
 
 METHODS: Final = (b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH", b"OPTIONS", b"TRACE")
@@ -45,7 +47,7 @@ def guess_protocol(octets: bytes) -> int:
 
 
 @final
-class Detector(Party):
+class Detector(Speaker):
     """Waits for a connection's first octets, then hands it to who speaks its protocol."""
 
     def __init__(self, relay: Relay, connection: Connection, lane: Lane, sock: socket.socket, dial: Dial) -> None:
@@ -96,11 +98,19 @@ class Detector(Party):
         else:
             self._speak_opaque()
 
+    def close_when_idle(self) -> None:
+        if not self._octets:
+            self._close()
+
+    def cut(self, reason: Reason) -> None:
+        self._close()
+
     def start(self) -> None:
         """Begins: as the port says, or by waiting for octets."""
         self._wire.start()
         port = self._lane.port
         if self._is_http:
+            self._connection.speaker = self
             self.deadline = self._relay.dispatcher.now + self._relay.idle_timeout
         elif port is not None and port.protocol is Protocol.TCP:
             self._speak_opaque()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tulle.proxy.detect import HTTP, OPAQUE, UNDECIDED, guess_protocol
+from tulle.proxy.detect import HTTP, HTTP2, OPAQUE, UNDECIDED, guess_protocol
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,10 @@ from tulle.proxy.detect import HTTP, OPAQUE, UNDECIDED, guess_protocol
         (b"\x16\x03\x01", OPAQUE),
         (b"\x00", OPAQUE),
         (b"\r\nGET / HTTP/1.1\r\n", OPAQUE),
-        (b"PRI * HTTP/2.0\r\n", OPAQUE),
-        (b"PRI ", OPAQUE),
+        (b"PRI * HTTP/2.0\r\n", UNDECIDED),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0", HTTP2),
+        (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", OPAQUE),
+        (b"PRI ", UNDECIDED),
         (b"A" * 30, OPAQUE),
         (b"FOO " + b"x" * 3000, OPAQUE),
     ],
