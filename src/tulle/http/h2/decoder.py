@@ -46,7 +46,7 @@ class Decoder:
                 if index == 0x7F:
                     index = self._rest_of_integer(block, at, end, 0x7F)
                     at = self._at
-                field = self._indexed(index) if index > STATIC_SIZE or index == 0 else static[index]
+                field = self._indexed(index) if index > STATIC_SIZE or index <= 0 else static[index]
                 if field is None:
                     return self._fail("index beyond the tables")
             elif first >= 0x20 and first < 0x40:
