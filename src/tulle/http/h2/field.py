@@ -60,10 +60,11 @@ CONTROLS: Final = bytes(octet for octet in range(32) if octet != 9) + b"\x7f"
 
 
 MAX_NAMES: Final = 512
-MAX_FIELDS: Final = 4_096
+"""Names remembered by the whole process; with the fields below, 3 MB at most."""
+MAX_FIELDS: Final = 2_048
 """Fields remembered by the whole process; beyond, all are forgotten."""
-MAX_REMEMBERED_VALUE: Final = 512
-"""Octets of a value that is remembered."""
+MAX_REMEMBERED: Final = 256
+"""Octets of a name or value that is remembered."""
 OVERHEAD: Final = 32
 """What a field counts beyond its octets (RFC 7541, 4.1)."""
 
@@ -161,7 +162,7 @@ class FieldStore:
         found = self._by_octets.get(octets)
         if found is None:
             return self._make_name(octets, wire)
-        if len(self._by_wire) < 2 * MAX_NAMES and len(wire) <= MAX_REMEMBERED_VALUE:
+        if len(self._by_wire) < 2 * MAX_NAMES and len(wire) <= MAX_REMEMBERED:
             self._by_wire[wire] = found
         return found
 
@@ -187,7 +188,7 @@ class FieldStore:
         kind = name.kind
         if kind != BAD and not is_sound(value):
             kind = BAD
-        remembered = not name.is_varying and kind != BAD and len(value) <= MAX_REMEMBERED_VALUE
+        remembered = not name.is_varying and kind != BAD and len(value) <= MAX_REMEMBERED
         made = Field(name, value, kind, name.prefix + wire, remembered, 0)
         if remembered:
             if self._remembered >= MAX_FIELDS:
@@ -202,7 +203,7 @@ class FieldStore:
         if kind == PLAIN and not is_lower_token(octets):
             kind = BAD
         made = Name(octets, wire, kind, 0)
-        if kind != BAD and len(self._by_octets) < MAX_NAMES and len(octets) <= MAX_REMEMBERED_VALUE:
+        if kind != BAD and len(self._by_octets) < MAX_NAMES and len(octets) <= MAX_REMEMBERED:
             self._by_octets[octets] = made
             self._by_wire[wire] = made
         return made

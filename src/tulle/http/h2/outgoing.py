@@ -23,6 +23,9 @@ from tulle.http.h2.frames import (
 from tulle.http.h2.limits import MAX_REPLIES_HELD, MAX_RESETS_REMEMBERED, Http2Limits
 from tulle.http.h2.stream import NO_PIECES, Handler, Stream
 
+MIN_USEFUL: Final = 64
+"""Octets of queued data that a window must let through to be no dribble."""
+
 _DATA: Final = bytes((DATA, 0))
 _DATA_END: Final = bytes((DATA, END_STREAM))
 _HEAD: Final = bytes((HEADERS, END_HEADERS))
@@ -110,6 +113,7 @@ class Outgoing:
             and size <= self._frame_size
         ):
             if size or done:
+                self._floods.note_useful()
                 self._write_data(stream, payload, done)
             return True
         if size == 0 and not done:
@@ -219,7 +223,6 @@ class Outgoing:
         size = len(payload)
         stream.send_window -= size
         self.send_window -= size
-        self._floods.note_useful()
         out.append(length_octets(size))
         out.append(_DATA_END if done else _DATA)
         out.append(stream.octets)
@@ -252,6 +255,8 @@ class Outgoing:
         stream.queued -= size
         self.queued -= size
         is_last = stream.queued == 0
+        if is_last or size >= MIN_USEFUL:
+            self._floods.note_useful()
         if is_last:
             self._forget_queue(stream)
         trailers = stream.trailers
