@@ -81,6 +81,25 @@ STATIC_SIZE: Final = 61
 
 
 @final
+class Meaning:
+    """What the value of a field says that routes: found once, since the field comes again."""
+
+    __slots__ = ("fault", "first", "octets", "port", "second")
+
+    def __init__(self, fault: str, octets: bytes, first: str, second: str, port: int) -> None:
+        self.fault = fault
+        """Why the value is not accepted; empty when it is."""
+        self.octets = octets
+        """A path as it came; an authority in lower case."""
+        self.first = first
+        """The path before its `?`, or the host."""
+        self.second = second
+        """The query."""
+        self.port = port
+        """-1: none is named."""
+
+
+@final
 class Name:
     """A field name in lower case, and the values of it that are remembered."""
 
@@ -103,7 +122,7 @@ class Name:
 class Field:
     """A name with a value. Compared by identity; `literal` is independent of any connection's table."""
 
-    __slots__ = ("appeared", "index", "kind", "literal", "may_index", "name", "pair", "size", "value")
+    __slots__ = ("appeared", "index", "kind", "literal", "may_index", "meaning", "name", "pair", "size", "value")
 
     def __init__(self, name: Name, value: bytes, kind: int, literal: bytes, may_index: bool, index: int) -> None:
         self.name = name
@@ -117,6 +136,8 @@ class Field:
         """In the static table; 0: not there."""
         self.appeared = False
         """Some connection of ours has sent it."""
+        self.meaning: Meaning | None = None
+        """Of :path, :authority and Host, once it was asked for."""
         self.pair = (name.octets, value)
         self.size = len(name.octets) + len(value) + OVERHEAD
 
@@ -275,5 +296,10 @@ def lines_of(fields: list[Field]) -> bytes:
         else:
             lines.append(field.pair[0] + b": " + field.value + CRLF)
     if crumbs:
-        lines.append(b"cookie: " + b"; ".join(crumbs) + CRLF)
+        lines.append(b"cookie: " + joined(crumbs) + CRLF)
     return b"".join(lines)
+
+
+def joined(crumbs: list[bytes]) -> bytes:
+    """A cookie that came in several fields (RFC 9113, 8.2.3)."""
+    return crumbs[0] if len(crumbs) == 1 else b"; ".join([crumb for crumb in crumbs if crumb])

@@ -22,11 +22,14 @@ from tulle.http.h2.field import (
     STATUS,
     TE,
     Field,
+    Meaning,
+    joined,
 )
 from tulle.http.head import CHUNKED, NO_BODY, SIZED, Limits, Refusal, RequestHead, ResponseHead
 from tulle.http.request import MAX_METHOD, METHODS, port_index, without_default_port
 
 NO_NAMES: Final[list[bytes]] = []
+SCHEMES: Final = frozenset((b"http", b"https"))
 MALFORMED: Final = 400
 """Status of a refusal that is no answer but RST_STREAM with PROTOCOL_ERROR."""
 
@@ -80,7 +83,7 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
             continue
         pairs.append(field.pair)
         if kind == TE:
-            if field.value.lower() != b"trailers":
+            if field.value != b"trailers" and field.value.lower() != b"trailers":
                 return Refusal(MALFORMED, "TE other than trailers")
             te_trailers = True
         elif kind == LENGTH:
@@ -119,34 +122,34 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
         return Refusal(MALFORMED, ":protocol without CONNECT")
     if scheme_field is None or path_field is None:
         return Refusal(MALFORMED, "no :scheme or no :path")
-    scheme = scheme_field.value.lower()
-    if scheme != b"http" and scheme != b"https":
+    if scheme_field.value not in SCHEMES and scheme_field.value.lower() not in SCHEMES:
         return Refusal(MALFORMED, "scheme is neither http nor https")
 
     target = path_field.value
     if len(target) > limits.target_bytes:
         return Refusal(414, "target too long")
-    if target[:1] != b"/" and (target != b"*" or method != "OPTIONS"):
-        return Refusal(MALFORMED, ":path is not a path")
-    if not target.isascii() or b"#" in target or b" " in target or b"\t" in target:
-        return Refusal(MALFORMED, "bad character in the target")
+    place = path_field.meaning
+    if place is None:
+        place = path_field.meaning = meaning_of_path(target)
+    if place.fault:
+        return Refusal(MALFORMED, place.fault)
+    if target == b"*" and method != "OPTIONS":
+        return Refusal(MALFORMED, "target `*` without OPTIONS")
 
     named = authority_field if authority_field is not None else host_field
     if named is None:
         return Refusal(MALFORMED, "neither :authority nor Host")
-    authority = named.value.lower()
+    site = named.meaning
+    if site is None:
+        site = named.meaning = meaning_of_authority(named.value)
+    if site.fault:
+        return Refusal(MALFORMED, site.fault)
     if host_field is None:
         pairs.insert(0, (b"host", named.value))
     elif host_field.value != named.value and (
-        without_default_port(authority) != without_default_port(host_field.value)
+        without_default_port(site.octets) != without_default_port(host_field.value)
     ):
         return Refusal(MALFORMED, "Host is not :authority")
-    split = port_index(authority)
-    if split < 0:
-        return Refusal(MALFORMED, "bad :authority")
-    port = -1
-    if split < len(authority):
-        port = int(authority[split + 1 :])
 
     framing = CHUNKED
     if done:
@@ -158,17 +161,16 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
     if expect is not None and framing != NO_BODY:
         going.append(expect)
     if crumbs is not None:
-        pairs.append((b"cookie", b"; ".join(crumbs)))
-    path, _, query = target.decode("ascii").partition("?")
+        pairs.append((b"cookie", joined(crumbs)))
     return RequestHead(
         method,
         target,
         target,
-        path,
-        query,
-        authority[:split].decode("ascii"),
-        port,
-        authority,
+        place.first,
+        place.second,
+        site.first,
+        site.port,
+        site.octets,
         1,
         pairs,
         None,
@@ -248,6 +250,26 @@ def judge_trailers(fields: list[Field]) -> list[Field] | Refusal:
         elif kind <= LAST_PSEUDO:
             return Refusal(MALFORMED, "pseudo-header field in trailers" if kind != BAD else field_fault(field))
     return kept
+
+
+def meaning_of_path(target: bytes) -> Meaning:
+    """Judges :path; `*` is for OPTIONS only."""
+    if target[:1] != b"/" and target != b"*":
+        return Meaning(":path is not a path", target, "", "", -1)
+    if not target.isascii() or target.translate(None, b"# \t") != target:
+        return Meaning("bad character in the target", target, "", "", -1)
+    path, _, query = target.decode("ascii").partition("?")
+    return Meaning("", target, path, query, -1)
+
+
+def meaning_of_authority(value: bytes) -> Meaning:
+    """Judges :authority or Host."""
+    authority = value.lower()
+    split = port_index(authority)
+    if split < 0:
+        return Meaning("bad :authority", authority, "", "", -1)
+    port = int(authority[split + 1 :]) if split < len(authority) else -1
+    return Meaning("", authority, authority[:split].decode("ascii"), "", port)
 
 
 def length_of(value: bytes) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64  # only mypyc heeds it; nothing imports it at run time
 
 WINDOW: Final = 12
 """Bits looked at in one step: two symbols of those that names and values are made of."""
@@ -69,54 +72,55 @@ LONG: Final[dict[int, bytes]] = {
 }
 """By length and code: the symbols that no window holds."""
 LONGEST: Final = 30
+LOW: Final = (1 << WINDOW) - 1
+HOLD: Final = (1 << LONGEST) - 1
 
 
 def decode_huffman(octets: bytes, at: int, end: int) -> bytes | None:
     """The string that `octets[at:end]` codes; None when it is malformed: EOS within, bad or too much padding."""
     out: list[bytes] = []
-    held = 0
-    bits = 0
+    held: i64 = 0
+    bits: i64 = 0
+    place: i64 = at
+    last: i64 = end
+    window: i64 = 0
+    step: i64 = 0
     while True:
-        while bits >= WINDOW:
-            window = held >> (bits - WINDOW)
-            step = ALL_BITS[window]
-            if step == 0:
-                break
-            out.append(ALL[window])
-            bits -= step
-            held &= (1 << bits) - 1
-        if end - at >= 2 and bits < LONGEST:
-            held = (held << 16) | (octets[at] << 8) | octets[at + 1]
-            at += 2
-            bits += 16
-            continue
-        if at < end and bits < LONGEST:
-            held = (held << 8) | octets[at]
-            at += 1
-            bits += 8
-            continue
         if bits >= WINDOW:
-            length = WINDOW + 1
-            while length <= bits:
-                symbol = LONG.get((length << 32) | (held >> (bits - length)))
-                if symbol is not None:
-                    break
-                length += 1
-            else:
-                return None
-            out.append(symbol)
-            bits -= length
-            held &= (1 << bits) - 1
+            window = (held >> (bits - WINDOW)) & LOW
+            step = ALL_BITS[window]
+            if step != 0:
+                out.append(ALL[window])
+                bits -= step
+                continue
+        if bits < LONGEST and place < last:
+            held = ((held & HOLD) << 8) | octets[place]
+            bits += 8
+            place += 1
+            if place < last:
+                held = (held << 8) | octets[place]
+                bits += 8
+                place += 1
             continue
-        break
+        if bits < WINDOW:
+            break
+        length: i64 = WINDOW + 1
+        symbol = b""
+        while length <= bits and not symbol:
+            symbol = LONG.get(int((length << 32) | ((held >> (bits - length)) & ((1 << length) - 1))), b"")
+            length += 1
+        if not symbol:
+            return None
+        out.append(symbol)
+        bits -= length - 1
     while bits > 0:
-        window = (held << (WINDOW - bits)) | ((1 << (WINDOW - bits)) - 1)
+        window = ((held << (WINDOW - bits)) | ((1 << (WINDOW - bits)) - 1)) & LOW
         step = ONE_BITS[window]
         if step == 0 or step > bits:
             break
-        out.append(ALL[window] if ALL_BITS[window] == step else ONE[window : window + 1])
+        out.append(ONE[window : window + 1])
         bits -= step
-        held &= (1 << bits) - 1
-    if bits > 7 or held != (1 << bits) - 1:
+    padding: i64 = (1 << bits) - 1
+    if bits > 7 or held & padding != padding:
         return None
     return b"".join(out)
