@@ -123,7 +123,7 @@ def test_a_client_of_h2_is_served(
 def _exchange(theirs: H2Connection, ours: Recorder, places: list[int], answered: dict[int, Any]) -> bool:
     """Both read what the other sent; False: nobody had anything to say."""
     for piece in cut(theirs.data_to_send(), places):
-        ours.connection.receive(piece, 0.0)
+        ours.receive(piece)
     sent = ours.connection.take()
     for event in theirs.receive_data(sent):
         if isinstance(event, their_events.ResponseReceived):
@@ -146,7 +146,7 @@ def test_a_server_of_h2_answers(calls: list[tuple[Pairs, list[bytes], Pairs, lis
     def exchange() -> list[Any]:
         seen = theirs.receive_data(connection.take())
         for piece in cut(theirs.data_to_send(), places):
-            connection.receive(piece, 0.0)
+            ours.receive(piece)
         for event in seen:
             if isinstance(event, their_events.DataReceived):
                 theirs.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

@@ -153,7 +153,7 @@ def test_a_request_of_http_1_goes_on_as_http_2(pairs: Pairs) -> None:
     again = judge_request(request_fields(head, store), True, LIMITS, True)
 
     assert isinstance(again, RequestHead)
-    assert again.forward == head.forward.replace(b"X-Upper", b"x-upper") or again.value(b"cookie")
+    assert sorted(again.forward.splitlines()) == sorted(head.forward.replace(b"X-Upper", b"x-upper").splitlines())
     assert (again.target, again.authority) == (head.target, head.authority)
     assert again.value(b"x-named") is None
 

@@ -6,88 +6,86 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tulle.http.h2.connection import CLIENT, SERVER, Connection
+from tulle.http.h2.events import FAILED, GONE_AWAY, PAYLOAD, RESET, Event, Events
 from tulle.http.h2.field import Field, FieldStore
 from tulle.http.h2.frames import CODES, GOAWAY, PREFACE, RST_STREAM
 from tulle.http.h2.limits import Http2Limits
-from tulle.http.h2.stream import Handler, Stream
-from tulle.http.head import Limits, Refusal, RequestHead, ResponseHead
+from tulle.http.h2.stream import Stream
+from tulle.http.head import Limits, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LIMITS = Http2Limits(Limits())
 
-type_of_event = tuple[object, ...]
+Told = tuple[object, ...]
 
 
-class Recorder(Handler):
-    """Writes down; consumes data at once unless told otherwise."""
+class Recorder:
+    """One end of a connection. Received data is consumed at once unless `consumes` is False."""
 
     def __init__(self, role: int = SERVER, limits: Http2Limits = LIMITS, store: FieldStore | None = None) -> None:
-        self.events: list[type_of_event] = []
+        self.events: list[Told] = []
+        """What was reported, in words."""
         self.heads: list[RequestHead | ResponseHead] = []
         self.streams: dict[int, Stream] = {}
-        self.consumes = True
-        self.outputs = 0
         self.sent = b""
+        """What `read` made the connection send."""
         self.now = 0.0
+        self.consumes = True
         self.store = store or FieldStore()
-        self.connection = Connection(role, self, self.store, limits, 0.0)
+        self._reported = Events()
+        self.connection = Connection(role, self._reported, self.store, limits, 0.0)
 
     def read(self, pieces: Iterable[bytes]) -> Recorder:
         """Receives all pieces, and keeps what is sent."""
         for piece in pieces:
-            self.connection.receive(piece, self.now)
+            self.receive(piece)
             self.sent += self.connection.take()
         return self
+
+    def receive(self, octets: bytes) -> None:
+        """Receives, and writes down what is reported."""
+        self.connection.receive(octets, self.now)
+        for event in self._reported.take():
+            stream = event.stream
+            if stream is not None:
+                self.streams[stream.id] = stream
+                if event.kind == PAYLOAD and self.consumes:
+                    self.connection.consume(stream, len(event.payload))
+            if isinstance(event.head, (RequestHead, ResponseHead)):
+                self.heads.append(event.head)
+            self.events.append(told(event))
+
+    @property
+    def outputs(self) -> int:
+        """How often there was something to send, and nothing before."""
+        return self._reported.outputs
 
     def fields(self, *pairs: tuple[bytes, bytes]) -> list[Field]:
         """Fields to send."""
         return [self.store.field(name, value) for name, value in pairs]
 
-    def on_output(self) -> None:
-        self.outputs += 1
 
-    def on_request(self, stream: Stream, head: RequestHead, done: bool) -> None:
-        self.streams[stream.id] = stream
-        self.heads.append(head)
-        self.events.append(
-            ("request", stream.id, head.method, head.target, head.authority, tuple(head.fields), head.framing, done)
-        )
-
-    def on_refused(self, stream: Stream, refusal: Refusal) -> None:
-        self.streams[stream.id] = stream
-        self.events.append(("refused", stream.id, refusal.status, refusal.detail))
-
-    def on_response(self, stream: Stream, head: ResponseHead, done: bool) -> None:
-        self.heads.append(head)
-        self.events.append(("response", stream.id, head.status, tuple(head.fields), head.framing, done))
-
-    def on_data(self, stream: Stream, payload: bytes, done: bool) -> None:
-        self.events.append(("data", stream.id, payload, done))
-        if self.consumes:
-            self.connection.consume(stream, len(payload))
-
-    def on_trailers(self, stream: Stream, trailers: list[Field]) -> None:
-        self.events.append(("trailers", stream.id, tuple(field.pair for field in trailers)))
-
-    def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
-        self.events.append(("reset", stream.id, CODES[code] if code < len(CODES) else code, by_peer))
-
-    def on_writable(self, stream: Stream) -> None:
-        self.events.append(("writable", stream.id))
-
-    def on_ready(self) -> None:
-        self.events.append(("ready",))
-
-    def on_goaway(self, code: int) -> None:
-        self.events.append(("goaway", code))
-
-    def on_pong(self) -> None:
-        self.events.append(("pong",))
-
-    def on_failed(self, code: int, detail: str) -> None:
-        self.events.append(("failed", CODES[code], detail))
+def told(event: Event) -> Told:
+    """An event as values that compare."""
+    parts: list[object] = [event.kind]
+    if event.stream is not None:
+        parts.append(event.stream.id)
+    head = event.head
+    if isinstance(head, RequestHead):
+        parts += [head.method, head.target, head.authority, tuple(head.fields), head.framing, event.done]
+    elif isinstance(head, ResponseHead):
+        parts += [head.status, tuple(head.fields), head.framing, event.done]
+    elif head is not None:
+        parts += [head.status, head.detail]
+    if event.kind == PAYLOAD:
+        parts += [event.payload, event.done]
+    if event.fields is not None:
+        parts.append(tuple(field.pair for field in event.fields))
+    if event.kind in (RESET, FAILED, GONE_AWAY):
+        parts += [CODES[event.code] if event.code < len(CODES) else event.code, event.by_peer, event.detail]
+    return tuple(parts)
 
 
 @dataclass(frozen=True, slots=True)

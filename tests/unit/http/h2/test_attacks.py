@@ -28,13 +28,14 @@ MAX_HELD = 400_000
 class Silent(Recorder):
     """Remembers nothing that a peer could make large, answers nothing and consumes nothing."""
 
-    def on_data(self, stream: object, payload: bytes, done: bool) -> None:
-        pass
+    def __init__(self, limits: Http2Limits = LIMITS, store: FieldStore | None = None) -> None:
+        super().__init__(limits=limits, store=store)
+        self.consumes = False
 
     def read_until_end(self, pieces: Iterator[bytes], most: int) -> int:
         """How many pieces were read before the connection failed."""
         for number, piece in enumerate(pieces, 1):
-            self.connection.receive(piece, self.now)
+            self.receive(piece)
             self.sent = self.connection.take()
             self.events = self.events[-1:]
             self.streams.clear()
@@ -171,7 +172,7 @@ def test_client_with_deadlines_may_cancel_many_but_not_most() -> None:
     silent.read([ACKNOWLEDGED])
     for number in range(0, 4_000, 4):
         first, second = number + 1, number + 3
-        silent.connection.receive(get(first) + get(second) + cancel(first), 0.0)
+        silent.receive(get(first) + get(second) + cancel(first))
         stream = silent.streams[second]
         silent.connection.send_head(stream, silent.fields((b":status", b"204")), True)
 
