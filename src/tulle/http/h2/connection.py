@@ -129,7 +129,7 @@ class Connection(Outgoing):
         return (
             not self.is_going_away
             and not self.has_failed
-            and len(self.streams) < self.peer_streams
+            and len(self.streams) < min(self.peer_streams, self.limits.streams)
             and self._last_id < MAX_STREAM_ID
         )
 
@@ -451,7 +451,7 @@ class Connection(Outgoing):
                 self._break(stream, STREAM_CLOSED if stream.is_remote_done else PROTOCOL_ERROR)
             return
         stream.receive_window -= size
-        if stream.receive_window < 0:
+        if size and stream.receive_window < 0:
             self._give_credit(size)
             self._break(stream, FLOW_CONTROL_ERROR)
             return

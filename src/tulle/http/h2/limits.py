@@ -47,7 +47,7 @@ class Http2Limits:
         self.head = head
         """Limits of a head, as for HTTP/1.1; the size of a field counts 32 octets more (RFC 9113, 6.5.2)."""
         self.streams = streams
-        """Streams that a peer may have open; beyond: REFUSED_STREAM."""
+        """Streams that may be open at once: a client's, beyond which REFUSED_STREAM; or ours to a server."""
         self.stream_window = stream_window
         """Octets of a stream that may wait to be consumed."""
         self.connection_window = connection_window

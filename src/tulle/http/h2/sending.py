@@ -14,8 +14,9 @@ def request_fields(
         store.field(b":method", head.method.encode()),
         store.field(b":scheme", scheme),
         store.field(b":path", target or head.origin),
-        store.field(b":authority", head.authority),
     ]
+    if head.authority:
+        fields.append(store.field(b":authority", head.authority))
     if head.protocol:
         fields.insert(1, store.field(b":protocol", head.protocol))
     if head.content_length >= 0:

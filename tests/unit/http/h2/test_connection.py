@@ -60,13 +60,15 @@ def test_trailers_wait_behind_queued_data_and_are_encoded_when_they_are_sent() -
     recorder.read([octets_of("WINDOW_UPDATE 0 #00010000; WINDOW_UPDATE 1 #00010000")])
 
     blocks = [
-        (sent.stream_id, list(theirs.decode(sent.payload))) for sent in frames_of(recorder.sent) if sent.kind == 1
+        (sent.stream_id, list(theirs.decode(sent.payload, raw=True)))
+        for sent in frames_of(recorder.sent)
+        if sent.kind == 1
     ]
     order = [sent.stream_id for sent in frames_of(recorder.sent) if sent.flags & 1 and sent.kind == frames.HEADERS]
 
     assert order == [3, 1]
     assert blocks[-1][0] == 1
-    assert [tuple(pair) for pair in blocks[-1][1]] == [("grpc-status", "0")]
+    assert [tuple(pair) for pair in blocks[-1][1]] == [(b"grpc-status", b"0")]
     assert first.is_closed
     assert second.is_closed
 
@@ -160,7 +162,7 @@ def test_large_head_goes_in_frames_of_the_peers_size() -> None:
         (9, 4, True),
     ]
     block = b"".join(part.payload for part in sent)
-    assert list(TheirDecoder(max_header_list_size=1 << 20).decode(block))[1] == ("x-a", "a" * 40_000)
+    assert list(TheirDecoder(max_header_list_size=1 << 20).decode(block, raw=True))[1] == (b"x-a", b"a" * 40_000)
 
 
 def test_credit_goes_back_when_data_has_gone_on() -> None:
@@ -223,6 +225,18 @@ def test_larger_windows_count_from_the_moment_the_peer_knows_them() -> None:
     assert reaction_in(recorder.sent) == "stream FLOW_CONTROL_ERROR"
 
 
+def test_stream_may_end_while_it_owes_more_than_a_shrunken_window() -> None:
+    limits = Http2Limits(Limits(), stream_window=1_000, connection_window=1 << 20)
+    recorder = Recorder(limits=limits)
+    recorder.consumes = False
+    recorder.read([START, post(1), frame(0, 0, 1, bytes(16_384)), frame(frames.SETTINGS, frames.ACK, 0)])
+
+    recorder.read([frame(0, 1, 1)])
+
+    assert recorder.events[-1] == ("data", 1, b"", True)
+    assert reaction_in(recorder.sent) == "accepted"
+
+
 def test_drain_serves_what_is_on_its_way_and_then_names_the_last_stream() -> None:
     recorder = Recorder().read([START, get(1)])
     connection = recorder.connection
@@ -265,6 +279,15 @@ def test_peers_limit_of_streams_is_kept() -> None:
     connection.reset(stream, frames.CANCEL)
 
     assert connection.can_open
+
+
+def test_own_limit_of_streams_holds_towards_a_generous_server() -> None:
+    recorder = Recorder(CLIENT, Http2Limits(Limits(), streams=2)).read([octets_of("SETTINGS 0 #0003ffffffff")])
+    for _ in range(2):
+        assert recorder.connection.can_open
+        recorder.connection.open(recorder.fields(*REQUEST), "POST", True)
+
+    assert not recorder.connection.can_open
 
 
 def test_answer_before_the_request_is_read_ends_in_no_error() -> None:
