@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from tulle.http.h2.field import Field, lines_of
+
 NO_BODY: Final = 0
 """Framing: nothing follows the head."""
 SIZED: Final = 1
@@ -50,13 +52,14 @@ class RequestHead:
     """One request head as it was judged. A pure function of its bytes and the limits."""
 
     __slots__ = (
+        "_forward",
         "authority",
         "chunked",
         "content_length",
         "expect_continue",
         "fields",
-        "forward",
         "framing",
+        "going",
         "host",
         "keep_alive",
         "method",
@@ -64,6 +67,7 @@ class RequestHead:
         "origin",
         "path",
         "port",
+        "protocol",
         "query",
         "target",
         "te_trailers",
@@ -83,7 +87,7 @@ class RequestHead:
         authority: bytes,
         version_minor: int,
         fields: list[tuple[bytes, bytes]],
-        forward: bytes,
+        forward: bytes | None,
         framing: int,
         content_length: int,
         chunked: bool,
@@ -92,6 +96,8 @@ class RequestHead:
         upgrade: bool,
         te_trailers: bool,
         named: list[bytes],
+        going: list[Field] | None = None,
+        protocol: bytes = b"",
     ) -> None:
         self.method = method
         """As it came; methods are case-sensitive."""
@@ -110,13 +116,14 @@ class RequestHead:
         self.authority = authority
         """Host with its port, lower case: what is forwarded as Host."""
         self.version_minor = version_minor
-        """1, or 0 for HTTP/1.0."""
+        """1, or 0 for HTTP/1.0; 1 for HTTP/2."""
         self.fields = fields
         """All fields in order, (lower-case name, value without surrounding blanks), hop-by-hop ones included."""
-        self.forward = forward
-        """The fields that go on, re-serialised with the names' own case: all but Host, framing and hop-by-hop."""
+        self._forward = forward
+        self.going = going
+        """The fields that go on as HTTP/2 brought them; None: HTTP/1.1 did, see `forward`."""
         self.framing = framing
-        """NO_BODY, SIZED or CHUNKED."""
+        """NO_BODY, SIZED or CHUNKED. CHUNKED from HTTP/2: a body of unknown length, and perhaps trailers."""
         self.content_length = content_length
         """The body's octets; -1 when not said."""
         self.chunked = chunked
@@ -125,11 +132,21 @@ class RequestHead:
         self.expect_continue = expect_continue
         """The client waits for 100 before it sends the body."""
         self.upgrade = upgrade
-        """The client asks for another protocol on this connection (Connection and Upgrade both say so)."""
+        """The client asks for another protocol (Connection and Upgrade both say so; an extended CONNECT)."""
+        self.protocol = protocol
+        """What an extended CONNECT asks for (RFC 8441), lower case; else empty."""
         self.te_trailers = te_trailers
         """The client says that it reads trailers."""
         self.named = named
         """Lower-case field names that Connection lists as hop-by-hop; they are not in `forward`."""
+
+    @property
+    def forward(self) -> bytes:
+        """The fields that go on, re-serialised with the names' own case: all but Host, framing and hop-by-hop."""
+        forward = self._forward
+        if forward is None:
+            forward = self._forward = lines_of(self.going) if self.going is not None else b""
+        return forward
 
     def value(self, name: bytes) -> bytes | None:
         """The field's value; several of one name are joined by a comma; None when absent. `name` in lower case."""
@@ -141,10 +158,11 @@ class ResponseHead:
     """One response head as it was judged, for the method that asked."""
 
     __slots__ = (
+        "_forward",
         "content_length",
         "fields",
-        "forward",
         "framing",
+        "going",
         "keep_alive",
         "named",
         "reason",
@@ -159,12 +177,13 @@ class ResponseHead:
         reason: bytes,
         version_minor: int,
         fields: list[tuple[bytes, bytes]],
-        forward: bytes,
+        forward: bytes | None,
         framing: int,
         content_length: int,
         keep_alive: bool,
         upgrade: bool,
         named: list[bytes],
+        going: list[Field] | None = None,
     ) -> None:
         self.status = status
         """100 to 599."""
@@ -173,8 +192,9 @@ class ResponseHead:
         self.version_minor = version_minor
         self.fields = fields
         """All fields in order, (lower-case name, value)."""
-        self.forward = forward
-        """The fields that go on, re-serialised: all but framing and hop-by-hop."""
+        self._forward = forward
+        self.going = going
+        """The fields that go on as HTTP/2 brought them; None: HTTP/1.1 did, see `forward`."""
         self.framing = framing
         """NO_BODY, SIZED, CHUNKED or UNTIL_CLOSE."""
         self.content_length = content_length
@@ -184,6 +204,14 @@ class ResponseHead:
         self.upgrade = upgrade
         """Status 101, with Connection and Upgrade both saying so."""
         self.named = named
+
+    @property
+    def forward(self) -> bytes:
+        """The fields that go on, re-serialised: all but framing and hop-by-hop."""
+        forward = self._forward
+        if forward is None:
+            forward = self._forward = lines_of(self.going) if self.going is not None else b""
+        return forward
 
     def value(self, name: bytes) -> bytes | None:
         """The field's value; several of one name are joined by a comma; None when absent. `name` in lower case."""

@@ -108,7 +108,7 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
                 if version_minor == 1:
                     return Refusal(400, "no Host")
                 host_field = named
-            elif _without_default_port(named) != _without_default_port(host_field):
+            elif without_default_port(named) != without_default_port(host_field):
                 return Refusal(400, "Host is not the target's")
             if not named:
                 return Refusal(400, "bad Host")
@@ -223,7 +223,7 @@ def _split_absolute(rest: bytes) -> tuple[bytes, bytes]:
     return rest[:slash], rest[slash:]
 
 
-def _without_default_port(authority: bytes) -> bytes:
+def without_default_port(authority: bytes) -> bytes:
     lowered = authority.lower()
     return lowered[:-3] if lowered.endswith(b":80") else lowered
 

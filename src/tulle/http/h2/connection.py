@@ -1,0 +1,685 @@
+"""One HTTP/2 connection, either end of it. Octets in, calls to a handler out; every frame is judged by RFC 9113."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from tulle.http.h2.decoder import Decoder
+from tulle.http.h2.field import Field, FieldStore
+from tulle.http.h2.frames import (
+    ACK,
+    COMPRESSION_ERROR,
+    CONTINUATION,
+    DATA,
+    DEFAULT_FRAME_SIZE,
+    DEFAULT_WINDOW,
+    ENABLE_CONNECT_PROTOCOL,
+    ENABLE_PUSH,
+    END_HEADERS,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
+    FRAME_HEAD,
+    FRAME_SIZE_ERROR,
+    GOAWAY,
+    HEADER_TABLE_SIZE,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    LARGEST_FRAME_SIZE,
+    MAX_CONCURRENT_STREAMS,
+    MAX_FRAME_SIZE,
+    MAX_HEADER_LIST_SIZE,
+    MAX_STREAM_ID,
+    MAX_WINDOW,
+    NO_ERROR,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITIZED,
+    PRIORITY,
+    PROTOCOL_ERROR,
+    PUSH_PROMISE,
+    REFUSED_STREAM,
+    RST_STREAM,
+    SETTINGS,
+    STREAM_CLOSED,
+    WINDOW_UPDATE,
+    frame,
+    goaway_frame,
+    settings_frame,
+    window_frame,
+)
+from tulle.http.h2.heads import MALFORMED, judge_request, judge_response, judge_trailers
+from tulle.http.h2.limits import (
+    MAX_BLOCK_BYTES,
+    MAX_BLOCK_FRAMES,
+    MAX_DECODED_BYTES,
+    MAX_EARLY_REFUSALS,
+    MAX_SETTINGS,
+    Http2Limits,
+)
+from tulle.http.h2.outgoing import Outgoing
+from tulle.http.h2.stream import Handler, Stream
+from tulle.http.head import Refusal, RequestHead, ResponseHead
+
+CLIENT: Final = 0
+SERVER: Final = 1
+
+MAX_REMEMBERED_BLOCKS: Final = 16
+MAX_REMEMBERED_BLOCK: Final = 1_024
+MAX_MISSES: Final = 16
+"""Blocks in a row that were not remembered; then this connection stops asking."""
+
+MAX_KEPT_PIECES: Final = 64
+"""Pieces of one frame that are kept apart: small ones cost more than their octets."""
+
+_SETTINGS_ACK: Final = frame(SETTINGS, ACK, 0)
+_DRAIN: Final = b"draining"
+_PING: Final = b"are you?"
+"""What our two kinds of PING carry."""
+
+
+@final
+class Connection(Outgoing):
+    """A connection in one role. Once `has_failed`, nothing is read any more."""
+
+    def __init__(self, role: int, handler: Handler, store: FieldStore, limits: Http2Limits, now: float) -> None:
+        super().__init__(handler, limits, role == CLIENT, now)
+        self.has_failed = False
+        self.is_going_away = False
+        """Either side said GOAWAY: no new stream."""
+        self.is_ready = False
+        """The peer's first SETTINGS came."""
+        self.peer_streams = 100
+        """Streams that the peer allows us."""
+        self.peer_serves_connect = False
+        """The peer serves extended CONNECT (RFC 8441)."""
+        self._is_server = role == SERVER
+        self._decoder = Decoder(store)
+        self._kept: list[bytes] = []
+        """The beginning of a frame that is not complete."""
+        self._kept_bytes = 0
+        self._needed = FRAME_HEAD
+        self._preface_left = len(PREFACE) if role == SERVER else 0
+        self._is_acknowledged = False
+        """The peer follows our SETTINGS."""
+        self._initial_window = DEFAULT_WINDOW
+        """What the peer may send on a new stream."""
+        self._refused = 0
+        self._last_id = 0
+        """The highest stream that the client opened."""
+        self._last_served = MAX_STREAM_ID
+        """What our GOAWAY said."""
+        self._block: list[bytes] = []
+        """Fragments of a header block that is not complete."""
+        self._block_id = 0
+        self._block_bytes = 0
+        self._block_ends = False
+        self._requests: dict[bytes, RequestHead] = {}
+        self._responses: dict[bytes, ResponseHead] = {}
+        self._misses = 0
+        self._changes = 0
+        self._is_pure = True
+        """The last block left the table alone, and so will the same octets until another changes it."""
+        self._greet()
+
+    @property
+    def can_open(self) -> bool:
+        """Whether a stream may be opened now."""
+        return (
+            not self.is_going_away
+            and not self.has_failed
+            and len(self.streams) < min(self.peer_streams, self.limits.streams)
+            and self._last_id < MAX_STREAM_ID
+        )
+
+    def open(self, fields: list[Field], method: str, done: bool) -> Stream:
+        """Sends a request's head on a new stream; only where `can_open`."""
+        stream_id = self._last_id + 2 if self._last_id else 1
+        self._last_id = stream_id
+        stream = Stream(stream_id, self._peer_window, self._initial_window, method)
+        self.streams[stream_id] = stream
+        self.send_head(stream, fields, done)
+        return stream
+
+    def ping(self) -> None:
+        """Asks whether the peer is there; `on_pong` when it answers."""
+        self._write(frame(PING, 0, 0, _PING))
+
+    def drain(self) -> None:
+        """No new streams; a server still takes those on their way, until the peer has seen GOAWAY."""
+        if self.is_going_away or self.has_failed:
+            return
+        self.is_going_away = True
+        if self._is_server:
+            self._write(goaway_frame(MAX_STREAM_ID, NO_ERROR))
+            self._write(frame(PING, 0, 0, _DRAIN))
+
+    def close(self, code: int) -> None:
+        """The last word to the peer: send what `take` gives, then close."""
+        if self.has_failed:
+            return
+        self.has_failed = True
+        self.is_going_away = True
+        self._kept.clear()
+        self._block.clear()
+        self._write(goaway_frame(self._last_id if self._is_server else 0, code))
+
+    def receive(self, octets: bytes, now: float) -> None:
+        """Reads what came, cut anywhere."""
+        if self.has_failed:
+            return
+        self._floods.tick(now)
+        if self._kept_bytes:
+            self._kept.append(octets)
+            self._kept_bytes += len(octets)
+            if self._kept_bytes < self._needed:
+                if len(self._kept) > MAX_KEPT_PIECES:
+                    self._kept = [b"".join(self._kept)]
+                return
+            octets = b"".join(self._kept)
+            self._kept.clear()
+            self._kept_bytes = 0
+        size = len(octets)
+        at = 0
+        if self._preface_left:
+            at = self._read_preface(octets, size)
+            if self._preface_left:
+                return
+        self._needed = FRAME_HEAD
+        while size - at >= FRAME_HEAD:
+            length = (octets[at] << 16) | (octets[at + 1] << 8) | octets[at + 2]
+            if length > DEFAULT_FRAME_SIZE:
+                self._fail(FRAME_SIZE_ERROR, "frame larger than announced")
+                return
+            start = at + FRAME_HEAD
+            end = start + length
+            if end > size:
+                self._needed = FRAME_HEAD + length
+                break
+            stream_id = (
+                ((octets[at + 5] & 0x7F) << 24) | (octets[at + 6] << 16) | (octets[at + 7] << 8) | octets[at + 8]
+            )
+            self._read_frame(octets[at + 3], octets[at + 4], stream_id, octets, start, end)
+            if self.has_failed:
+                return
+            at = end
+        if at < size:
+            self._kept.append(octets[at:] if at else octets)
+            self._kept_bytes = size - at
+
+    def _greet(self) -> None:
+        limits = self.limits
+        settings = [(MAX_HEADER_LIST_SIZE, limits.head.header_bytes)]
+        if self._is_server:
+            settings.append((MAX_CONCURRENT_STREAMS, limits.streams))
+            if limits.extended_connect:
+                settings.append((ENABLE_CONNECT_PROTOCOL, 1))
+        else:
+            settings.append((ENABLE_PUSH, 0))
+        if limits.stream_window != DEFAULT_WINDOW:
+            settings.append((INITIAL_WINDOW_SIZE, limits.stream_window))
+        hello = settings_frame(settings)
+        if limits.connection_window > DEFAULT_WINDOW:
+            hello += window_frame(0, limits.connection_window - DEFAULT_WINDOW)
+            self._receive_window = limits.connection_window
+        self._write(hello if self._is_server else PREFACE + hello)
+
+    def _read_preface(self, octets: bytes, size: int) -> int:
+        """The index after what of the preface is there."""
+        left = self._preface_left
+        begun = len(PREFACE) - left
+        end = min(left, size)
+        if octets[:end] != PREFACE[begun : begun + end]:
+            self._fail(PROTOCOL_ERROR, "no preface")
+        else:
+            self._preface_left = left - end
+        return end
+
+    def _read_frame(self, kind: int, flags: int, stream_id: int, octets: bytes, at: int, end: int) -> None:
+        if self._block_id and (kind != CONTINUATION or stream_id != self._block_id):
+            self._fail(PROTOCOL_ERROR, "header block interrupted")
+        elif not self.is_ready and (kind != SETTINGS or flags & ACK):
+            self._fail(PROTOCOL_ERROR, "first frame is not SETTINGS")
+        elif kind == DATA:
+            self._on_data(flags, stream_id, octets, at, end)
+        elif kind == HEADERS:
+            self._on_headers(flags, stream_id, octets, at, end)
+        elif kind == WINDOW_UPDATE:
+            self._on_window_update(stream_id, octets, at, end)
+        elif kind == RST_STREAM:
+            self._on_rst_stream(stream_id, octets, at, end)
+        elif kind == SETTINGS:
+            self._on_settings(flags, stream_id, octets, at, end)
+        elif kind == PING:
+            self._on_ping(flags, stream_id, octets, at, end)
+        elif kind == CONTINUATION:
+            self._on_continuation(flags, stream_id, octets, at, end)
+        elif kind == GOAWAY:
+            self._on_goaway(stream_id, octets, at, end)
+        elif kind == PUSH_PROMISE:
+            self._fail(PROTOCOL_ERROR, "PUSH_PROMISE, which nobody may send here")
+        elif kind == PRIORITY and stream_id == 0:
+            self._fail(PROTOCOL_ERROR, "PRIORITY on stream 0")
+        elif kind == PRIORITY and end - at != 5:
+            self._break_id(stream_id, FRAME_SIZE_ERROR)
+        else:
+            self._note_useless()
+
+    def _on_headers(self, flags: int, stream_id: int, octets: bytes, at: int, end: int) -> None:
+        if stream_id == 0:
+            self._fail(PROTOCOL_ERROR, "HEADERS on stream 0")
+            return
+        padding = 0
+        if flags & (PADDED | PRIORITIZED):
+            if end - at < (1 if flags & PADDED else 0) + (5 if flags & PRIORITIZED else 0):
+                self._fail(FRAME_SIZE_ERROR, "HEADERS too short for its flags")
+                return
+            if flags & PADDED:
+                padding = octets[at]
+                at += 1
+            if flags & PRIORITIZED:
+                at += 5
+            end -= padding
+            if end < at:
+                self._fail(PROTOCOL_ERROR, "padding longer than the frame")
+                return
+        if flags & END_HEADERS:
+            self._on_block(stream_id, flags & END_STREAM != 0, octets, at, end)
+            return
+        self._block_id = stream_id
+        self._block_ends = flags & END_STREAM != 0
+        self._block.append(octets[at:end])
+        self._block_bytes = end - at
+
+    def _on_continuation(self, flags: int, stream_id: int, octets: bytes, at: int, end: int) -> None:
+        if self._block_id == 0:
+            self._fail(PROTOCOL_ERROR, "CONTINUATION of nothing")
+            return
+        self._block_bytes += end - at
+        if len(self._block) > MAX_BLOCK_FRAMES or self._block_bytes > MAX_BLOCK_BYTES:
+            self._fail(ENHANCE_YOUR_CALM, "header block too long")
+            return
+        self._block.append(octets[at:end])
+        if flags & END_HEADERS:
+            block = b"".join(self._block)
+            self._block.clear()
+            self._block_id = 0
+            self._on_block(stream_id, self._block_ends, block, 0, len(block))
+
+    def _on_block(self, stream_id: int, done: bool, octets: bytes, at: int, end: int) -> None:
+        """A whole header block: of a new stream, an answer or trailers. It changes the table whatever becomes of it."""
+        stream = self.streams.get(stream_id)
+        if stream is None and (self._is_server and stream_id & 1 and stream_id > self._last_id):
+            self._last_id = stream_id
+            self._open_by_peer(stream_id, done, octets, at, end)
+            return
+        remembers = stream is not None and not self._is_server and not stream.has_head and stream.method != "HEAD"
+        block = b""
+        if remembers and self._misses < MAX_MISSES and end - at <= MAX_REMEMBERED_BLOCK:
+            block = octets[at:end]
+            known = self._responses.get(block)
+            if known is not None and stream is not None and (known.framing == 0) == done:
+                self._misses = 0
+                if not stream.is_remote_done:
+                    self._respond(stream, known, done)
+                    return
+        fields = self._decode(octets, at, end)
+        if self.has_failed:
+            return
+        if stream is None:
+            self._on_late(stream_id, True)
+            return
+        if stream.is_remote_done:
+            self._break(stream, STREAM_CLOSED)
+            return
+        size = self._decoder.list_bytes
+        if size > self.limits.head.header_bytes or len(fields) > self.limits.head.header_count:
+            self._break(stream, PROTOCOL_ERROR)
+            return
+        if self._is_server or stream.has_head:
+            trailers = judge_trailers(fields)
+            if not done or isinstance(trailers, Refusal) or stream.expected > 0:
+                self._break(stream, PROTOCOL_ERROR)
+                return
+            self._floods.note_useful()
+            self._end_remote(stream)
+            self.handler.on_trailers(stream, trailers)
+            return
+        head = judge_response(fields, done, stream.method)
+        if isinstance(head, Refusal):
+            self._break(stream, PROTOCOL_ERROR)
+            return
+        if block and head.status >= 200:
+            self._remember_response(block, head)
+        self._respond(stream, head, done)
+
+    def _respond(self, stream: Stream, head: ResponseHead, done: bool) -> None:
+        self._floods.note_useful()
+        if head.status >= 200:
+            stream.has_head = True
+            stream.expected = head.content_length if head.framing else 0
+            if done:
+                self._end_remote(stream)
+        self.handler.on_response(stream, head, done)
+
+    def _open_by_peer(self, stream_id: int, done: bool, octets: bytes, at: int, end: int) -> None:
+        self._floods.note_opened()
+        head: RequestHead | Refusal | None = None
+        block = b""
+        if self._misses < MAX_MISSES and end - at <= MAX_REMEMBERED_BLOCK:
+            block = octets[at:end]
+            known = self._requests.get(block)
+            if known is not None and (known.framing == 0) == done:
+                self._misses = 0
+                head = known
+        if head is None:
+            fields = self._decode(octets, at, end)
+            if self.has_failed:
+                return
+            limits = self.limits
+            if self._decoder.list_bytes > limits.head.header_bytes or len(fields) > limits.head.header_count:
+                head = Refusal(431, "head too long")
+            else:
+                judged = judge_request(fields, done, limits.head, limits.extended_connect)
+                head = judged
+                if block and isinstance(judged, RequestHead):
+                    self._remember_request(block, judged)
+        if stream_id > self._last_served:
+            return
+        if len(self.streams) >= self.limits.streams:
+            self._refused += 1
+            self._write_reset(stream_id, REFUSED_STREAM)
+            if self._is_acknowledged or self._refused > MAX_EARLY_REFUSALS:
+                self._note_reset()
+            return
+        method = head.method if isinstance(head, RequestHead) else ""
+        stream = Stream(stream_id, self._peer_window, self._initial_window, method)
+        stream.has_head = True
+        stream.is_remote_done = done
+        self.streams[stream_id] = stream
+        if isinstance(head, RequestHead):
+            stream.expected = head.content_length
+            self.handler.on_request(stream, head, done)
+            return
+        if head.status == MALFORMED:
+            self._write_reset(stream_id, PROTOCOL_ERROR)
+            self._close(stream)
+            self._note_reset()
+            if self.has_failed:
+                return
+        self.handler.on_refused(stream, head)
+
+    def _decode(self, octets: bytes, at: int, end: int) -> list[Field]:
+        decoder = self._decoder
+        fields = decoder.decode(octets, at, end, self.limits.head.header_bytes)
+        if decoder.fault:
+            self._fail(COMPRESSION_ERROR, decoder.fault)
+        elif decoder.list_bytes > MAX_DECODED_BYTES:
+            self._fail(ENHANCE_YOUR_CALM, "header list too long")
+        self._is_pure = decoder.changes == self._changes
+        if not self._is_pure:
+            self._changes = decoder.changes
+            self._requests.clear()
+            self._responses.clear()
+        return fields
+
+    def _on_data(self, flags: int, stream_id: int, octets: bytes, at: int, end: int) -> None:
+        size = end - at
+        if stream_id == 0:
+            self._fail(PROTOCOL_ERROR, "DATA on stream 0")
+            return
+        self._receive_window -= size
+        if self._receive_window < 0:
+            self._fail(FLOW_CONTROL_ERROR, "more DATA than the connection's window")
+            return
+        if flags & PADDED:
+            if size == 0:
+                self._fail(FRAME_SIZE_ERROR, "DATA too short for its flags")
+                return
+            end -= octets[at]
+            at += 1
+            if end < at:
+                self._fail(PROTOCOL_ERROR, "padding longer than the frame")
+                return
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.is_remote_done or not stream.has_head:
+            self._give_credit(size)
+            if stream is None:
+                self._on_late(stream_id, True)
+            else:
+                self._break(stream, STREAM_CLOSED if stream.is_remote_done else PROTOCOL_ERROR)
+            return
+        stream.receive_window -= size
+        if size and stream.receive_window < 0:
+            self._give_credit(size)
+            self._break(stream, FLOW_CONTROL_ERROR)
+            return
+        done = flags & END_STREAM != 0
+        length = end - at
+        if length != size:
+            self._give_credit(size - length)
+            self._give_stream_credit(stream, size - length)
+        if stream.expected >= 0:
+            stream.expected -= length
+            if stream.expected < 0 or (done and stream.expected > 0):
+                self._give_credit(length)
+                self._break(stream, PROTOCOL_ERROR)
+                return
+        if length == 0 and not done:
+            self._note_useless()
+            return
+        stream.unconsumed += length
+        if self._credits_at_once:
+            self._give_credit(length)
+        self._floods.note_useful()
+        if done:
+            self._end_remote(stream)
+        self.handler.on_data(stream, octets[at:end], done)
+
+    def _on_window_update(self, stream_id: int, octets: bytes, at: int, end: int) -> None:
+        if end - at != 4:
+            self._fail(FRAME_SIZE_ERROR, "WINDOW_UPDATE is not of 4 octets")
+            return
+        increment = _number(octets, at) & MAX_WINDOW
+        if not self._note_useless():
+            return
+        if stream_id == 0:
+            if increment == 0:
+                self._fail(PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+                return
+            self.send_window += increment
+            if self.send_window > MAX_WINDOW:
+                self._fail(FLOW_CONTROL_ERROR, "window larger than can be")
+            elif self._waiting:
+                self._pump()
+            return
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._on_late(stream_id, False)
+        elif increment == 0:
+            self._break(stream, PROTOCOL_ERROR)
+        elif not self._open_window(stream, increment):
+            self._break(stream, FLOW_CONTROL_ERROR)
+
+    def _on_rst_stream(self, stream_id: int, octets: bytes, at: int, end: int) -> None:
+        if stream_id == 0:
+            self._fail(PROTOCOL_ERROR, "RST_STREAM on stream 0")
+            return
+        if end - at != 4:
+            self._fail(FRAME_SIZE_ERROR, "RST_STREAM is not of 4 octets")
+            return
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._on_late(stream_id, False)
+            return
+        self._close(stream)
+        self._note_reset()
+        if not self.has_failed:
+            self.handler.on_reset(stream, _number(octets, at), True)
+
+    def _on_settings(self, flags: int, stream_id: int, octets: bytes, at: int, end: int) -> None:
+        size = end - at
+        if stream_id:
+            self._fail(PROTOCOL_ERROR, "SETTINGS on a stream")
+            return
+        if flags & ACK:
+            if size:
+                self._fail(FRAME_SIZE_ERROR, "SETTINGS acknowledged with a payload")
+            elif not self._is_acknowledged:
+                self._is_acknowledged = True
+                change = self.limits.stream_window - self._initial_window
+                self._initial_window = self.limits.stream_window
+                for stream in self.streams.values():
+                    stream.receive_window += change
+            else:
+                self._note_useless()
+            return
+        if size % 6:
+            self._fail(FRAME_SIZE_ERROR, "SETTINGS is not of entries of 6 octets")
+            return
+        if size > 6 * MAX_SETTINGS:
+            self._fail(ENHANCE_YOUR_CALM, "too many settings")
+            return
+        if not self._note_useless():
+            return
+        window = self._peer_window
+        while at < end:
+            key = (octets[at] << 8) | octets[at + 1]
+            value = _number(octets, at + 2)
+            at += 6
+            if key == INITIAL_WINDOW_SIZE:
+                if value > MAX_WINDOW:
+                    self._fail(FLOW_CONTROL_ERROR, "initial window larger than can be")
+                    return
+                window = value
+            elif not self._adopt(key, value):
+                return
+        self._write(_SETTINGS_ACK)
+        if window != self._peer_window and not self._change_windows(window - self._peer_window):
+            return
+        if not self.is_ready:
+            self.is_ready = True
+            self.handler.on_ready()
+
+    def _adopt(self, key: int, value: int) -> bool:
+        """Follows one setting that is no window; False: it cannot be."""
+        if key == HEADER_TABLE_SIZE:
+            self._encoder.limit(value)
+        elif key == MAX_CONCURRENT_STREAMS:
+            self.peer_streams = value
+        elif key == MAX_FRAME_SIZE:
+            if value < DEFAULT_FRAME_SIZE or value > LARGEST_FRAME_SIZE:
+                self._fail(PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE that cannot be")
+                return False
+        elif key == ENABLE_PUSH:
+            if value > 1 or (value == 1 and not self._is_server):
+                self._fail(PROTOCOL_ERROR, "SETTINGS_ENABLE_PUSH that cannot be")
+                return False
+        elif key == ENABLE_CONNECT_PROTOCOL:
+            if value > 1 or (value == 0 and self.peer_serves_connect):
+                self._fail(PROTOCOL_ERROR, "SETTINGS_ENABLE_CONNECT_PROTOCOL that cannot be")
+                return False
+            self.peer_serves_connect = value == 1
+        return True
+
+    def _change_windows(self, change: int) -> bool:
+        self._peer_window += change
+        for stream in list(self.streams.values()):
+            if not self._open_window(stream, change):
+                self._fail(FLOW_CONTROL_ERROR, "initial window takes a stream's beyond what can be")
+                return False
+        return True
+
+    def _on_ping(self, flags: int, stream_id: int, octets: bytes, at: int, end: int) -> None:
+        if stream_id:
+            self._fail(PROTOCOL_ERROR, "PING on a stream")
+        elif end - at != 8:
+            self._fail(FRAME_SIZE_ERROR, "PING is not of 8 octets")
+        elif self._note_useless():
+            payload = octets[at:end]
+            if not flags & ACK:
+                self._write(frame(PING, ACK, 0, payload))
+            elif payload == _DRAIN and self.is_going_away and self._last_served == MAX_STREAM_ID:
+                self._last_served = self._last_id
+                self._write(goaway_frame(self._last_id, NO_ERROR))
+            elif payload == _PING:
+                self.handler.on_pong()
+
+    def _on_goaway(self, stream_id: int, octets: bytes, at: int, end: int) -> None:
+        if stream_id:
+            self._fail(PROTOCOL_ERROR, "GOAWAY on a stream")
+            return
+        if end - at < 8:
+            self._fail(FRAME_SIZE_ERROR, "GOAWAY of less than 8 octets")
+            return
+        if not self._note_useless():
+            return
+        self.is_going_away = True
+        if not self._is_server:
+            last = _number(octets, at) & MAX_STREAM_ID
+            for stream in list(self.streams.values()):
+                if stream.id > last and not stream.is_closed:
+                    self._close(stream)
+                    self.handler.on_reset(stream, REFUSED_STREAM, True)
+        self.handler.on_goaway(_number(octets, at + 4))
+
+    def _on_late(self, stream_id: int, opens: bool) -> None:
+        """A frame on a stream that is not open; `opens`: one that only an open stream may get."""
+        if stream_id > self._last_id or stream_id & 1 == 0:
+            self._fail(PROTOCOL_ERROR, "frame on an idle stream")
+        elif opens and self._forgotten_reset < stream_id <= self._last_served and stream_id not in self._resets:
+            self._fail(STREAM_CLOSED, "frame on a closed stream")
+        else:
+            self._note_useless()
+
+    def _end_remote(self, stream: Stream) -> None:
+        stream.is_remote_done = True
+        if stream.is_local_done:
+            self._close(stream)
+
+    def _break(self, stream: Stream, code: int) -> None:
+        """A stream error: RST_STREAM, and its owner learns it."""
+        self._write_reset(stream.id, code)
+        self._close(stream)
+        self._note_reset()
+        if not self.has_failed:
+            self.handler.on_reset(stream, code, False)
+
+    def _break_id(self, stream_id: int, code: int) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self._break(stream, code)
+            return
+        self._fail(code, "malformed frame on a stream that is not open")
+
+    def _note_useless(self) -> bool:
+        """One more frame that moves nothing; False: that was too much."""
+        if self._floods.is_useless_too_often():
+            self._fail(ENHANCE_YOUR_CALM, "too many frames that move nothing")
+            return False
+        return True
+
+    def _note_reset(self) -> None:
+        if self._floods.is_reset_too_often() and self._is_server and not self.has_failed:
+            self._fail(ENHANCE_YOUR_CALM, "too many streams reset")
+
+    def _remember_request(self, block: bytes, head: RequestHead) -> None:
+        self._misses += 1
+        if self._is_pure and len(self._requests) < MAX_REMEMBERED_BLOCKS:
+            self._requests[block] = head
+
+    def _remember_response(self, block: bytes, head: ResponseHead) -> None:
+        self._misses += 1
+        if self._is_pure and len(self._responses) < MAX_REMEMBERED_BLOCKS:
+            self._responses[block] = head
+
+    def _fail(self, code: int, detail: str) -> None:
+        if not self.has_failed:
+            self.close(code)
+            self.handler.on_failed(code, detail)
+
+
+def _number(octets: bytes, at: int) -> int:
+    """Four octets."""
+    return (octets[at] << 24) | (octets[at + 1] << 16) | (octets[at + 2] << 8) | octets[at + 3]
