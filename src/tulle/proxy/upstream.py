@@ -20,6 +20,8 @@ from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
 MAX_MISSES: Final = 16
+SURPLUS: Final = 1.0
+"""Seconds that a connection beyond the pool's size is kept: closed at once, it would be dialled again at once under load."""
 MAX_INTERIM: Final = 16
 """Interim answers (1xx) to one request."""
 
@@ -304,11 +306,13 @@ class Pools(Connector):
         if pool is None:
             pool = self._pools[end.endpoint] = Pool()
         pool.settle(relay.dispatcher.turns)
-        if len(pool.idle) + len(pool.returned) >= limits.pool_size or relay.is_draining:
+        if relay.is_draining or not limits.pool_size:
             end.close()
             return
         end.was_used = True
-        end.deadline = relay.dispatcher.now + limits.pool_idle_timeout
+        is_surplus = len(pool.idle) + len(pool.returned) >= limits.pool_size
+        lasts = min(SURPLUS, limits.pool_idle_timeout) if is_surplus else limits.pool_idle_timeout
+        end.deadline = relay.dispatcher.now + lasts
         end.wire.is_idle = True
         end.wire.resume()
         pool.returned.append(end)
