@@ -11,7 +11,7 @@ from tulle.cli.words import show
 
 
 @click.command()
-@click.option("--count", "-n", default=0, metavar="N", help="End after N lines.")
+@click.option("--count", "-n", default=0, type=click.IntRange(min=0), metavar="N", help="End after N lines.")
 @mesh_option
 @json_option
 def tap(count: int, mesh: str | None, as_json: bool) -> None:

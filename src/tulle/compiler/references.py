@@ -110,7 +110,9 @@ def qualify(written: str, namespace: str) -> str:
 
 def _unknown_service(index: Index, name: str, place: Place, known: Iterable[str]) -> Iterator[Problem]:
     if not index.unread.may_declare(name):
-        yield Problem.at(place, "unknown-service", f"no service named `{name}`", nearest(name, known))
+        yield Problem.at(
+            place, "unknown-service", f"no service named `{name}`", nearest(name, [*known, *index.unread.names])
+        )
 
 
 def _policy(index: Index, policy: AuthorizationPolicy) -> Iterator[Problem]:

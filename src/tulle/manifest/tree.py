@@ -82,7 +82,9 @@ def read_trees(file: str, text: str, problems: list[Problem]) -> Iterator[Node]:
         mark = (error.context_mark if ends else None) or error.problem_mark or error.context_mark
         line = min(mark.line, text.rstrip("\n").count("\n")) + 1 if mark else 1
         said = " ".join(part for part in (error.context, error.problem) if part)
-        composer.fault(line, "bad-yaml", said, "indent with spaces; YAML allows no tab here" if "'\\t'" in said else "")
+        indent = text.split("\n")[line - 1] if mark else ""
+        tabs = "\t" in indent[: len(indent) - len(indent.lstrip())] or "'\\t'" in said
+        composer.fault(line, "bad-yaml", said, "indent with spaces; YAML allows no tab here" if tabs else "")
     except yaml.YAMLError as error:
         line = text.count("\n", 0, getattr(error, "position", 0) or 0) + 1
         composer.fault(line, "bad-yaml", str(getattr(error, "reason", "") or error).partition("\n")[0])
