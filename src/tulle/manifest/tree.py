@@ -133,10 +133,15 @@ class _Composer:
         return _Refused(Problem(code, message, self._file, line))
 
     def _compose(self, event: yaml.Event, depth: int) -> Node:
-        line = _line(event)
+        mark = event.start_mark
+        line = mark.line + 1 if mark else 1
         place = self._place
         if place.line != line:
             place = self._place = Place(self._file, line)
+        if isinstance(event, yaml.ScalarEvent) and event.tag is None and event.anchor is None:  # nearly all there are
+            self._nodes += 1
+            if self._nodes <= MAX_NODES:
+                return Scalar(event.value, event.style in _PLAIN, place)
         if depth > MAX_DEPTH:
             raise self._refused(line, "too-large", f"nested deeper than {MAX_DEPTH}")
         before = self._nodes
