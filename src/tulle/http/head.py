@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from tulle.http.fields import read_pairs
+
 NO_BODY: Final = 0
 """Framing: nothing follows the head."""
 SIZED: Final = 1
@@ -54,17 +56,19 @@ class RequestHead:
         "chunked",
         "content_length",
         "expect_continue",
-        "fields",
         "forward",
         "framing",
         "host",
         "keep_alive",
+        "lines",
         "method",
         "named",
         "origin",
         "path",
         "port",
         "query",
+        "request_id",
+        "size",
         "target",
         "te_trailers",
         "upgrade",
@@ -82,7 +86,7 @@ class RequestHead:
         port: int,
         authority: bytes,
         version_minor: int,
-        fields: list[tuple[bytes, bytes]],
+        lines: bytes,
         forward: bytes,
         framing: int,
         content_length: int,
@@ -92,6 +96,8 @@ class RequestHead:
         upgrade: bool,
         te_trailers: bool,
         named: list[bytes],
+        request_id: bytes | None,
+        size: int,
     ) -> None:
         self.method = method
         """As it came; methods are case-sensitive."""
@@ -111,8 +117,8 @@ class RequestHead:
         """Host with its port, lower case: what is forwarded as Host."""
         self.version_minor = version_minor
         """1, or 0 for HTTP/1.0."""
-        self.fields = fields
-        """All fields in order, (lower-case name, value without surrounding blanks), hop-by-hop ones included."""
+        self.lines = lines
+        """All field lines as they came, each ended by CRLF."""
         self.forward = forward
         """The fields that go on, re-serialised with the names' own case: all but Host, framing and hop-by-hop."""
         self.framing = framing
@@ -130,6 +136,15 @@ class RequestHead:
         """The client says that it reads trailers."""
         self.named = named
         """Lower-case field names that Connection lists as hop-by-hop; they are not in `forward`."""
+        self.request_id = request_id
+        """The value of X-Request-Id, unless Connection names it; several are joined by a comma."""
+        self.size = size
+        """Octets of the whole head as it came."""
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """All fields in order, (lower-case name, value without surrounding blanks), hop-by-hop ones included. Made anew."""
+        return read_pairs(self.lines)
 
     def value(self, name: bytes) -> bytes | None:
         """The field's value; several of one name are joined by a comma; None when absent. `name` in lower case."""
@@ -142,10 +157,10 @@ class ResponseHead:
 
     __slots__ = (
         "content_length",
-        "fields",
         "forward",
         "framing",
         "keep_alive",
+        "lines",
         "named",
         "reason",
         "status",
@@ -158,7 +173,7 @@ class ResponseHead:
         status: int,
         reason: bytes,
         version_minor: int,
-        fields: list[tuple[bytes, bytes]],
+        lines: bytes,
         forward: bytes,
         framing: int,
         content_length: int,
@@ -171,8 +186,8 @@ class ResponseHead:
         self.reason = reason
         """The reason phrase; may be empty."""
         self.version_minor = version_minor
-        self.fields = fields
-        """All fields in order, (lower-case name, value)."""
+        self.lines = lines
+        """All field lines as they came, each ended by CRLF."""
         self.forward = forward
         """The fields that go on, re-serialised: all but framing and hop-by-hop."""
         self.framing = framing
@@ -184,6 +199,11 @@ class ResponseHead:
         self.upgrade = upgrade
         """Status 101, with Connection and Upgrade both saying so."""
         self.named = named
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """All fields in order, (lower-case name, value). Made anew."""
+        return read_pairs(self.lines)
 
     def value(self, name: bytes) -> bytes | None:
         """The field's value; several of one name are joined by a comma; None when absent. `name` in lower case."""
