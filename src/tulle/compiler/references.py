@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tulle.compiler.idle import guarded, idle_rules
+from tulle.compiler.idle import Guards, idle_rules
 from tulle.compiler.index import Index
 from tulle.model.names import is_label
 from tulle.model.place import Place, Problem, nearest, place_of
@@ -32,7 +32,7 @@ def faults(index: Index) -> Iterator[Problem]:
         yield from _service(index, service)
     for workload in index.workloads.values():
         yield from _workload(index, workload)
-    guards = guarded(index)
+    guards = Guards.of(index)
     for policy in index.policies.values():
         yield from _policy(index, policy)
         yield from idle_rules(index, policy, guards)
