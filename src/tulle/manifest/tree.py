@@ -86,7 +86,9 @@ def read_trees(file: str, text: str, problems: list[Problem]) -> Iterator[Node]:
         tabs = "\t" in indent[: len(indent) - len(indent.lstrip())] or "'\\t'" in said
         composer.fault(line, "bad-yaml", said, "indent with spaces; YAML allows no tab here" if tabs else "")
     except yaml.YAMLError as error:
-        line = text.count("\n", 0, getattr(error, "position", 0) or 0) + 1
+        position = getattr(error, "position", 0) or 0  # libyaml counts octets, PyYAML's own reader letters
+        before = text.encode()[:position].decode(errors="ignore") if _Loader is not yaml.SafeLoader else text[:position]
+        line = before.count("\n") + 1
         composer.fault(line, "bad-yaml", str(getattr(error, "reason", "") or error).partition("\n")[0])
     except UnicodeError:
         composer.fault(1, "bad-yaml", "not valid UTF-8")
