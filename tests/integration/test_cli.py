@@ -65,6 +65,49 @@ def test_unknown_verb_and_option_are_usage_errors() -> None:
     assert tulle("status", "--frobnicate").returncode == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "--mesh", "../.."),
+        ("logs", "--mesh", "No Such"),
+        ("logs", "--tail", "-1"),
+        ("tap", "--count", "-1"),
+        ("top", "--interval", "0"),
+        ("rollback", "last"),
+        ("get", "pods"),
+        ("why",),
+        ("why", "-f", str(SHOP), "web"),
+        ("completion", "tcsh"),
+    ],
+)
+def test_words_that_make_no_sense_are_usage_errors(words: tuple[str, ...], nowhere: dict[str, str]) -> None:
+    done = tulle(*words, **nowhere)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"Usage: tulle {words[0]}" in done.stderr
+    assert "\nError: " in done.stderr
+
+
+def test_logs_of_a_mesh_that_never_was_are_not_there(nowhere: dict[str, str]) -> None:
+    done = tulle("logs", "--mesh", "gone", **nowhere)
+
+    assert (done.returncode, done.stderr) == (4, "error[no-logs]: there are no logs of mesh `gone`\n")
+
+
+def test_problems_of_references_are_said_beside_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "mesh.yaml"
+    file.write_text("mesh: bad\nservices:\n  web: {run: x, calls: [cart, crat]}\n  cart: {run: x, port: 99999}\n")
+
+    for words in (("validate", str(file)), ("apply", "-f", str(file)), ("up", str(file))):
+        done = tulle(*words)
+        assert done.returncode == 3
+        assert done.stderr == (
+            f"error[unknown-service]: no service named `default/crat`\n  --> {file}:3\nhint: did you mean `default/cart`?\n\n"
+            "error[bad-value]: `port` must be a whole number from 1 to 65535, found `99999`\n"
+            f"  --> {file}:4\n"
+        )
+
+
 def test_problems_are_all_said_and_exit_is_three(tmp_path: Path) -> None:
     file = tmp_path / "mesh.yaml"
     file.write_text("mesh: bad\nservices:\n  web: {run: x, prot: 1}\n  cart: {run: x, port: 99999}\n")

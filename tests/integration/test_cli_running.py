@@ -278,6 +278,28 @@ def test_metrics_that_had_to_move_are_shown(mesh: Running) -> None:
         assert "port 15020: Address already in use" in metrics.why
 
 
+def test_a_question_waits_for_an_agent_that_is_just_being_started_again(mesh: Running) -> None:
+    before = mesh.status()
+
+    os.kill(before.agent_pid, signal.SIGKILL)
+
+    assert "asked (ready)" in mesh.tulle("status", "--wait", "20").stdout
+    assert mesh.status().agent_pid != before.agent_pid
+
+
+def test_of_two_ups_at_once_one_is_refused() -> None:
+    with running("brief", MESH.replace("asked", "brief").replace(str(DOOR), str(BRIEF_DOOR))) as one:
+        one.down()
+        command = [str(TULLE), "up", "--detach", str(one.manifest)]
+        both = [subprocess.Popen(command, env=one.environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        said = [each.communicate(timeout=60)[1] for each in both]
+
+        assert sorted(each.returncode for each in both) == [0, 1], said
+        refused = next(text for each, text in zip(both, said, strict=True) if each.returncode)
+        assert refused.startswith(("error[already-running]", "error[door-taken]"))
+        assert one.status().ready
+
+
 def test_down_ends_it_and_its_logs_stay() -> None:
     with running("brief", MESH.replace("asked", "brief").replace(str(DOOR), str(BRIEF_DOOR))) as one:
         assert "has ended" in one.tulle("down").stderr

@@ -406,6 +406,48 @@ def test_a_link_that_no_service_can_make_may_be_writable(mesh: Supervised) -> No
     assert mesh.await_line("default/web", "link") == "link done"
 
 
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_what_tulle_runs_stays_as_it_is_in_a_writable_directory(runner: str) -> None:
+    mesh = Supervised(runner)
+    mesh.home.chmod(0o777)
+    package = mesh.home / "lib" / "tulle"
+    shutil.copytree(mesh.directory / "src" / "tulle", package)
+    for path in (package.parent, package, package / "supervisor"):
+        path.chmod(0o777)
+    mesh.wrapper = ["env", f"PYTHONPATH={package.parent}"]
+    write = f"""{ATTEMPT}
+attempt("beside", lambda: open("y", "w"))
+attempt("code", lambda: open("lib/tulle/supervisor/evil.py", "w"))
+attempt("rename", lambda: os.rename("lib/tulle/supervisor", "lib/tulle/was"))
+attempt("package", lambda: os.rename("lib/tulle", "lib/was"))
+attempt("place", lambda: os.rename("lib", "was"))
+"""
+    with mesh:
+        mesh.apply(mesh.pod("default/web", mesh.python, "-c", write, writable=["."]))
+        mesh.await_line("default/web", "place")
+
+        said = dict(line.split(" ", 1) for line in mesh.log_lines("default/web")[:5])
+        mesh.apply(mesh.pod("default/other", "true", writable=["lib/tulle"]))
+        mesh.await_state(
+            "default/other", "impossible", f"lib/tulle lies in {package.parent}, from which Tulle itself runs"
+        )
+    assert said.pop("beside") == "done"
+    assert set(said.values()) <= {"Read-only file system", "Device or resource busy"}
+
+
+def test_a_link_to_the_mesh_file_cannot_be_replaced(mesh: Supervised) -> None:
+    mesh.home.joinpath("kept").mkdir()
+    mesh.home.joinpath("mesh.yaml").rename(mesh.home / "kept" / "mesh.yaml")
+    mesh.home.joinpath("mesh.yaml").symlink_to("kept/mesh.yaml")
+    mesh.home.chmod(0o777)
+
+    mesh.apply(mesh.pod("default/web", "true", writable=["."]))
+
+    mesh.await_state(
+        "default/web", "impossible", f"{mesh.home}/mesh.yaml is a link on the way to {mesh.home}/mesh.yaml"
+    )
+
+
 def test_an_isolated_pod_is_alone_and_a_plain_one_ends_with_its_children(mesh: Supervised) -> None:
     show = "import os; print('pids', sorted(int(p) for p in os.listdir('/proc') if p.isdigit()), flush=True)"
     mark = {"TULLE_TEST_POD": mesh.directory.name}

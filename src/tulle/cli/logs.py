@@ -19,11 +19,13 @@ SUFFIX = ".log"
 @click.command()
 @click.argument("services", metavar="[SERVICE...]", nargs=-1)
 @click.option("--follow", "-f", is_flag=True, help="Go on as lines are written.")
-@click.option("--tail", "-n", default=-1, metavar="N", help="Only the last N lines of all.")
+@click.option("--tail", "-n", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of all.")
 @click.option("--all", "everything", is_flag=True, help="Supervisor, agent and proxy too.")
 @mesh_option
 @json_option
-def logs(services: tuple[str, ...], follow: bool, tail: int, everything: bool, mesh: str | None, as_json: bool) -> None:
+def logs(
+    services: tuple[str, ...], follow: bool, tail: int | None, everything: bool, mesh: str | None, as_json: bool
+) -> None:
     """Print the output of services, all in one stream by time; rotated files included.
 
     SERVICE is a workload (`web`, `prod/payments`), all versions of it (`orders` for `orders-v1`), or `supervisor`,
@@ -33,7 +35,7 @@ def logs(services: tuple[str, ...], follow: bool, tail: int, everything: bool, m
     sources = chosen(sources_in(directory), services, everything)
     lines, readers = read_all(directory, sources)
     try:
-        for line in lines[len(lines) - tail if 0 <= tail < len(lines) else 0 :]:
+        for line in lines if tail is None else lines[max(0, len(lines) - tail) :]:
             _show(line, as_json)
         if follow:
             for line in followed(directory, readers, None if everything else services):

@@ -11,7 +11,7 @@ from tulle.cli.words import show
 
 
 @click.command()
-@click.option("--count", "-n", default=0, metavar="N", help="End after N lines.")
+@click.option("--count", "-n", default=0, type=click.IntRange(min=0), metavar="N", help="End after N lines.")
 @mesh_option
 @json_option
 def tap(count: int, mesh: str | None, as_json: bool) -> None:
@@ -64,5 +64,7 @@ def _outcome(summary: dict[str, object]) -> str:
 
 def _size(summary: dict[str, object]) -> str:
     seconds, received, sent = (summary.pop(name, None) for name in ("seconds", "bytes_in", "bytes_out"))
-    took = f"{seconds * 1000:.3g} ms" if isinstance(seconds, int | float) else ""
+    took = ""
+    if isinstance(seconds, int | float):
+        took = f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
     return "  ".join(filter(None, (took, f"{received}/{sent} octets" if received or sent else "")))

@@ -21,7 +21,14 @@ HEADER = ("FROM", "TO", "VERSION", "RPS", "SUCCESS", "P50", "P99", "DENIED/S")
 
 @click.command()
 @click.option("--once", is_flag=True, help="Print one interval and end.")
-@click.option("--interval", default=1.0, show_default=True, metavar="SECONDS", help="Between two looks.")
+@click.option(
+    "--interval",
+    default=1.0,
+    type=click.FloatRange(min=0.1),
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two looks.",
+)
 @mesh_option
 @json_option
 def top(once: bool, interval: float, mesh: str | None, as_json: bool) -> None:
@@ -42,7 +49,7 @@ def _every(found: "Running", interval: float) -> Iterator[list["Rate"]]:
 
     before, then = flows(found.text("/metrics").decode()), time.monotonic()
     while True:
-        time.sleep(max(interval, 0.1))
+        time.sleep(interval)
         after, now = flows(found.text("/metrics").decode()), time.monotonic()
         yield rates(before, after, now - then)
         before, then = after, now

@@ -39,16 +39,10 @@ def up(paths: tuple[Path, ...], detach: bool, timeout: float, redirect: str) -> 
     """
     from tulle.cli.doors import refuse_closed_doors
     from tulle.cli.manifests import read_and_compile
-    from tulle.cli.running import supervisor_pid
 
     loaded, compiled = read_and_compile(paths)
     mesh = compiled.snapshot.mesh
-    if pid := supervisor_pid(mesh):
-        raise Failure(
-            "already-running",
-            f"mesh `{mesh}` runs already (pid {pid})",
-            hint="`tulle apply` changes it, `tulle down` ends it",
-        )
+    refuse_running(mesh)
     if any(pod.isolated for pod in compiled.plan.pods):
         refuse_impossible_pods()
     refuse_closed_doors(compiled.plan.doors, loaded.resources)
@@ -73,6 +67,18 @@ def supervisor_command(mesh: str, paths: Sequence[Path]) -> list[str]:
     return words
 
 
+def refuse_running(mesh: str) -> None:
+    """Ends when the mesh has a supervisor."""
+    from tulle.cli.running import supervisor_pid
+
+    if pid := supervisor_pid(mesh):
+        raise Failure(
+            "already-running",
+            f"mesh `{mesh}` runs already (pid {pid})",
+            hint="`tulle apply` changes it, `tulle down` ends it",
+        )
+
+
 def refuse_impossible_pods() -> None:
     """Ends with the reason and remedy of what this box lacks for pods."""
     from tulle.cli.probes import lacking
@@ -91,20 +97,22 @@ def start_detached(mesh: str, command: Sequence[str], timeout: float) -> None:
     from tulle.kit import paths
 
     words = paths.process_log(mesh, "supervisor").with_suffix(".stderr")
-    with words.open("wb") as stderr:
+    with words.open("ab") as stderr:
+        before = stderr.tell()
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, start_new_session=True, cwd="/"
         )
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if child.poll() is not None:
+            refuse_running(mesh)
             raise Failure(
                 "did-not-start",
-                f"the supervisor ended ({child.returncode}):\n{_tail(words)}",
+                f"the supervisor ended ({child.returncode}):\n{_tail(words, before)}",
                 hint=f"its words are in {words}",
             )
         status = _status(mesh, deadline)
-        if status and status.ready:
+        if status and status.ready and status.supervisor_pid == child.pid:
             say(f"mesh `{mesh}` is ready{_metrics(status)}")
             return
         time.sleep(0.05)
@@ -142,5 +150,5 @@ def _say_what_lacks(mesh: str) -> None:
         say(failure.message)
 
 
-def _tail(path: Path) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-10:])
+def _tail(path: Path, start: int) -> str:
+    return "\n".join(path.read_bytes()[start:].decode(errors="replace").splitlines()[-10:])

@@ -1,30 +1,50 @@
 """Rules of policies that could never match: a DENY that guards nothing is worse than none."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Self
 
 from tulle.compiler.index import Index
-from tulle.model.place import Problem, place_of
+from tulle.model.place import Place, Problem, place_of
 from tulle.model.resources import AppProtocol, AuthorizationPolicy, Operation, PolicyAction, Rule, Service, Source
 
 
-def guarded(index: Index) -> dict[str, list[Service]]:
-    """Policy with a selector → the services that it guards."""
-    found: dict[str, list[Service]] = {}
-    for service, names in index.attached.items():
-        for name in names:
-            if index.policies[name].spec.selector is not None:
-                found.setdefault(name, []).append(index.services[service])
-    return found
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What policies with selectors hold for."""
+
+    services: Mapping[str, Sequence[Service]]
+    """By policy."""
+    live_ports: AbstractSet[tuple[Place, int]]
+    """Where a port is written and some service has it: one rule of a mesh file may stand for several policies."""
+
+    @classmethod
+    def of(cls, index: Index) -> Self:
+        """From what is attached to services."""
+        services: dict[str, list[Service]] = {}
+        for service, names in index.attached.items():
+            for name in names:
+                if index.policies[name].spec.selector is not None:
+                    services.setdefault(name, []).append(index.services[service])
+        live = {
+            (rule.place, number)
+            for name, guarded in services.items()
+            for rule in index.policies[name].spec.rules
+            for one in rule.to or ()
+            for number in one.operation.ports
+            if any(port.target == number for service in guarded for port in service.spec.ports)
+        }
+        return cls(services, live)
 
 
-def idle_rules(index: Index, policy: AuthorizationPolicy, guards: Mapping[str, Sequence[Service]]) -> Iterator[Problem]:
+def idle_rules(index: Index, policy: AuthorizationPolicy, guards: Guards) -> Iterator[Problem]:
     """What in the policy could never match, whoever calls."""
-    services = guards.get(policy.qualified, ())
     for rule in policy.spec.rules:
         for sender in rule.from_ or ():
             yield from _source(index, sender.source, rule)
         for one in rule.to or ():
-            yield from _operation(policy, one.operation, rule, services)
+            yield from _operation(policy, one.operation, rule, guards)
 
 
 def _source(index: Index, source: Source, rule: Rule) -> Iterator[Problem]:
@@ -39,9 +59,8 @@ def _source(index: Index, source: Source, rule: Rule) -> Iterator[Problem]:
             yield Problem.at(place, "foreign-principal", message, f"here they begin with `{home}`")
 
 
-def _operation(
-    policy: AuthorizationPolicy, operation: Operation, rule: Rule, services: Sequence[Service]
-) -> Iterator[Problem]:
+def _operation(policy: AuthorizationPolicy, operation: Operation, rule: Rule, guards: Guards) -> Iterator[Problem]:
+    services = guards.services.get(policy.qualified, ())
     yield from _excluded("methods", operation.methods, operation.not_methods, rule)
     yield from _excluded("paths", operation.paths, operation.not_paths, rule)
     yield from _excluded("hosts", operation.hosts, operation.not_hosts, rule)
@@ -49,7 +68,7 @@ def _operation(
     ports = [port for one in services for port in one.spec.ports]
     targets = sorted({port.target for port in ports})
     for number in operation.ports:
-        if ports and number not in targets:
+        if ports and number not in targets and (rule.place, number) not in guards.live_ports:
             shown = ", ".join(map(str, targets))
             message = f"port {number} never matches: what policy `{policy.qualified}` guards listens on {shown}"
             hint = "a policy goes by the port that the workload listens on, not by the one that callers dial"

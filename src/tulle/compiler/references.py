@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tulle.compiler.idle import guarded, idle_rules
+from tulle.compiler.idle import Guards, idle_rules
 from tulle.compiler.index import Index
 from tulle.model.names import is_label
 from tulle.model.place import Place, Problem, nearest, place_of
@@ -31,7 +31,7 @@ def faults(index: Index) -> Iterator[Problem]:
         yield from _service(index, service)
     for workload in index.workloads.values():
         yield from _workload(index, workload)
-    guards = guarded(index)
+    guards = Guards.of(index)
     for policy in index.policies.values():
         yield from _policy(index, policy)
         yield from idle_rules(index, policy, guards)
@@ -109,7 +109,9 @@ def qualify(written: str, namespace: str) -> str:
 
 def _unknown_service(index: Index, name: str, place: Place, known: Iterable[str]) -> Iterator[Problem]:
     if not index.unread.may_declare(name):
-        yield Problem.at(place, "unknown-service", f"no service named `{name}`", nearest(name, known))
+        yield Problem.at(
+            place, "unknown-service", f"no service named `{name}`", nearest(name, [*known, *index.unread.names])
+        )
 
 
 def _policy(index: Index, policy: AuthorizationPolicy) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """A request as decisions see it: method, two readings of its path, host, headers."""
 
 import re
-from typing import Final, final
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 MAX_ESCAPE_LAYERS: Final = 4
@@ -11,9 +11,7 @@ MAX_HOST: Final = 255
 """Octets of a host name, as in DNS."""
 
 _UNRESERVED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-_SAFE: Final = rb"A-Za-z0-9_~!$&'()*+,=:@-"
-_PLAIN: Final = re.compile(b"/(?:[%b][.%b]*(?:/[%b][.%b]*)*/?)?" % (_SAFE, _SAFE, _SAFE, _SAFE))
-"""Paths that read the same everywhere: no escape, no `;`, no empty element, none that begins with a dot."""
+_OF_PLAIN_PATH: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~!$&'()*+,=:@-./"
 
 _FORBIDDEN: Final = re.compile(rb"[\x00-\x20\x7f?#]")
 _MALFORMED_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -25,7 +23,6 @@ _PARAMETERS_BEGIN: Final = re.compile(rb";|%(?:25)*3[Bb]")
 _SLASH_ESCAPED: Final = re.compile(rb"\\|%(?:25)*(?:2[Ff]|5[Cc])")
 
 
-@final
 class RequestView:
     """What routing and authorization may look at. Made once per request, from a head that was judged valid."""
 
@@ -59,11 +56,21 @@ def canonical_path(raw: bytes | str) -> tuple[str, str] | None:
     A plain path answers with the same string twice, so `path is folded` says that one judgement is enough.
     Text is taken as UTF-8. An empty path is `/`, and `*` (of OPTIONS) stays as it is.
     """
-    octets = raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else raw
-    if _PLAIN.fullmatch(octets) is not None:
-        plain = octets.decode("ascii")
-        return plain, plain
-    return _readings(octets)
+    text = raw if isinstance(raw, str) else raw.decode("utf-8", "surrogateescape")
+    if _is_plain(text):
+        return text, text
+    return _readings(text.encode("utf-8", "surrogateescape"))
+
+
+def _is_plain(path: str) -> bool:
+    """Whether it reads the same everywhere: no escape, no `;`, no empty element, none that begins with a dot."""
+    return (
+        path.startswith("/")
+        and path.isascii()
+        and "//" not in path
+        and "/." not in path
+        and not path.encode("ascii").translate(None, _OF_PLAIN_PATH)
+    )
 
 
 def canonical_host(raw: bytes | str) -> str | None:

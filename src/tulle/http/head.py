@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from tulle.http.fields import read_pairs
 from tulle.http.h2.field import Field, lines_of
 
 NO_BODY: Final = 0
@@ -53,15 +54,16 @@ class RequestHead:
 
     __slots__ = (
         "_forward",
+        "_pairs",
         "authority",
         "chunked",
         "content_length",
         "expect_continue",
-        "fields",
         "framing",
         "going",
         "host",
         "keep_alive",
+        "lines",
         "method",
         "named",
         "origin",
@@ -69,6 +71,8 @@ class RequestHead:
         "port",
         "protocol",
         "query",
+        "request_id",
+        "size",
         "target",
         "te_trailers",
         "upgrade",
@@ -86,7 +90,7 @@ class RequestHead:
         port: int,
         authority: bytes,
         version_minor: int,
-        fields: list[tuple[bytes, bytes]],
+        lines: bytes,
         forward: bytes | None,
         framing: int,
         content_length: int,
@@ -96,7 +100,10 @@ class RequestHead:
         upgrade: bool,
         te_trailers: bool,
         named: list[bytes],
+        request_id: bytes | None,
+        size: int,
         going: list[Field] | None = None,
+        pairs: list[tuple[bytes, bytes]] | None = None,
         protocol: bytes = b"",
     ) -> None:
         self.method = method
@@ -117,11 +124,12 @@ class RequestHead:
         """Host with its port, lower case: what is forwarded as Host."""
         self.version_minor = version_minor
         """1, or 0 for HTTP/1.0; 1 for HTTP/2."""
-        self.fields = fields
-        """All fields in order, (lower-case name, value without surrounding blanks), hop-by-hop ones included."""
+        self.lines = lines
+        """All field lines as they came, each ended by CRLF; empty where HTTP/2 brought them."""
         self._forward = forward
         self.going = going
         """The fields that go on as HTTP/2 brought them; None: HTTP/1.1 did, see `forward`."""
+        self._pairs = pairs
         self.framing = framing
         """NO_BODY, SIZED or CHUNKED. CHUNKED from HTTP/2: a body of unknown length, and perhaps trailers."""
         self.content_length = content_length
@@ -139,6 +147,16 @@ class RequestHead:
         """The client says that it reads trailers."""
         self.named = named
         """Lower-case field names that Connection lists as hop-by-hop; they are not in `forward`."""
+        self.request_id = request_id
+        """The value of X-Request-Id, unless Connection names it; several are joined by a comma."""
+        self.size = size
+        """Octets of the whole head as it came."""
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """All fields in order, (lower-case name, value without surrounding blanks), hop-by-hop ones included. From HTTP/1.1 made anew."""
+        pairs = self._pairs
+        return read_pairs(self.lines) if pairs is None else pairs
 
     @property
     def forward(self) -> bytes:
@@ -159,11 +177,12 @@ class ResponseHead:
 
     __slots__ = (
         "_forward",
+        "_pairs",
         "content_length",
-        "fields",
         "framing",
         "going",
         "keep_alive",
+        "lines",
         "named",
         "reason",
         "status",
@@ -176,7 +195,7 @@ class ResponseHead:
         status: int,
         reason: bytes,
         version_minor: int,
-        fields: list[tuple[bytes, bytes]],
+        lines: bytes,
         forward: bytes | None,
         framing: int,
         content_length: int,
@@ -184,17 +203,19 @@ class ResponseHead:
         upgrade: bool,
         named: list[bytes],
         going: list[Field] | None = None,
+        pairs: list[tuple[bytes, bytes]] | None = None,
     ) -> None:
         self.status = status
         """100 to 599."""
         self.reason = reason
         """The reason phrase; may be empty."""
         self.version_minor = version_minor
-        self.fields = fields
-        """All fields in order, (lower-case name, value)."""
+        self.lines = lines
+        """All field lines as they came, each ended by CRLF; empty where HTTP/2 brought them."""
         self._forward = forward
         self.going = going
         """The fields that go on as HTTP/2 brought them; None: HTTP/1.1 did, see `forward`."""
+        self._pairs = pairs
         self.framing = framing
         """NO_BODY, SIZED, CHUNKED or UNTIL_CLOSE."""
         self.content_length = content_length
@@ -204,6 +225,12 @@ class ResponseHead:
         self.upgrade = upgrade
         """Status 101, with Connection and Upgrade both saying so."""
         self.named = named
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """All fields in order, (lower-case name, value). From HTTP/1.1 made anew."""
+        pairs = self._pairs
+        return read_pairs(self.lines) if pairs is None else pairs
 
     @property
     def forward(self) -> bytes:

@@ -22,6 +22,12 @@ MUST_SAY = frozenset({"Source", "Operation", "Rule", "AccessRule", "MeshRule"})
 NOT_EMPTY = frozenset({"Source", "Operation"})
 """Types in which nothing at all would quietly mean anyone or anything: refused."""
 
+HINTS = {
+    ("MeshFile", "mesh"): "begin with `mesh: name`",
+    ("ParentRef", "kind"): "write `kind: Service`",
+}
+"""What to write for a field that is missing."""
+
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,15})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,9})?")
 
@@ -99,13 +105,16 @@ class Decoder:
 
     def _mistyped(self, node: Node, form: Form, what: str) -> Bad:
         found = {Items: "a list", Fields: "a mapping"}.get(type(node)) or shown(cast("Scalar", node))
-        return self.fault(node.place, "wrong-type", f"`{what}` must be {expectation(form.hint)}, found {found}")
+        hint = f"write `[{node.text}]`" if form.way is Way.LIST and isinstance(node, Scalar) and node.text else ""
+        return self.fault(
+            node.place, "wrong-type", f"{said(what)} must be {expectation(form.hint)}, found {found}", hint
+        )
 
     def _text(self, node: Scalar, form: Form, what: str) -> Any:
         for check in form.checks:
             if not check.holds(node.text):
                 hint = check.hint(node.text) if check.hint else ""
-                message = f"`{what}` must be {check.expects}, found {shown(node)}"
+                message = f"{said(what)} must be {check.expects}, found {shown(node)}"
                 return self.fault(node.place, "bad-value", message, hint)
         return Word.at(node.text, node.place)
 
@@ -113,18 +122,18 @@ class Decoder:
         known = [str(one.value) for one in form.base]
         if node.text in known:
             return form.base(node.text)
-        message = f"`{what}` must be {expectation(form.hint)}, found {shown(node)}"
+        message = f"{said(what)} must be {expectation(form.hint)}, found {shown(node)}"
         return self.fault(node.place, "bad-value", message, nearest(node.text, known))
 
     def _number(self, node: Scalar, form: Form, what: str) -> Any:
         shaped = (_WHOLE if form.base is int else _DECIMAL).fullmatch(node.text)
         if not node.plain or not shaped:
             hint = "write it without quotes" if not node.plain and shaped else ""
-            message = f"`{what}` must be {expectation(form.hint)}, found {shown(node)}"
+            message = f"{said(what)} must be {expectation(form.hint)}, found {shown(node)}"
             return self.fault(node.place, "wrong-type", message, hint)
         number = form.base(node.text)
         if form.limits and not form.limits.low <= number <= form.limits.high:
-            message = f"`{what}` must be {expectation(form.hint)}, found {shown(node)}"
+            message = f"{said(what)} must be {expectation(form.hint)}, found {shown(node)}"
             return self.fault(node.place, "bad-value", message)
         return number
 
@@ -132,7 +141,7 @@ class Decoder:
         if not isinstance(node, Items):
             return self._mistyped(node, form, what)
         if not node.nodes and must_say:
-            return self.fault(node.place, "empty-list", f"`{what}` is empty", "leave it out, or say what it holds")
+            return self.fault(node.place, "empty-list", f"{said(what)} is empty", "leave it out, or say what it holds")
         (inner,) = form.inner
         read = [self._value(one, inner, what, one.place, False) for one in node.nodes]
         if form.is_set and len(set(read)) < len(read):
@@ -143,7 +152,7 @@ class Decoder:
         seen: set[Any] = {BAD}
         for one, value in zip(node.nodes, read, strict=True):
             if value in seen and value is not BAD:
-                message = f"`{what}` holds {shown(cast('Scalar', one))} twice"
+                message = f"{said(what)} holds {shown(cast('Scalar', one))} twice"
                 self.fault(one.place, "duplicate-value", message, "once is enough")
             seen.add(value)
 
@@ -187,9 +196,10 @@ class Decoder:
         for one in known.required:
             if one.attribute not in given and all(entry.key.text != one.name for entry in node.entries):
                 is_whole = False
-                self.fault(place, "missing-field", f"`{what}` needs `{one.name}`")
+                hint = HINTS.get((kind.__name__, one.name), "")
+                self.fault(place, "missing-field", f"{said(what)} needs `{one.name}`", hint)
         if not node.entries and kind.__name__ in NOT_EMPTY:
-            return self.fault(place, "empty-list", f"`{what}` says nothing", "leave it out for anyone or anything")
+            return self.fault(place, "empty-list", f"{said(what)} says nothing", "leave it out for anyone or anything")
         if not is_whole:
             return BAD
         if self._lost != before:
@@ -203,7 +213,12 @@ class Decoder:
             self.fault(key.place, "unsupported-field", f"`{key.text}` is not supported yet", later[key.text])
             return
         hint = nearest(key.text, known) or "known here: " + ", ".join(f"`{one}`" for one in sorted(known))
-        self.fault(key.place, "unknown-field", f"`{what}` has no field {shown(key)}", hint)
+        self.fault(key.place, "unknown-field", f"{said(what)} has no field {shown(key)}", hint)
+
+
+def said(what: str) -> str:
+    """A field in a sentence; what is no field is said in words."""
+    return what if " " in what else f"`{what}`"
 
 
 def shown(node: Scalar) -> str:

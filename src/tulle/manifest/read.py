@@ -52,10 +52,12 @@ def parse(files: Mapping[str, str], beyond: Beyond | None = None) -> Loaded | li
 @no_collection()
 def _read(files: Mapping[str, str], problems: list[Problem], beyond: Beyond | None) -> Loaded | list[Problem]:
     resources: list[Resource] = []
+    is_empty = True
     unread = [Unread(everything=bool(problems))]
     for file in sorted(files):
         faults: list[Problem] = []
         for tree in read_trees(file, files[file], faults):
+            is_empty = False
             document = read_document(tree)
             resources.extend(document.resources)
             problems.extend(document.problems)
@@ -63,6 +65,10 @@ def _read(files: Mapping[str, str], problems: list[Problem], beyond: Beyond | No
                 unread.append(document.unread)
         unread.append(Unread(everything=any(one.code in {"bad-yaml", "too-large"} for one in faults)))
         problems.extend(faults)
+    if is_empty and not problems:
+        hint = "a mesh file begins with `mesh: name`, a resource with `apiVersion` and `kind`"
+        first = min(files, default="")
+        return [Problem("missing-field", "nothing is declared here", first, 1 if first else 0, hint)]
     if not problems:
         return Loaded(tuple(resources), dict(files))
     return in_order([*problems, *(beyond(resources, union(unread)) if beyond else ())])
@@ -73,7 +79,11 @@ def _files(paths: Sequence[Path], problems: list[Problem]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(one for one in path.iterdir() if one.suffix in {".yaml", ".yml"} and one.is_file())
+        try:
+            inside = sorted(one for one in path.iterdir() if one.suffix in {".yaml", ".yml"} and one.is_file())
+        except OSError as error:
+            problems.append(Problem("unreadable", f"cannot read it: {error.strerror}", str(path)))
+            continue
         if not inside:
             problems.append(Problem("unreadable", "no *.yaml in this directory", str(path)))
         yield from inside

@@ -82,9 +82,13 @@ def read_trees(file: str, text: str, problems: list[Problem]) -> Iterator[Node]:
         mark = (error.context_mark if ends else None) or error.problem_mark or error.context_mark
         line = min(mark.line, text.rstrip("\n").count("\n")) + 1 if mark else 1
         said = " ".join(part for part in (error.context, error.problem) if part)
-        composer.fault(line, "bad-yaml", said, "indent with spaces; YAML allows no tab here" if "'\\t'" in said else "")
+        indent = text.split("\n")[line - 1] if mark else ""
+        tabs = "\t" in indent[: len(indent) - len(indent.lstrip())] or "'\\t'" in said
+        composer.fault(line, "bad-yaml", said, "indent with spaces; YAML allows no tab here" if tabs else "")
     except yaml.YAMLError as error:
-        line = text.count("\n", 0, getattr(error, "position", 0) or 0) + 1
+        position = getattr(error, "position", 0) or 0  # libyaml counts octets, PyYAML's own reader letters
+        before = text.encode()[:position].decode(errors="ignore") if _Loader is not yaml.SafeLoader else text[:position]
+        line = before.count("\n") + 1
         composer.fault(line, "bad-yaml", str(getattr(error, "reason", "") or error).partition("\n")[0])
     except UnicodeError:
         composer.fault(1, "bad-yaml", "not valid UTF-8")
@@ -131,10 +135,15 @@ class _Composer:
         return _Refused(Problem(code, message, self._file, line))
 
     def _compose(self, event: yaml.Event, depth: int) -> Node:
-        line = _line(event)
+        mark = event.start_mark
+        line = mark.line + 1 if mark else 1
         place = self._place
         if place.line != line:
             place = self._place = Place(self._file, line)
+        if isinstance(event, yaml.ScalarEvent) and event.tag is None and event.anchor is None:  # nearly all there are
+            self._nodes += 1
+            if self._nodes <= MAX_NODES:
+                return Scalar(event.value, event.style in _PLAIN, place)
         if depth > MAX_DEPTH:
             raise self._refused(line, "too-large", f"nested deeper than {MAX_DEPTH}")
         before = self._nodes

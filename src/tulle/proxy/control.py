@@ -1,6 +1,5 @@
 """What the supervisor hands over: listeners in pods, doors, and which pods are ready."""
 
-import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from typing import TypeVar
 from tulle.core.tables import Tables
 from tulle.proxy.arrival import Register
 from tulle.proxy.listen import Listener
+from tulle.proxy.loop import READ, Dispatcher, Foremost
 from tulle.proxy.relay import Relay
 from tulle.proxy.tcp import Dial
 
@@ -111,30 +111,40 @@ class Listeners:
 
 
 class Control:
-    """Reads the supervisor's datagrams."""
+    """Reads the supervisor's datagrams before the callers' requests: who was told that a pod is ready finds it so."""
 
-    def __init__(self, link: socket.socket, listeners: Listeners, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        link: socket.socket,
+        listeners: Listeners,
+        on_supervisor_gone: Callable[[], None],
+        report: Callable[[str], None],
+    ) -> None:
         link.setblocking(False)
-        self._link = link
+        self._dispatcher = dispatcher
+        self._link = Foremost(link, self._read)
         self._listeners = listeners
+        self._on_supervisor_gone = on_supervisor_gone
         self._report = report
 
-    def start(self, loop: asyncio.AbstractEventLoop, on_supervisor_gone: Callable[[], None]) -> None:
+    def start(self) -> None:
         """Takes handovers from now on."""
-        loop.add_reader(self._link.fileno(), self._read, loop, on_supervisor_gone)
+        self._dispatcher.watch(self._link, READ)
 
-    def _read(self, loop: asyncio.AbstractEventLoop, on_supervisor_gone: Callable[[], None]) -> None:
-        while True:
+    def _read(self) -> None:
+        self._dispatcher.wake()  # what is told may schedule something with asyncio
+        while self._link.is_open:
             try:
-                message, descriptors, _, _ = socket.recv_fds(self._link, 65536, 4)
+                message, descriptors, _, _ = socket.recv_fds(self._link.sock, 65536, 4)
             except BlockingIOError:
                 return
             except OSError:
                 message, descriptors = b"", []
             sockets = [socket.socket(fileno=one) for one in descriptors]
             if not message:
-                loop.remove_reader(self._link.fileno())
-                on_supervisor_gone()
+                self._dispatcher.close(self._link)
+                self._on_supervisor_gone()
                 return
             try:
                 said = json.loads(message)

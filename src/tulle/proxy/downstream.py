@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final, final
 
 from tulle.http.body import BodyReader
-from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, ResponseHead
-from tulle.http.request import find_head_end, parse_request, refuse_early
+from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, RequestHead, ResponseHead
+from tulle.http.opening import Opening, read_opened
+from tulle.http.request import END, find_head_end, parse_request, refuse_early
 from tulle.http.write import chunk, last_chunk, response_framing, write_response
 from tulle.proxy.arrival import Connection
 from tulle.proxy.counters import ABORTED
@@ -55,6 +56,12 @@ class HttpDownstream(CallerEnd):
         self._lingers = False
         self._dropped = 0
         self._misses = 0
+        self._size = 0
+        """Octets of the last head that was followed by a body."""
+        self._opening: Opening | None = None
+        """What its heads' fields begin with."""
+        self._strays = 0
+        """Heads in a row that began otherwise."""
         self.deadline = relay.dispatcher.now + relay.idle_timeout
 
     def on_octets(self, octets: bytes) -> None:
@@ -281,34 +288,51 @@ class HttpDownstream(CallerEnd):
         if lane.tables is not relay.tables:
             lane = self._lane = relay.lane(self._connection.arrival)
         buffer = self._buffer
-        judged: Judged | None = None
-        end = len(buffer)
-        if self._misses < MAX_MISSES and end <= MAX_REMEMBERED_HEAD:
-            judged = lane.memo.get(buffer)
-        if judged is None:
-            end = find_head_end(buffer, 0)
-            if end < 0:
-                refusal = refuse_early(buffer, 0, relay.head_limits)
-                if refusal is not None:
-                    self._refuse(reason_of_refusal(refusal.status), refusal.status)
-                return False
-            octets = buffer if end == len(buffer) else buffer[:end]
-            if end != len(buffer) and self._misses < MAX_MISSES:
-                judged = lane.memo.get(octets)
-            if judged is None:
-                head = parse_request(octets, relay.head_limits)
-                if isinstance(head, Refusal):
-                    self._refuse(reason_of_refusal(head.status), head.status)
-                    return False
-                judged = relay.judge_head(lane, head)
-                if self._misses < MAX_MISSES:
-                    self._misses += 1
-                    relay.remember(lane, octets, judged)
-            else:
+        probes = self._misses < MAX_MISSES
+        if probes:
+            size = len(buffer) if buffer[-4:] == END else self._size
+            judged = lane.memo.get(buffer[:size]) if size <= MAX_REMEMBERED_HEAD else None
+            if judged is not None:
                 self._misses = 0
-        else:
-            self._misses = 0
-        return self._begin(judged, end)
+                return self._begin(judged, judged.head.size)
+        head = self._read_head(lane, buffer)
+        if head is None:
+            return False
+        if isinstance(head, Refusal):
+            self._refuse(reason_of_refusal(head.status), head.status)
+            return False
+        judged = relay.judge_head(lane, head)
+        if probes:
+            self._misses += 1
+            if head.framing != NO_BODY:
+                self._size = head.size
+            relay.remember(lane, buffer[: head.size], judged)
+        return self._begin(judged, head.size)
+
+    def _read_head(self, lane: Lane, buffer: bytes) -> RequestHead | Refusal | None:
+        """Reads the head that the buffer begins with, the short way where it begins as others did; None: it is not complete yet."""
+        relay = self._relay
+        limits = relay.head_limits
+        learns = self._strays < MAX_MISSES
+        opening = self._opening
+        if opening is None and learns:
+            opening = self._opening = lane.opening
+        if opening is not None:
+            found = read_opened(buffer, opening, limits)
+            if found is not None:
+                self._strays = 0
+                return found
+        end = find_head_end(buffer, 0)
+        if end < 0:
+            return refuse_early(buffer, 0, limits)
+        octets = buffer if end == len(buffer) else buffer[:end]
+        head = parse_request(octets, limits, relay.plain_lines)
+        if learns and isinstance(head, RequestHead):
+            self._strays += 1
+            learnt = relay.learn(lane, octets)
+            if learnt is not None and (opening is None or self._strays > 1):
+                self._opening = learnt
+        return head
 
     def _begin(self, judged: Judged, end: int) -> bool:
         relay = self._relay
@@ -334,7 +358,7 @@ class HttpDownstream(CallerEnd):
         self.deadline = exchange.started + (relay.request_timeout if done else relay.idle_timeout)
         if relay.counters.in_flight > relay.requests_in_flight:
             exchange.request_done = done
-            exchange.request_id = judged.request_id(relay)
+            exchange.id_octets = judged.id_octets(relay)
             exchange.answer(Reason.OVERLOADED)
         else:
             exchange.begin(out, done, trailers)

@@ -46,7 +46,8 @@ class Exchange:
         """Index into CLASSES; right once it is over."""
         self.policy = ""
         """The policy that decided, when one did."""
-        self.request_id = ""
+        self.id_octets = b""
+        """The request's id."""
         self.request_done = False
         self.is_over = False
         self._held: list[bytes] = []
@@ -61,12 +62,17 @@ class Exchange:
         self._tried: list[EndpointRef] | None = None
         relay.counters.in_flight += 1
 
+    @property
+    def request_id(self) -> str:
+        """What the caller, the endpoint and whoever looks call this request."""
+        return self.id_octets.decode("latin-1")
+
     def begin(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         """Authorizes, routes, connects, forwards."""
         judged = self.judged
         self.request_done = done
         relay = self.relay
-        self.request_id = judged.request_id(relay)
+        self.id_octets = judged.id_octets(relay)
         if judged.refusal is not None:
             self.answer(judged.refusal)
             return

@@ -69,7 +69,7 @@ class Http2Downstream(LinkOwner):
             self._meet(call.limit)
         if relay.counters.in_flight > relay.requests_in_flight:
             exchange.request_done = done
-            exchange.request_id = judged.request_id(relay)
+            exchange.id_octets = judged.id_octets(relay)
             exchange.answer(Reason.OVERLOADED)
         else:
             exchange.begin([], done, NO_TRAILERS)
@@ -79,7 +79,9 @@ class Http2Downstream(LinkOwner):
         reason = reason_of_refusal(refusal.status)
         relay.count_unread(self._lane, refusal.status // 100 - 1, reason)
         if not stream.is_closed:
-            fields, body = own_answer_fields(relay.fields, reason, relay.next_id(), True, refusal.status)
+            request_id = relay.next_id()
+            relay.refusals.remember(self._lane, request_id, None, reason, "")
+            fields, body = own_answer_fields(relay.fields, reason, request_id, True, refusal.status)
             self.codec.send_head(stream, fields, False)
             self.codec.send_data(stream, body, True)
             if not stream.is_remote_done and not stream.queued:

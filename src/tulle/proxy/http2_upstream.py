@@ -211,8 +211,8 @@ class Http2End(EndpointEnd):
         judged = exchange.judged
         relay = self._upstream.relay
         fields = judged.fields(relay.fields)
-        if not judged.has_id:
-            fields = [*fields, relay.fields.field(b"x-request-id", exchange.request_id.encode("latin-1"))]
+        if judged.head.request_id is None:
+            fields = [*fields, relay.fields.field(b"x-request-id", exchange.id_octets)]
         is_bare = done and not payload and not trailers
         stream = self._stream = self._codec.open(fields, judged.head.method, is_bare)
         stream.owner = self

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, final
 
 from tulle.proxy.wheel import NEVER, Timed, Wheel
 
@@ -43,6 +43,23 @@ class Watched:
     def on_failure(self) -> None:
         """A send failed, or an exception escaped: ends what it served. Called at the end of the turn."""
         raise NotImplementedError
+
+
+@final
+class Foremost(Watched):
+    """What it brings is heard before anything else of the turn is served."""
+
+    def __init__(self, sock: socket.socket, hear: Callable[[], None]) -> None:
+        super().__init__(sock)
+        self.is_idle = True
+        self._hear = hear
+
+    def on_event(self, mask: int) -> None:
+        """Hears all there is."""
+        self._hear()
+
+    def on_failure(self) -> None:
+        """A defect in hearing ends nothing: it has been told."""
 
 
 class Dispatcher:

@@ -72,7 +72,7 @@ async def run(
         loop.add_signal_handler(signal.SIGTERM, drain.begin)
         loop.add_signal_handler(signal.SIGINT, drain.begin)
         broker.start(loop)
-        Control(socket.socket(fileno=options.control_fd), listeners, report).start(loop, drain.begin)
+        Control(dispatcher, socket.socket(fileno=options.control_fd), listeners, drain.begin, report).start()
         plane.restore()
         apis = [
             serving.create_task(serve(socket.socket(fileno=options.admin_fd), admin.answer, uids=uids)),

@@ -9,7 +9,7 @@ from typing import Final, final
 from tulle.core.backends import EndpointRef
 from tulle.http.body import BodyReader
 from tulle.http.head import CHUNKED, Refusal, ResponseHead
-from tulle.http.request import find_head_end
+from tulle.http.request import END, find_head_end
 from tulle.http.response import parse_response
 from tulle.http.write import chunk, last_chunk, write_response
 from tulle.proxy.exchange import NO_TRAILERS, Exchange
@@ -21,6 +21,8 @@ from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
 MAX_MISSES: Final = 16
+SURPLUS: Final = 1.0
+"""Seconds that a connection beyond the pool's size is kept: closed at once, it would be dialled again at once under load."""
 MAX_INTERIM: Final = 16
 """Interim answers (1xx) to one request."""
 
@@ -45,6 +47,8 @@ class HttpUpstream(EndpointEnd):
         self._is_chunked = False
         self._interim = 0
         self._misses = 0
+        self._size = 0
+        """Octets of the last head."""
         self.wire.start()
 
     def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> bool:
@@ -55,8 +59,8 @@ class HttpUpstream(EndpointEnd):
         self._interim = 0
         self.deadline = NEVER
         head = judged.wire()
-        if not judged.has_id:
-            head += b"x-request-id: %b\r\n\r\n" % exchange.request_id.encode()
+        if judged.head.request_id is None:
+            head += exchange.id_octets + END
         self._is_chunked = judged.head.framing == CHUNKED
         if payload or (self._is_chunked and done):
             head += self._frame(payload, done, trailers)
@@ -147,11 +151,13 @@ class HttpUpstream(EndpointEnd):
 
     def _read_head(self, exchange: Exchange, buffer: bytes) -> None:
         relay = self._relay
-        if self._misses < MAX_MISSES:
-            remembered = relay.answers.get(buffer)
-            if remembered is not None and exchange.judged.head.method != "HEAD":
+        method = exchange.judged.head.method
+        probes = method != "HEAD" and self._misses < MAX_MISSES
+        if probes:
+            remembered = relay.answers.get(buffer[: self._size])
+            if remembered is not None:
                 self._misses = 0
-                self._begin_body(exchange, remembered.head, remembered.wire, buffer, len(buffer))
+                self._begin_body(exchange, remembered.head, remembered.wire, buffer, self._size)
                 return
         while True:
             end = find_head_end(buffer, 0)
@@ -163,21 +169,21 @@ class HttpUpstream(EndpointEnd):
             octets = buffer if end == len(buffer) else buffer[:end]
             wire = b""
             head: ResponseHead | Refusal | None = None
-            method = exchange.judged.head.method
-            probes = method != "HEAD" and self._misses < MAX_MISSES
             if probes:
                 remembered = relay.answers.get(octets)
                 if remembered is not None:
                     self._misses = 0
+                    self._size = end
                     self._begin_body(exchange, remembered.head, remembered.wire, buffer, end)
                     return
-            head = parse_response(octets, method, relay.head_limits)
+            head = parse_response(octets, method, relay.head_limits, relay.plain_lines)
             if isinstance(head, Refusal) or head.status == 101:
                 self._lose(Reason.UPSTREAM_PROTOCOL)
                 return
             if head.status >= 200:
                 if probes:
                     self._misses += 1
+                    self._size = end
                     wire = write_response(head, 1, False)
                     relay.remember_answer(octets, head, wire)
                 self._begin_body(exchange, head, wire, buffer, end)
@@ -312,11 +318,13 @@ class Pools(Connector):
         if pool is None:
             pool = self._pools[end.endpoint] = Pool()
         pool.settle(relay.dispatcher.turns)
-        if len(pool.idle) + len(pool.returned) >= limits.pool_size or relay.is_draining:
+        if relay.is_draining or not limits.pool_size:
             end.close()
             return
         end.was_used = True
-        end.deadline = relay.dispatcher.now + limits.pool_idle_timeout
+        is_surplus = len(pool.idle) + len(pool.returned) >= limits.pool_size
+        lasts = min(SURPLUS, limits.pool_idle_timeout) if is_surplus else limits.pool_idle_timeout
+        end.deadline = relay.dispatcher.now + lasts
         end.wire.is_idle = True
         end.wire.resume()
         pool.returned.append(end)

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 
 from tulle.kit import places
@@ -104,6 +105,7 @@ class Fleet:
                 writable=writable,
                 shared=[os.path.join(one.cwd, path) for one in self._specs.values() for path in one.writable],
                 protected=self._protected,
+                code=own_code(),
                 hidden=hidden_directories(self._mesh),
                 files=self._files.of(spec, who),
                 uid=who.uid,
@@ -155,6 +157,12 @@ class Fleet:
         for name in free:
             if name in self._pods and self._pods[name].state != "stopping":
                 self._pods[name].stop(functools.partial(self._stopped, name))
+
+
+def own_code() -> list[str]:
+    """Where what Tulle runs comes from: read-only in every pod, lest a service decides what runs outside at the next start."""
+    own = [] if sys.prefix == sys.base_prefix else [sys.prefix]
+    return [*own, *(path for path in sys.path if os.path.isabs(path) and os.path.isdir(path))]
 
 
 def hidden_directories(mesh: str) -> list[str]:

@@ -14,7 +14,10 @@ _RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.S
 
 
 def fork(run: Callable[[], object], keep: Iterable[int]) -> int:
-    """Runs a function in a child that ends with it, with default signal actions and only `keep` and 0–2 open."""
+    """Runs a function in a child that ends with it, with default signal actions and only `keep` and 0–2 open.
+
+    The child leads a group of its own: ctrl-C in a terminal is for the supervisor, which ends the others in order.
+    """
     everything = signal.valid_signals()
     before = signal.pthread_sigmask(signal.SIG_SETMASK, everything)
     pid = os.fork()
@@ -24,6 +27,7 @@ def fork(run: Callable[[], object], keep: Iterable[int]) -> int:
     code = 1
     try:
         gc.disable()
+        os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         reset_signals()
         close_all_but(keep)

@@ -86,6 +86,7 @@ def _service() -> Service:
         writable=[],
         shared=[],
         protected=[],
+        code=[],
         hidden=[],
         files={"/etc/hosts": "/etc/hosts"},
         uid=uid,

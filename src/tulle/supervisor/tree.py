@@ -36,6 +36,8 @@ class View(NamedTuple):
     """What any pod of the mesh may write: no link in there leads anywhere."""
     protected: list[str]
     """Read-only even inside writable paths; their parents cannot be renamed away."""
+    code: list[str]
+    """What Tulle runs from: read-only like `protected`, and not to be made writable by itself."""
     hidden: list[str]
     """Directories that are empty inside."""
     files: dict[str, str]
@@ -50,7 +52,7 @@ def build(view: View) -> None:
     """Makes this mount namespace the pod's. Only for pid 1 of a pod; raises StepFailed."""
     os.umask(0o022)
     os.chdir("/")
-    writable, protected = [_real(p) for p in view.writable], [_real(p) for p in view.protected]
+    writable, protected = [_real(p) for p in view.writable], [_real(p) for p in (*view.protected, *view.code)]
     _refuse_impossible(view, writable)
     places: list[int] = []
     with step("private-mounts"):
@@ -143,6 +145,20 @@ def _refuse_impossible(view: View, writable: list[str]) -> None:
         for hidden in view.hidden:
             if path == hidden or is_below(path, hidden) or is_below(hidden, path):
                 raise StepFailed("writable", f"{said} holds, or lies in, {hidden}, which is Tulle's")
+        for code in map(_real, view.code):
+            if path == code or is_below(path, code):
+                raise StepFailed("writable", f"{said} lies in {code}, from which Tulle itself runs")
+    _refuse_links(view, writable)
+
+
+def _refuse_links(view: View, writable: list[str]) -> None:
+    """A link cannot be sealed: one on the way to what must stay as it is may not lie where the service could replace it."""
+    protected = (*view.protected, *view.code)
+    sealed = [_real(one) for one in protected]
+    for path in protected:
+        for link in trail(path)[0]:
+            if any(is_below(link, one) for one in writable) and not any(is_below(link, one) for one in sealed):
+                raise StepFailed("writable", f"{link} is a link on the way to {path}, which no service may replace")
 
 
 def _cover_all(view: View) -> None:

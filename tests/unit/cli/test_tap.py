@@ -49,7 +49,7 @@ def test_an_opaque_connection_is_one_line() -> None:
     said = words_of(json.dumps(line).encode())
 
     assert said.endswith(
-        "dev/spy → prod/payments  tcp  reset denied by prod/no-dev  2e+03 ms  5/70 octets  route=prod/payments"
+        "dev/spy → prod/payments  tcp  reset denied by prod/no-dev  2.0 s  5/70 octets  route=prod/payments"
     )
 
 

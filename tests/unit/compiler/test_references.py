@@ -168,3 +168,10 @@ def test_a_rule_that_could_never_match_is_refused(text: str, code: str, line: in
 )
 def test_a_rule_that_something_may_match_is_taken(spec: str) -> None:
     assert compiled(ONE + policy("p", spec)).snapshot.policies
+
+
+def test_a_port_of_a_rule_for_several_services_need_be_only_one_of_theirs() -> None:
+    text = ONE + "  b: {run: y, port: 9090}\ndeny:\n  - {to: [a, b], ports: [9090]}\n"
+
+    assert compiled(text).snapshot.policies
+    assert codes(text.replace("[9090]}", "[9091]}")) == [("never-matches", 8)] * 2

@@ -1,11 +1,13 @@
 """What is wrong in a manifest: each mistake has its code and its line, all at once, none ignored."""
 
-from pathlib import Path
+from collections.abc import Generator
+from pathlib import Path, PosixPath
+from typing import Self
 
 import pytest
 
 from tests.support.manifests import codes, loaded, refused
-from tulle.manifest import load
+from tulle.manifest import Loaded, load, parse
 
 HEAD = "mesh: m\nservices:\n  web:\n    run: x\n    port: 80\n"
 POLICY = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\n"
@@ -179,6 +181,10 @@ def test_an_empty_directory_is_a_problem(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
+        (HEAD + "\tallow: []\n", "indent with spaces; YAML allows no tab here"),
+        (HEAD + "    calls: web\n", "write `[web]`"),
+        ("services: {}\n", "begin with `mesh: name`"),
+        (route("# all", "{}").replace(", kind: Service", ""), "write `kind: Service`"),
         (HEAD + "    allow: [{methods: [get]}]\n", "write `GET`"),
         (HEAD + "    allow: [{paths: [orders/*]}]\n", "write `/orders/*`"),
         (HEAD + "    allow: [{paths: ['/a?b']}]\n", "the query is no part of the path"),
@@ -194,7 +200,7 @@ def test_an_empty_directory_is_a_problem(tmp_path: Path) -> None:
         (HEAD + "external: {db: {host: 'a:1', port: 1}}\n", "the port has a field of its own"),
     ],
 )
-def test_what_could_never_match_says_what_would(text: str, hint: str) -> None:
+def test_a_mistake_says_what_would_be_right(text: str, hint: str) -> None:
     assert [one.hint for one in refused(text)] == [hint]
 
 
@@ -213,3 +219,29 @@ def test_another_namespace_is_refused_with_the_rule_that_forbids_it() -> None:
 
     assert problem.code == "unsupported-field"
     assert "ReferenceGrant" in problem.message
+
+
+@pytest.mark.parametrize("files", [{"a.yaml": ""}, {"b.yaml": "---\n# nothing\n", "a.yaml": "~\n"}, {}])
+def test_manifests_that_declare_nothing_are_no_mesh(files: dict[str, str]) -> None:
+    problems = parse(files)
+
+    assert isinstance(problems, list)
+    assert [(one.code, one.file) for one in problems] == [("missing-field", min(files, default=""))]
+
+
+def test_an_empty_file_beside_others_is_fine() -> None:
+    assert isinstance(parse({"a.yaml": "# later\n", "b.yaml": HEAD}), Loaded)
+
+
+class Locked(PosixPath):
+    """A directory that may not be listed."""
+
+    def iterdir(self) -> Generator[Self, None, None]:
+        raise PermissionError(13, "Permission denied")
+
+
+def test_a_directory_that_may_not_be_listed_is_a_problem(tmp_path: Path) -> None:
+    problems = load([Locked(tmp_path)])
+
+    assert isinstance(problems, list)
+    assert [(one.code, one.message) for one in problems] == [("unreadable", "cannot read it: Permission denied")]

@@ -64,6 +64,7 @@ def test_every_scalar_stays_the_text_it_was(text: str, expected: object) -> None
         ("? [a]\n: b", "bad-yaml", 1),
         ("~: b", "bad-yaml", 1),
         ("a: b\nc: \x00", "bad-yaml", 2),
+        ("a: 𐀀\xe9\x1b\n\n\n\n\n\n", "bad-yaml", 1),
         ("a: \ud800", "bad-yaml", 1),
         ("<<: 3", "bad-yaml", 1),
         ("%YAML 3.0\n---\na: b", "bad-yaml", 1),

@@ -25,7 +25,7 @@ from tulle.http.h2.field import (
     Meaning,
     joined,
 )
-from tulle.http.head import CHUNKED, NO_BODY, SIZED, Limits, Refusal, RequestHead, ResponseHead
+from tulle.http.head import CHUNKED, NO_BODY, SIZED, Limits, Refusal, RequestHead, ResponseHead, find_value
 from tulle.http.request import MAX_METHOD, METHODS, port_index, without_default_port
 
 NO_NAMES: Final[list[bytes]] = []
@@ -172,7 +172,7 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
         site.port,
         site.octets,
         1,
-        pairs,
+        b"",
         None,
         framing,
         content_length,
@@ -182,7 +182,10 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
         protocol_field is not None,
         te_trailers,
         NO_NAMES,
+        find_value(pairs, b"x-request-id"),
+        0,
         going,
+        pairs,
         protocol_field.value.lower() if protocol_field is not None else b"",
     )
 
@@ -237,7 +240,7 @@ def judge_response(fields: list[Field], done: bool, request_method: str) -> Resp
             content_length = -1
     elif content_length >= 0:
         framing = SIZED
-    return ResponseHead(status, b"", 1, pairs, None, framing, content_length, True, False, NO_NAMES, going)
+    return ResponseHead(status, b"", 1, b"", None, framing, content_length, True, False, NO_NAMES, going, pairs)
 
 
 def judge_trailers(fields: list[Field]) -> list[Field] | Refusal:
