@@ -10,7 +10,7 @@ from typing import Final, final
 from tulle.core.authorize import judge
 from tulle.core.backends import RouteTable
 from tulle.core.policies import ANONYMOUS, CallerRef
-from tulle.core.request import RequestView, canonical_path
+from tulle.core.request import RequestView, canonical_host, canonical_path
 from tulle.core.route import match_route
 from tulle.core.tables import ServicePortTable, Tables
 from tulle.core.verdict import Allow, Deny
