@@ -49,12 +49,15 @@ def _target(summary: dict[str, object]) -> str:
 def _request(summary: dict[str, object]) -> str:
     method, host, path = (summary.pop(name, "") for name in ("method", "host", "path"))
     protocol = summary.pop("protocol", "http")
-    return f"{method} {host}{path}".strip() if protocol == "http" else str(protocol)
+    if protocol == "grpc":
+        return f"{protocol} {host}{path}"
+    return f"{method} {host}{path}".strip() if path else str(protocol)
 
 
 def _outcome(summary: dict[str, object]) -> str:
-    """The status, the class where that says more, and why when the proxy answered."""
+    """The status, gRPC's where it is gRPC, the class where that says more, and why when the proxy answered."""
     status, of_class = str(summary.pop("status", "") or ""), str(summary.pop("class", ""))
+    status = str(summary.pop("grpc_status", "") or status)
     reason, policy = summary.pop("reason", ""), summary.pop("policy", "")
     words = [status] if of_class.endswith("xx") else [status, of_class]
     if reason:

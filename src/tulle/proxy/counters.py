@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Final, final
 
+from tulle.proxy.grpc import STATUSES
+
 BOUNDS: Final[list[float]] = [
     0.0005,
     0.001,
@@ -62,6 +64,8 @@ class Pair:
         self.is_counted = True
         """False while no snapshot in force knows it: add by `Counters.pair` again."""
         self.series: list[Series | None] = [None] * len(CLASSES)
+        self.grpc: list[int] | None = None
+        """Calls that ended, by gRPC status; None where none did."""
 
     def of(self, response_class: int) -> Series:
         """The series of an index into CLASSES, made when first needed."""
@@ -69,6 +73,13 @@ class Pair:
         if found is None:
             found = self.series[response_class] = Series()
         return found
+
+    def end_call(self, status: int) -> None:
+        """One gRPC call that ended with this status."""
+        found = self.grpc
+        if found is None:
+            found = self.grpc = [0] * len(STATUSES)
+        found[status] += 1
 
 
 @final
@@ -115,7 +126,9 @@ class Counters:
                 self.pairs[key] = found
         return found
 
-    def finish(self, pair: Pair, response_class: int, seconds: float, bytes_in: int, bytes_out: int) -> None:
+    def finish(
+        self, pair: Pair, response_class: int, seconds: float, bytes_in: int, bytes_out: int, grpc_status: int = -1
+    ) -> None:
         """Counts one request or opaque connection that ended; not one whose pair the snapshot no longer knows."""
         if not pair.is_counted:
             key = pair.key
@@ -123,6 +136,8 @@ class Counters:
             if not pair.is_counted:
                 return
         pair.of(response_class).add(seconds, bytes_in, bytes_out)
+        if grpc_status >= 0:
+            pair.end_call(grpc_status)
 
     def unlink(self, source: str, destination: str, protocol: str) -> None:
         """A connection has ended."""

@@ -128,6 +128,7 @@ class Detector(Speaker):
             speaker.on_octets(self._octets)
 
     def _speak_http2(self) -> None:
+        self.deadline = NEVER
         self._look_again()
         self._connection.become(self._lane, "http2", self._relay.counters)
         speaker = Http2Downstream(self._relay, self._connection, self._lane, self._wire)

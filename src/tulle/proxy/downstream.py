@@ -108,7 +108,7 @@ class HttpDownstream(CallerEnd):
         if exchange is not None:
             exchange.on_caller_gone()
         elif self._buffer:
-            self._relay.count_unread(self._lane, ABORTED, None)
+            self._relay.count_unread(self._lane, "http", ABORTED, None)
         self._end()
 
     def on_lost(self) -> None:
@@ -390,7 +390,7 @@ class HttpDownstream(CallerEnd):
         relay = self._relay
         self._closes = True
         self._buffer = b""
-        relay.count_unread(self._lane, (status or reason.status) // 100 - 1, reason)
+        relay.count_unread(self._lane, "http", (status or reason.status) // 100 - 1, reason)
         request_id = relay.next_id()
         relay.refusals.remember(self._lane, request_id, None, reason, "")
         self._wire.write(

@@ -11,6 +11,7 @@ from tulle.core.retry import is_repeatable, may_reconnect, may_retry, may_retry_
 from tulle.core.verdict import Deny
 from tulle.http.head import ResponseHead
 from tulle.proxy.counters import ABORTED, TRUNCATED
+from tulle.proxy.grpc import CANCELLED, class_of, status_of, status_of_reset
 from tulle.proxy.relay import Judged, Lane, Relay
 from tulle.proxy.stream import CallerEnd, EndpointEnd, Trailers
 from tulle.wire.reason import Reason
@@ -40,6 +41,10 @@ class Exchange:
         self.bytes_out = 0
         self.status = 0
         """What the caller got; 0 before."""
+        self.grpc_status = -1
+        """The same as gRPC says it; -1 before, and for other protocols."""
+        self.reset_code = -1
+        """What the endpoint's RST_STREAM said; -1: there was none."""
         self.reason: Reason | None = None
         """Set when the answer is our own."""
         self.response_class = ABORTED
@@ -123,6 +128,8 @@ class Exchange:
         if head is not None:
             self.status = head.status
             self._forget_request()
+        if done and self.judged.is_grpc:
+            self._read_grpc_status(head, trailers)
         for piece in payload:
             self.bytes_out += len(piece)
         end = self.endpoint_end
@@ -153,8 +160,9 @@ class Exchange:
         else:
             self.answer(Reason.CONNECT_FAILED)
 
-    def on_endpoint_lost(self, nothing_received: bool, reason: Reason) -> None:
+    def on_endpoint_lost(self, nothing_received: bool, reason: Reason, reset_code: int = -1) -> None:
         """The endpoint's connection broke, or spoke no HTTP, before the answer was complete. It is closed already."""
+        self.reset_code = reset_code
         end = self.endpoint_end
         self.endpoint_end = None
         if end is not None and end.was_used and reason is Reason.UPSTREAM_RESET:
@@ -168,9 +176,7 @@ class Exchange:
         if self.status == 0:
             self.answer(reason)
         else:
-            self.reason = reason
-            self.finish(TRUNCATED)
-            self.caller.break_off()
+            self.break_off(reason)
 
     def on_refused(self) -> None:
         """The endpoint did not look at the stream: whatever was asked may be asked once more."""
@@ -179,12 +185,15 @@ class Exchange:
             self._count_retry("refused")
             self._leave_endpoint()
             self._connect()
-        else:
+        elif self.status == 0:
             self.answer(Reason.UPSTREAM_RESET)
+        else:
+            self.break_off(Reason.UPSTREAM_RESET)
 
     def break_off(self, reason: Reason) -> None:
-        """The rest of a begun answer does not come in time, or is not waited for."""
+        """The rest of a begun answer does not come, does not come in time, or is not waited for."""
         self.reason = reason
+        self._set_grpc_status(reason)
         self.finish(TRUNCATED)
         self.caller.break_off()
 
@@ -198,6 +207,7 @@ class Exchange:
             return
         self.reason = reason
         self.status = reason.status
+        self._set_grpc_status(reason)
         lane = self.lane
         self.relay.counters.answer(lane.source, lane.destination, reason.code)
         self.relay.refusals.remember(lane, self.request_id, self.judged.head, reason, self.policy)
@@ -206,7 +216,7 @@ class Exchange:
 
     def complete(self) -> None:
         """The caller has all of the answer."""
-        self.finish(self.status // 100 - 1)
+        self.finish(class_of(self.grpc_status) if self.judged.is_grpc else self.status // 100 - 1)
 
     def finish(self, response_class: int) -> None:
         """Ends: counted, the endpoint's end abandoned if it is still held. Idempotent."""
@@ -214,6 +224,8 @@ class Exchange:
             return
         self.is_over = True
         self.response_class = response_class
+        if response_class == ABORTED and self.judged.is_grpc:
+            self.grpc_status = CANCELLED
         relay = self.relay
         now = relay.dispatcher.now
         self.ended = now
@@ -235,10 +247,10 @@ class Exchange:
                 lane.destination,
                 backend.version if backend is not None else "",
                 route.name if route is not None else "",
-                "http",
+                self.judged.protocol,
             )
             self.judged.pairs[name] = pair
-        counters.finish(pair, response_class, now - self.started, self.bytes_in, self.bytes_out)
+        counters.finish(pair, response_class, now - self.started, self.bytes_in, self.bytes_out, self.grpc_status)
         if relay.taps:
             for tap in relay.taps:
                 tap(self)
@@ -298,6 +310,20 @@ class Exchange:
         if self._keeps_request:
             self._keeps_request = False
             self._held = []
+
+    def _read_grpc_status(self, head: ResponseHead | None, trailers: Trailers) -> None:
+        """The status of a call whose answer is complete: in its trailers, or in the head of one that has nothing else."""
+        value: bytes | None = None
+        for name, said in trailers:
+            if name == b"grpc-status":
+                value = said
+        if value is None and head is not None and not trailers:
+            value = head.value(b"grpc-status")
+        self.grpc_status = status_of(value, self.status)
+
+    def _set_grpc_status(self, reason: Reason) -> None:
+        if self.judged.is_grpc:
+            self.grpc_status = reason.grpc_status if self.reset_code < 0 else status_of_reset(self.reset_code)
 
     def _leave_endpoint(self) -> None:
         endpoint = self.endpoint

@@ -7,7 +7,7 @@ from typing import Final, final
 from tulle.http.h2.connection import SERVER
 from tulle.http.h2.connection import Connection as Codec
 from tulle.http.h2.field import Field
-from tulle.http.h2.frames import INTERNAL_ERROR, NO_ERROR
+from tulle.http.h2.frames import INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from tulle.http.h2.sending import response_fields, trailer_fields
 from tulle.http.h2.stream import Stream
 from tulle.http.head import Refusal, RequestHead, ResponseHead
@@ -15,13 +15,15 @@ from tulle.proxy.arrival import Connection
 from tulle.proxy.counters import ABORTED
 from tulle.proxy.exchange import NO_TRAILERS, Exchange
 from tulle.proxy.http2 import Http2Link, LinkOwner
-from tulle.proxy.own_answers import own_answer_fields, reason_of_refusal
+from tulle.proxy.own_answers import grpc_trailers, own_answer_fields, reason_of_refusal
 from tulle.proxy.relay import Judged, Lane, Relay
 from tulle.proxy.stream import CallerEnd, Trailers
 from tulle.proxy.wheel import NEVER, Alarm
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
+FAR: Final = 10.0
+"""Seconds beyond which an alarm for a caller's deadline waits to be set: it outlives the connection."""
 MAX_REMEMBERED: Final = 64
 """Heads of either direction whose treatment a connection remembers; beyond, all are forgotten."""
 
@@ -77,7 +79,7 @@ class Http2Downstream(LinkOwner):
     def on_refused(self, stream: Stream, refusal: Refusal) -> None:
         relay = self.relay
         reason = reason_of_refusal(refusal.status)
-        relay.count_unread(self._lane, refusal.status // 100 - 1, reason)
+        relay.count_unread(self._lane, "http2", refusal.status // 100 - 1, reason)
         if not stream.is_closed:
             request_id = relay.next_id()
             relay.refusals.remember(self._lane, request_id, None, reason, "")
@@ -178,7 +180,7 @@ class Http2Downstream(LinkOwner):
         idle_since = self.link.last_read
         if not self.codec.is_ready or now - idle_since >= self.relay.idle_timeout:
             if not self.codec.is_ready:
-                self.relay.count_unread(self._lane, ABORTED, None)
+                self.relay.count_unread(self._lane, "http2", ABORTED, None)
             self.codec.close(NO_ERROR)
             self._connection.closed()
             self.link.finish()
@@ -207,11 +209,15 @@ class Http2Downstream(LinkOwner):
 
     def _note_progress(self, call: Http2Call, done: bool) -> None:
         relay = self.relay
-        self.expect(call, relay.dispatcher.now + (relay.request_timeout if done else relay.idle_timeout))
+        exchange = call.exchange
+        waits = done and exchange is not None and exchange.status == 0
+        self.expect(call, relay.dispatcher.now + (relay.request_timeout if waits else relay.idle_timeout))
 
     def _meet(self, deadline: float) -> None:
-        """Looks at the calls when this time has come, not a wheel's revolution later."""
-        if deadline < self._precise:
+        """Looks at the calls when this time has come, not a wheel's revolution later; what is far off again before."""
+        if deadline > self.relay.dispatcher.now + FAR:
+            self.link.deadline = min(self.link.deadline, deadline - FAR / 2)
+        elif deadline < self._precise:
             self._precise = deadline
             self.relay.dispatcher.soon(Alarm(deadline, self._on_precise), deadline)
 
@@ -311,7 +317,7 @@ class Http2Call(CallerEnd):
         stream = self._stream
         judged = exchange.judged
         fields, body = own_answer_fields(
-            self._owner.relay.fields, reason, request_id, judged.head.method != "HEAD", 0, judged.is_grpc
+            self._owner.relay.fields, reason, request_id, judged.head.method != "HEAD", 0, exchange.grpc_status
         )
         codec.send_head(stream, fields, not body)
         if body:
@@ -320,8 +326,19 @@ class Http2Call(CallerEnd):
         self._owner.note_end()
 
     def break_off(self) -> None:
+        exchange = self.exchange
         self.exchange = None
-        self._codec.reset(self._stream, INTERNAL_ERROR)
+        stream = self._stream
+        code = INTERNAL_ERROR
+        if exchange is not None:
+            reason = exchange.reason
+            if reason is not None and exchange.grpc_status >= 0 and not stream.queued:
+                fields = grpc_trailers(self._owner.relay.fields, reason, exchange.grpc_status)
+                self._codec.send_trailers(stream, fields)
+                code = NO_ERROR
+            elif exchange.reset_code not in (-1, NO_ERROR, REFUSED_STREAM):
+                code = exchange.reset_code
+        self._codec.reset(stream, code)
         self._owner.note_end()
 
     def pause_request(self) -> None:
@@ -358,7 +375,7 @@ class Http2Call(CallerEnd):
             exchange.on_caller_gone()
             self.break_off()
         else:
-            exchange.break_off(Reason.UPSTREAM_TIMEOUT)
+            exchange.break_off(Reason.DEADLINE_EXCEEDED if self.limit <= now else Reason.UPSTREAM_TIMEOUT)
 
     def _stop_request(self) -> None:
         """The answer is complete and the rest of the request unwanted (RFC 9113, 8.1)."""

@@ -97,7 +97,7 @@ class Http2Upstream(LinkOwner):
                 else:
                     reason = Reason.UPSTREAM_RESET if by_peer else Reason.UPSTREAM_PROTOCOL
                     end.was_used = False  # the endpoint has spoken: this is no stale connection
-                    exchange.on_endpoint_lost(not end.has_answer, reason)
+                    exchange.on_endpoint_lost(not end.has_answer, reason, code if by_peer else -1)
         self._end_if_idle()
 
     def on_writable(self, stream: Stream) -> None:

@@ -22,13 +22,23 @@ class Metric(NamedTuple):
 
 
 PAIR = ("source", "destination", "version", "route", "protocol", "response_class")
+"""protocol: `http` is HTTP/1.1, then `http2`, `grpc` and `tcp`."""
 
 REQUESTS = Metric(
     "tulle_requests_total",
     Kind.COUNTER,
     "Requests, each counted once when it ends. response_class: 2xx to 5xx by the status the caller got, "
-    "aborted when the caller left first, truncated when the endpoint broke off within its answer.",
+    "aborted when the caller left first, truncated when the endpoint broke off within its answer. protocol `grpc`: "
+    "2xx for OK, 5xx for UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS, 4xx for the "
+    "others; answers of the proxy by their reason's status.",
     PAIR,
+)
+GRPC = Metric(
+    "tulle_grpc_responses_total",
+    Kind.COUNTER,
+    "gRPC calls, each counted once when it ends, by the name of the status the caller got: CANCELLED when it left first, "
+    "UNKNOWN where the answer held no valid one.",
+    ("source", "destination", "version", "route", "grpc_status"),
 )
 DURATION = Metric(
     "tulle_request_duration_seconds",
@@ -87,7 +97,8 @@ ANSWERS = Metric(
 RETRIES = Metric(
     "tulle_retries_total",
     Kind.COUNTER,
-    "Second attempts: cause `connect` (another endpoint) or `stale` (a kept connection was closed by the endpoint).",
+    "Second attempts: cause `connect` (another endpoint), `stale` (a kept connection was closed by the endpoint) or "
+    "`refused` (the endpoint refused an HTTP/2 stream without looking at it).",
     ("source", "destination", "version", "cause"),
 )
 REFUSED = Metric(
@@ -109,6 +120,7 @@ STARTED = Metric("process_start_time_seconds", Kind.GAUGE, "When the proxy start
 
 METRICS: tuple[Metric, ...] = (
     REQUESTS,
+    GRPC,
     DURATION,
     REQUEST_BYTES,
     RESPONSE_BYTES,

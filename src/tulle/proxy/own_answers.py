@@ -29,19 +29,18 @@ def write_own_answer(
 
 
 def own_answer_fields(
-    store: FieldStore, reason: Reason, request_id: str, with_body: bool, status: int = 0, is_grpc: bool = False
+    store: FieldStore, reason: Reason, request_id: str, with_body: bool, status: int = 0, grpc_status: int = -1
 ) -> tuple[list[Field], bytes]:
-    """The same as fields and body. To a gRPC call: a status of its own without a body ("Trailers-Only" in gRPC's terms)."""
+    """The same as fields and body. `grpc_status`: to a gRPC call, in a head that is all ("Trailers-Only" in gRPC's terms)."""
     about = [
         store.field(b"x-tulle-reason", reason.code.encode()),
         store.field(b"x-request-id", request_id.encode("latin-1")),
     ]
-    if is_grpc:
+    if grpc_status >= 0:
         return [
             store.field(b":status", b"200"),
             store.field(b"content-type", b"application/grpc"),
-            store.field(b"grpc-status", b"%d" % reason.grpc_status),
-            store.field(b"grpc-message", grpc_message(f"tulle: {reason.code}: {reason.meaning}")),
+            *grpc_trailers(store, reason, grpc_status),
             *about,
         ], b""
     body = explanation(reason, request_id)
@@ -51,6 +50,14 @@ def own_answer_fields(
         store.field(b"content-length", b"%d" % len(body)),
         *about,
     ], body if with_body else b""
+
+
+def grpc_trailers(store: FieldStore, reason: Reason, grpc_status: int) -> list[Field]:
+    """How a call ends that the proxy ends."""
+    return [
+        store.field(b"grpc-status", b"%d" % grpc_status),
+        store.field(b"grpc-message", grpc_message(f"tulle: {reason.code}: {reason.meaning}")),
+    ]
 
 
 def explanation(reason: Reason, request_id: str) -> bytes:

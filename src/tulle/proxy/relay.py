@@ -23,7 +23,7 @@ from tulle.http.head import RequestHead, ResponseHead
 from tulle.http.opening import Opening, learn_opening
 from tulle.http.write import open_request, write_request
 from tulle.proxy.counters import Counters, Pair
-from tulle.proxy.grpc import is_grpc_type, timeout_of
+from tulle.proxy.grpc import MALFORMED, NO_TIMEOUT, protocol_of, timeout_of
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.refusals import Refusals
 from tulle.proxy.stream import Connector
@@ -69,6 +69,7 @@ class Judged:
         "head",
         "is_grpc",
         "pairs",
+        "protocol",
         "refusal",
         "route",
         "target",
@@ -84,8 +85,11 @@ class Judged:
         route: RouteTable | None,
         target: bytes,
         pairs: dict[str, Pair],
+        protocol: str,
     ) -> None:
         self.head = head
+        self.protocol = protocol
+        """The label under which it is counted."""
         self.refusal = refusal
         """Why it is answered before anything is asked of policies."""
         self.verdict = verdict
@@ -93,17 +97,16 @@ class Judged:
         self.target = target
         """In place of the one that came; empty: that one goes on."""
         self.pairs = pairs
-        """By backend name: where this request is counted. Shared by those of one route."""
-        self.is_grpc = False
-        self.timeout = -1.0
+        """By backend name: where this request is counted. Shared by those of one route and protocol."""
+        self.is_grpc = protocol == "grpc"
+        self.timeout = NO_TIMEOUT
         """Seconds that the caller waits (`grpc-timeout`); negative: it did not say."""
         self._wire = b""
         self._fields: list[Field] | None = None
-        if head.going is not None:
-            content_type = head.value(b"content-type")
-            self.is_grpc = content_type is not None and is_grpc_type(content_type)
-            if self.is_grpc:
-                self.timeout = timeout_of(head.value(b"grpc-timeout"))
+        if self.is_grpc:
+            self.timeout = timeout_of(head.value(b"grpc-timeout"))
+            if self.timeout == MALFORMED and refusal is None:
+                self.refusal = Reason.BAD_REQUEST
 
     def wire(self) -> bytes:
         """The head for HTTP/1.1: whole when the caller named a request id, else up to where its value belongs."""
@@ -162,14 +165,14 @@ class Lane:
         """What the fields of heads that came here last begin with."""
         self.stray = b""
         """The last head that began otherwise."""
-        self._pairs: dict[str, dict[str, Pair]] = {}
+        self._pairs: dict[tuple[str, str], dict[str, Pair]] = {}
 
-    def pairs_of(self, route: RouteTable | None) -> dict[str, Pair]:
-        """Where requests by this route are counted, by backend name; filled by who counts."""
-        name = route.name if route is not None else ""
-        found = self._pairs.get(name)
+    def pairs_of(self, route: RouteTable | None, protocol: str) -> dict[str, Pair]:
+        """Where requests by this route and protocol are counted, by backend name; filled by who counts."""
+        key = (route.name if route is not None else "", protocol)
+        found = self._pairs.get(key)
         if found is None:
-            found = self._pairs[name] = {}
+            found = self._pairs[key] = {}
         return found
 
 
@@ -262,11 +265,11 @@ class Relay:
             self._lanes[key] = lane
         return lane
 
-    def count_unread(self, lane: Lane, response_class: int, reason: Reason | None) -> None:
+    def count_unread(self, lane: Lane, protocol: str, response_class: int, reason: Reason | None) -> None:
         """Counts a request whose head was never complete or sound."""
         if reason is not None:
             self.counters.answer(lane.source, lane.destination, reason.code)
-        pair = self.counters.pair(lane.source, lane.destination, "", "", "http")
+        pair = self.counters.pair(lane.source, lane.destination, "", "", protocol)
         self.counters.finish(pair, response_class, 0.0, 0, 0)
 
     def next_id(self) -> str:
@@ -299,14 +302,15 @@ class Relay:
     def judge_head(self, lane: Lane, head: RequestHead) -> Judged:
         """Decides all that depends on the head alone."""
         port = lane.port
+        protocol = protocol_of(head)
         if port is None:
-            return Judged(head, Reason.NO_SERVICE, _NOT_ASKED, None, b"", lane.pairs_of(None))
+            return Judged(head, Reason.NO_SERVICE, _NOT_ASKED, None, b"", lane.pairs_of(None, protocol), protocol)
         if head.upgrade:
-            return Judged(head, Reason.UNSUPPORTED, _NOT_ASKED, None, b"", lane.pairs_of(None))
+            return Judged(head, Reason.UNSUPPORTED, _NOT_ASKED, None, b"", lane.pairs_of(None, protocol), protocol)
         readings = canonical_path(head.path)
         host = self._canonical_host(head.host) if head.host else ""
         if readings is None or host is None:
-            return Judged(head, Reason.BAD_REQUEST, _NOT_ASKED, None, b"", lane.pairs_of(None))
+            return Judged(head, Reason.BAD_REQUEST, _NOT_ASKED, None, b"", lane.pairs_of(None, protocol), protocol)
         path, folded = readings
         view = HeadView(head, path, folded, host)
         verdict = judge(port, lane.caller, view)
@@ -318,7 +322,7 @@ class Relay:
                 target += b"?" + head.query.encode("ascii")
         elif not head.path and head.query:
             target = b"/?" + head.query.encode("ascii")
-        return Judged(head, None, verdict, route, target, lane.pairs_of(route))
+        return Judged(head, None, verdict, route, target, lane.pairs_of(route, protocol), protocol)
 
     def _canonical_host(self, name: str) -> str | None:
         found = self._hosts.get(name)

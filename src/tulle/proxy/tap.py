@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from tulle.proxy.counters import CLASSES
 from tulle.proxy.exchange import Exchange
+from tulle.proxy.grpc import STATUSES
 from tulle.proxy.relay import Relay
 from tulle.proxy.tcp import Tunnel
 
@@ -72,7 +73,7 @@ def summarise(exchange: Exchange) -> dict[str, object]:
     return {
         "time": time.time(),
         "id": exchange.request_id,
-        "protocol": "http",
+        "protocol": exchange.judged.protocol,
         "source": exchange.lane.source,
         "destination": exchange.lane.destination,
         "version": backend.version if backend is not None else "",
@@ -81,6 +82,7 @@ def summarise(exchange: Exchange) -> dict[str, object]:
         "host": head.host,
         "path": head.path[:MAX_PATH],
         "status": exchange.status,
+        "grpc_status": STATUSES[exchange.grpc_status] if exchange.grpc_status >= 0 else "",
         "class": CLASSES[exchange.response_class],
         "reason": exchange.reason.code if exchange.reason is not None else "",
         "policy": exchange.policy,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tulle.proxy import metrics
 from tulle.proxy.counters import BOUNDS, CLASSES, CLOSED, Counters, Series
+from tulle.proxy.grpc import STATUSES
 from tulle.proxy.metrics import METRICS, Metric
 
 Sample = tuple[str, tuple[str, ...], float]
@@ -48,6 +49,7 @@ class Telemetry:
         links = list(counters.links.items())
         return {
             metrics.REQUESTS.name: [("", key, one.count) for key, one in http],
+            metrics.GRPC.name: list(self._calls()),
             metrics.TCP.name: [("", key, one.count) for key, one in opaque],
             metrics.REQUEST_BYTES.name: [("", key, one.bytes_in) for key, one in http + opaque],
             metrics.RESPONSE_BYTES.name: [("", key, one.bytes_out) for key, one in http + opaque],
@@ -76,6 +78,12 @@ class Telemetry:
                 series = pair.series[index]
                 if series is not None:
                     yield (*pair.key, CLASSES[index]), series
+
+    def _calls(self) -> Iterator[Sample]:
+        for pair in self._counters.pairs.values():
+            for name, count in zip(STATUSES, pair.grpc or (), strict=False):
+                if count:
+                    yield "", (*pair.key[:4], name), count
 
     def _durations(self) -> Iterator[str]:
         metric = metrics.DURATION

@@ -25,7 +25,13 @@ class Reason(enum.Enum):
     UPSTREAM_TIMEOUT = ("upstream-timeout", 504, Fault.UPSTREAM, True, "the endpoint did not answer in time")
     UPSTREAM_RESET = ("upstream-reset", 502, Fault.UPSTREAM, True, "the endpoint closed before it had answered")
     UPSTREAM_PROTOCOL = ("upstream-protocol", 502, Fault.UPSTREAM, False, "the endpoint's answer was not valid HTTP")
-    BAD_REQUEST = ("bad-request", 400, Fault.DOWNSTREAM, False, "the request was not valid HTTP/1.1")
+    BAD_REQUEST = (
+        "bad-request",
+        400,
+        Fault.DOWNSTREAM,
+        False,
+        "the request was not valid HTTP, or its `grpc-timeout` not gRPC",
+    )
     HEAD_TOO_LARGE = ("head-too-large", 431, Fault.DOWNSTREAM, False, "the request head exceeds the limits")
     TARGET_TOO_LONG = ("target-too-long", 414, Fault.DOWNSTREAM, False, "the request target exceeds the limit")
     DEADLINE_EXCEEDED = (

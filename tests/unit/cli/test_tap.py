@@ -35,6 +35,9 @@ def test_a_refusal_is_one_line_with_its_policy() -> None:
         ({"status": 200, "class": "truncated", "reason": "upstream-reset", "policy": ""}, "  200 truncated upstream-reset  "),
         ({"seconds": 0.0123, "bytes_in": 5, "bytes_out": 70}, "  12.3 ms  5/70 octets  "),
         ({"protocol": "http"}, "→ prod/payments  GET payments"),
+        ({"protocol": "http2"}, "→ prod/payments  GET payments"),
+        ({"protocol": "grpc", "grpc_status": "PERMISSION_DENIED"}, "→ prod/payments  grpc payments.prod/payments/42  PERMISSION_DENIED denied by"),
+        ({"protocol": "grpc", "status": 200, "class": "5xx", "reason": "", "policy": "", "grpc_status": "INTERNAL"}, "  INTERNAL  0 ms"),
         ({"news": 1}, "  news=1"),
     ],
 )  # fmt: skip

@@ -53,6 +53,21 @@ def test_a_pair_that_left_is_forgotten_and_one_that_stayed_is_not() -> None:
     assert counters.pairs == {}, "a late end does not bring it back"
 
 
+def test_calls_are_shown_by_the_name_of_their_status() -> None:
+    counters = Counters()
+    pair = counters.pair("default/web", "default/orders", "v1", "default/orders", "grpc")
+    counters.finish(pair, 1, 0.1, 0, 0, 0)
+    counters.finish(pair, 4, 0.1, 0, 0, 14)
+    counters.finish(pair, 4, 0.1, 0, 0, 14)
+    text = Telemetry(counters, "0", lambda: 1).text()
+    labels = 'source="default/web",destination="default/orders",version="v1",route="default/orders",grpc_status='
+    shown = [line for line in text.splitlines() if line.startswith("tulle_grpc_responses_total{")]
+    assert shown == [
+        f'tulle_grpc_responses_total{{{labels}"OK"}} 1',
+        f'tulle_grpc_responses_total{{{labels}"UNAVAILABLE"}} 2',
+    ]
+
+
 def test_opaque_connections_are_no_requests() -> None:
     counters = Counters()
     pair = counters.pair(ANONYMOUS.service, "default/db", "", "default/db", "tcp")
