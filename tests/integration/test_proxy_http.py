@@ -200,7 +200,7 @@ def test_interim_answers_are_forwarded(reach: Reach) -> None:
     ("octets", "status", "reason"),
     [
         (b"CONNECT orders:80 HTTP/1.1\r\nhost: orders:80\r\n\r\n", 501, "unsupported"),
-        (b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", 501, "unsupported"),
+        (b"OPTIONS * HTTP/1.1\r\nhost: a\r\nexpect: 1\r\n\r\n", 400, "bad-request"),
         (b"GET /%zz HTTP/1.1\r\nhost: a\r\n\r\n", 400, "bad-request"),
         (b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400, "bad-request"),
         (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nhost: a\r\n\r\n", 414, "target-too-long"),

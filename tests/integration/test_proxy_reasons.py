@@ -70,6 +70,23 @@ def babbles(sock: socket.socket) -> None:
     sock.sendall(b"220 mail ready\r\n\r\n")
 
 
+def http2_without_connect(sock: socket.socket) -> None:
+    """Speaks HTTP/2, and announces nothing."""
+    sock.sendall(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+    read_all(sock)
+
+
+def no_extended_connect(proxy: Proxy, backends: Backends) -> bytes:
+    door = proxy.door()
+    snapshot = behind(http2_without_connect)(door, backends)
+    (backend,) = snapshot.backends
+    proxy.put(msgspec.structs.replace(snapshot, backends=(msgspec.structs.replace(backend, protocol=Protocol.HTTP2),)))
+    with dial(door) as sock:
+        sock.sendall(GET[:-2] + b"connection: upgrade\r\nupgrade: websocket\r\n")
+        sock.sendall(b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n")
+        return read_head(sock)[0]
+
+
 def closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
@@ -156,6 +173,7 @@ PROVOKE: dict[Reason, Provoke] = {
     Reason.UPSTREAM_TIMEOUT: answer_to(GET, behind(silent, Limits(request_timeout=SHORT))),
     Reason.UPSTREAM_RESET: answer_to(GET, behind(leaves)),
     Reason.UPSTREAM_PROTOCOL: answer_to(GET, behind(babbles)),
+    Reason.NO_EXTENDED_CONNECT: no_extended_connect,
     Reason.BAD_REQUEST: answer_to(b"GET / HTTP/1.1\r\n\r\n", plain),
     Reason.HEAD_TOO_LARGE: answer_to(GET[:-2] + b"x: %b\r\n\r\n" % bytes(0x10000).replace(b"\0", b"x"), plain),
     Reason.TARGET_TOO_LONG: answer_to(b"GET /%b HTTP/1.1\r\nhost: a\r\n\r\n" % (b"x" * 0x4000), plain),

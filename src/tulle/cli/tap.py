@@ -49,7 +49,7 @@ def _target(summary: dict[str, object]) -> str:
 def _request(summary: dict[str, object]) -> str:
     method, host, path = (summary.pop(name, "") for name in ("method", "host", "path"))
     protocol = summary.pop("protocol", "http")
-    if protocol == "grpc":
+    if protocol in ("grpc", "websocket", "upgrade"):
         return f"{protocol} {host}{path}"
     return f"{method} {host}{path}".strip() if path else str(protocol)
 

@@ -33,11 +33,13 @@ class Connection:
         self.source = ""
         self.destination = ""
         self.protocol = ""
-        """`http`, `http2` or `tcp`; empty until it is known."""
+        """`http`, `http2` or `tcp`, `websocket` or `upgrade` once HTTP/1.1 changed to it; empty until it is known."""
         self.speaker: Speaker | None = None
         """Set once it speaks HTTP."""
         self.opaque: Opaque | None = None
         """Set once it is known to speak something else."""
+        self._upgraded: set[Opaque] | None = None
+        """Tunnels that requests of this connection became."""
         self._register = register
         self._counters: Counters | None = None
         """Where it is counted as open."""
@@ -51,6 +53,35 @@ class Connection:
         link = counters.link(lane.source, lane.destination, protocol)
         link.total += 1
         link.open += 1
+
+    def turn_into(self, protocol: str) -> None:
+        """All of it speaks another protocol from now on."""
+        counters = self._counters
+        if counters is not None:
+            counters.unlink(self.source, self.destination, self.protocol)
+            link = counters.link(self.source, self.destination, protocol)
+            link.total += 1
+            link.open += 1
+        self.protocol = protocol
+
+    def carry(self, tunnel: Opaque) -> None:
+        """Has it judged again with each snapshot, until it is put down."""
+        if self._upgraded is None:
+            self._upgraded = set()
+        self._upgraded.add(tunnel)
+
+    def put_down(self, tunnel: Opaque) -> None:
+        """The tunnel is over. Idempotent."""
+        if self._upgraded is not None:
+            self._upgraded.discard(tunnel)
+
+    @property
+    def tunnels(self) -> list[Opaque]:
+        """What it carries that no request divides."""
+        found = list(self._upgraded) if self._upgraded is not None else []
+        if self.opaque is not None:
+            found.append(self.opaque)
+        return found
 
     def closed(self) -> None:
         """Gives the counts back. Idempotent."""
@@ -89,8 +120,8 @@ class Register:
     def judge_again(self) -> None:
         """A snapshot came into force. Requests are judged one by one anyway; what has none is judged here."""
         for connection in list(self.connections):
-            if connection.opaque is not None:
-                connection.opaque.judge_again()
+            for tunnel in connection.tunnels:
+                tunnel.judge_again()
 
     def cut(self, reason: Reason) -> None:
         """Ends all of them."""

@@ -31,7 +31,7 @@ ABORTED: Final = 5
 TRUNCATED: Final = 6
 CLOSED: Final = 7
 RESET: Final = 8
-"""Opaque connections end in one of these two."""
+"""Opaque connections and tunnels end in one of these two."""
 
 
 @final
@@ -105,6 +105,8 @@ class Counters:
         """(source, destination, reason)."""
         self.retries: dict[tuple[str, str, str, str], int] = {}
         """(source, destination, version, cause)."""
+        self.closes: dict[tuple[str, str, str, str, str], int] = {}
+        """(source, destination, version, code, by) of WebSockets that ended."""
         self.refused: dict[tuple[str, str], int] = {}
         """(source, cause)."""
         self.snapshots: dict[str, int] = {"accepted": 0, "refused": 0}
@@ -179,6 +181,13 @@ class Counters:
         key = (source, destination, version, cause)
         self.retries[key] = self.retries.get(key, 0) + 1
 
+    def close_websocket(self, source: str, destination: str, version: str, code: str, by: str) -> None:
+        """Counts a WebSocket that ended, by the code of its first close frame."""
+        if not self._is_known(source, destination):
+            return
+        key = (source, destination, version, code, by)
+        self.closes[key] = self.closes.get(key, 0) + 1
+
     def refuse(self, source: str, cause: str) -> None:
         """Counts a connection closed at accept."""
         key = (source, cause)
@@ -201,6 +210,9 @@ class Counters:
         for key in list(self.answers):
             if key[0] not in sources or key[1] not in destinations:
                 del self.answers[key]
+        for close_key in list(self.closes):
+            if close_key[0] not in sources or close_key[1] not in destinations:
+                del self.closes[close_key]
         for refused in list(self.refused):
             if refused[0] not in sources:
                 del self.refused[refused]

@@ -8,13 +8,16 @@ from tulle.http.body import BodyReader
 from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, RequestHead, ResponseHead
 from tulle.http.opening import Opening, read_opened
 from tulle.http.request import END, find_head_end, parse_request, refuse_early
+from tulle.http.upgrade import switching_head
 from tulle.http.write import chunk, last_chunk, response_framing, write_response
 from tulle.proxy.arrival import Connection
 from tulle.proxy.counters import ABORTED
-from tulle.proxy.exchange import NO_TRAILERS, Exchange
+from tulle.proxy.exchange import Exchange
 from tulle.proxy.own_answers import reason_of_refusal, write_own_answer
 from tulle.proxy.relay import MAX_REMEMBERED_HEAD, Judged, Lane, Relay
-from tulle.proxy.stream import CallerEnd, Trailers
+from tulle.proxy.stream import NO_TRAILERS, CallerEnd, Trailers
+from tulle.proxy.upgrade import Upgrade
+from tulle.proxy.upgraded import UpgradedCaller
 from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
@@ -237,6 +240,20 @@ class HttpDownstream(CallerEnd):
         else:
             self._connection.closed()
             self._wire.finish()
+
+    def switch(self, upgrade: Upgrade, protocol: bytes, head: ResponseHead) -> CallerEnd | None:
+        wire = self._wire
+        if self._buffer or not wire.is_open:
+            return None
+        self._exchange = None
+        self.deadline = NEVER
+        connection = self._connection
+        upgrade.belong(connection, protocol)
+        connection.turn_into(upgrade.label)
+        caller = UpgradedCaller(self._relay, connection, wire, upgrade)
+        connection.speaker = caller
+        wire.write(switching_head(head, protocol, upgrade.proof()))
+        return caller
 
     def pause_request(self) -> None:
         self._wire.pause()

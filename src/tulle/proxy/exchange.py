@@ -13,11 +13,11 @@ from tulle.http.head import ResponseHead
 from tulle.proxy.counters import ABORTED, TRUNCATED
 from tulle.proxy.grpc import CANCELLED, class_of, status_of, status_of_reset
 from tulle.proxy.relay import Judged, Lane, Relay
-from tulle.proxy.stream import CallerEnd, EndpointEnd, Trailers
+from tulle.proxy.stream import NO_TRAILERS, CallerEnd, EndpointEnd, Trailers
+from tulle.proxy.upgrade import Upgrade
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Protocol
 
-NO_TRAILERS: Final[Trailers] = []
 REPLAY_BYTES: Final = 65_536
 """Octets of a request's body kept until an endpoint that may refuse the stream has begun to answer."""
 
@@ -55,6 +55,8 @@ class Exchange:
         """The request's id."""
         self.request_done = False
         self.is_over = False
+        self.upgrade: Upgrade | None = None
+        """Set when another protocol is asked for."""
         self._held: list[bytes] = []
         """Body read before there was a connection; kept for a repetition while the whole request is in it."""
         self._keeps_request = False
@@ -72,9 +74,18 @@ class Exchange:
         """What the caller, the endpoint and whoever looks call this request."""
         return self.id_octets.decode("latin-1")
 
+    @property
+    def protocol(self) -> str:
+        """What it counts as."""
+        upgrade = self.upgrade
+        return upgrade.label if upgrade is not None and upgrade.is_switched else self.judged.protocol
+
     def begin(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         """Authorizes, routes, connects, forwards."""
         judged = self.judged
+        if judged.upgrade:
+            self.upgrade = Upgrade(self, judged.upgrade)
+            done = True  # whatever the caller still sends belongs to the other protocol
         self.request_done = done
         relay = self.relay
         self.id_octets = judged.id_octets(relay)
@@ -109,6 +120,10 @@ class Exchange:
 
     def forward(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         """More of the request's body."""
+        upgrade = self.upgrade
+        if upgrade is not None:
+            upgrade.hold(payload, done)
+            return
         for piece in payload:
             self.bytes_in += len(piece)
         self.request_done = done
@@ -165,6 +180,10 @@ class Exchange:
         self.reset_code = reset_code
         end = self.endpoint_end
         self.endpoint_end = None
+        upgrade = self.upgrade
+        if upgrade is not None and upgrade.is_switched:
+            upgrade.lose(None if reason is Reason.UPSTREAM_RESET else reason)
+            return
         if end is not None and end.was_used and reason is Reason.UPSTREAM_RESET:
             method = self.judged.head.method
             if may_retry(method, nothing_received and self.status == 0, self._is_replayable, self._attempts):
@@ -192,6 +211,10 @@ class Exchange:
 
     def break_off(self, reason: Reason) -> None:
         """The rest of a begun answer does not come, does not come in time, or is not waited for."""
+        upgrade = self.upgrade
+        if upgrade is not None and upgrade.is_switched:
+            upgrade.lose(reason)
+            return
         self.reason = reason
         self._set_grpc_status(reason)
         self.finish(TRUNCATED)
@@ -199,7 +222,11 @@ class Exchange:
 
     def on_caller_gone(self) -> None:
         """The caller left before its answer was complete."""
-        self.finish(ABORTED)
+        upgrade = self.upgrade
+        if upgrade is not None and upgrade.is_switched:
+            upgrade.lose(None)
+        else:
+            self.finish(ABORTED)
 
     def answer(self, reason: Reason) -> None:
         """Answers by itself and ends."""
@@ -238,7 +265,9 @@ class Exchange:
         self._leave_endpoint()
         backend = self.backend
         name = backend.name if backend is not None else ""
-        pair = self.judged.pairs.get(name)
+        upgrade = self.upgrade
+        is_switched = upgrade is not None and upgrade.is_switched
+        pair = self.judged.pairs.get(name) if not is_switched else None
         if pair is None:
             lane = self.lane
             route = self.judged.route
@@ -247,10 +276,13 @@ class Exchange:
                 lane.destination,
                 backend.version if backend is not None else "",
                 route.name if route is not None else "",
-                self.judged.protocol,
+                self.protocol,
             )
-            self.judged.pairs[name] = pair
+            if not is_switched:
+                self.judged.pairs[name] = pair
         counters.finish(pair, response_class, now - self.started, self.bytes_in, self.bytes_out, self.grpc_status)
+        if upgrade is not None:
+            upgrade.on_over()
         if relay.taps:
             for tap in relay.taps:
                 tap(self)

@@ -7,17 +7,19 @@ from typing import Final, final
 from tulle.http.h2.connection import SERVER
 from tulle.http.h2.connection import Connection as Codec
 from tulle.http.h2.field import Field
-from tulle.http.h2.frames import INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
+from tulle.http.h2.frames import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from tulle.http.h2.sending import response_fields, trailer_fields
 from tulle.http.h2.stream import Stream
 from tulle.http.head import Refusal, RequestHead, ResponseHead
+from tulle.http.upgrade import connected_fields
 from tulle.proxy.arrival import Connection
 from tulle.proxy.counters import ABORTED
-from tulle.proxy.exchange import NO_TRAILERS, Exchange
+from tulle.proxy.exchange import Exchange
 from tulle.proxy.http2 import Http2Link, LinkOwner
 from tulle.proxy.own_answers import grpc_trailers, own_answer_fields, reason_of_refusal
 from tulle.proxy.relay import Judged, Lane, Relay
-from tulle.proxy.stream import CallerEnd, Trailers
+from tulle.proxy.stream import NO_TRAILERS, CallerEnd, Trailers
+from tulle.proxy.upgrade import Upgrade
 from tulle.proxy.wheel import NEVER, Alarm
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
@@ -36,7 +38,7 @@ class Http2Downstream(LinkOwner):
         self.relay = relay
         self.link = Http2Link(relay.dispatcher, self)
         self.codec = Codec(SERVER, self, relay.fields, relay.http2_limits, relay.dispatcher.now)
-        self._connection = connection
+        self.connection = connection
         self._lane = lane
         self._judged: dict[RequestHead, Judged] = {}
         self._answers: dict[ResponseHead, list[Field]] = {}
@@ -53,7 +55,7 @@ class Http2Downstream(LinkOwner):
         relay = self.relay
         lane = self._lane
         if lane.tables is not relay.tables:
-            lane = self._lane = relay.lane(self._connection.arrival)
+            lane = self._lane = relay.lane(self.connection.arrival)
             self._judged.clear()
         judged = self._judged.get(head)
         if judged is None:
@@ -65,7 +67,8 @@ class Http2Downstream(LinkOwner):
         stream.owner = call
         exchange = Exchange(relay, lane, judged, call)
         call.exchange = exchange
-        self.expect(call, exchange.started + (relay.request_timeout if done else relay.idle_timeout))
+        is_whole = done or bool(judged.upgrade)
+        self.expect(call, exchange.started + (relay.request_timeout if is_whole else relay.idle_timeout))
         if judged.timeout >= 0.0:
             call.limit = exchange.started + judged.timeout
             self._meet(call.limit)
@@ -92,7 +95,10 @@ class Http2Downstream(LinkOwner):
     def on_data(self, stream: Stream, payload: bytes, done: bool) -> None:
         call = stream.owner
         exchange = call.exchange if isinstance(call, Http2Call) else None
-        if isinstance(call, Http2Call) and exchange is not None and not call.is_answered:
+        tunnel = call.tunnel if isinstance(call, Http2Call) else None
+        if isinstance(call, Http2Call) and tunnel is not None:
+            self._carry(call, tunnel, payload, done)
+        elif isinstance(call, Http2Call) and exchange is not None and not call.is_answered:
             self._note_progress(call, done)
             call.unconsumed += len(payload)
             exchange.forward([payload] if payload else [], done, NO_TRAILERS)
@@ -103,7 +109,9 @@ class Http2Downstream(LinkOwner):
 
     def on_trailers(self, stream: Stream, trailers: list[Field]) -> None:
         call = stream.owner
-        if isinstance(call, Http2Call) and call.exchange is not None and not call.is_answered:
+        if isinstance(call, Http2Call) and call.tunnel is not None:
+            self._carry(call, call.tunnel, b"", True)
+        elif isinstance(call, Http2Call) and call.exchange is not None and not call.is_answered:
             self._note_progress(call, True)
             call.exchange.forward([], True, [field.pair for field in trailers])
 
@@ -138,12 +146,12 @@ class Http2Downstream(LinkOwner):
 
     def on_failed(self, code: int, detail: str) -> None:
         self._lose_calls()
-        self._connection.closed()
+        self.connection.closed()
         self.link.finish()
 
     def on_link_end(self) -> None:
         self._lose_calls()
-        self._connection.closed()
+        self.connection.closed()
         self.link.close()
 
     def on_link_idle(self) -> None:
@@ -159,7 +167,7 @@ class Http2Downstream(LinkOwner):
                 else:
                     call.exchange.break_off(reason)
         self.codec.close(NO_ERROR)
-        self._connection.closed()
+        self.connection.closed()
         self.link.finish()
 
     def on_link_defect(self) -> None:
@@ -169,7 +177,7 @@ class Http2Downstream(LinkOwner):
                 call.exchange.answer(Reason.INTERNAL)
         self._lose_calls()
         self.codec.close(INTERNAL_ERROR)
-        self._connection.closed()
+        self.connection.closed()
         self.link.finish()
 
     def on_link_deadline(self, now: float) -> None:
@@ -182,7 +190,7 @@ class Http2Downstream(LinkOwner):
             if not self.codec.is_ready:
                 self.relay.count_unread(self._lane, "http2", ABORTED, None)
             self.codec.close(NO_ERROR)
-            self._connection.closed()
+            self.connection.closed()
             self.link.finish()
         else:
             self.link.deadline = idle_since + self.relay.idle_timeout
@@ -206,6 +214,13 @@ class Http2Downstream(LinkOwner):
         """A stream is over."""
         if self.codec.is_going_away:
             self._end_if_idle()
+
+    def _carry(self, call: Http2Call, tunnel: Upgrade, payload: bytes, done: bool) -> None:
+        self.expect(call, self.relay.dispatcher.now + self.relay.idle_timeout)
+        call.unconsumed += len(payload)
+        tunnel.from_caller([payload] if payload else [], done)
+        if not call.is_paused:
+            call.consume()
 
     def _note_progress(self, call: Http2Call, done: bool) -> None:
         relay = self.relay
@@ -245,7 +260,7 @@ class Http2Downstream(LinkOwner):
 
     def _end_if_idle(self) -> None:
         if not self.codec.streams and self.link.is_open:
-            self._connection.closed()
+            self.connection.closed()
             self.link.finish()
 
     def _lose_calls(self) -> None:
@@ -274,6 +289,8 @@ class Http2Call(CallerEnd):
         """Octets of the request that have not gone on yet."""
         self.limit = NEVER
         """When the caller gives up (`grpc-timeout`)."""
+        self.tunnel: Upgrade | None = None
+        """What the stream became, if it did."""
         self._owner = owner
         self._codec = owner.codec
         self._stream = stream
@@ -288,6 +305,8 @@ class Http2Call(CallerEnd):
         codec = self._codec
         stream = self._stream
         ends_bare = done and not trailers
+        if self.tunnel is not None:
+            return self._give(payload, done)
         if head is not None:
             codec.send_head(stream, owner.fields_of(head), ends_bare and not payload)
         is_sent = True
@@ -329,7 +348,7 @@ class Http2Call(CallerEnd):
         exchange = self.exchange
         self.exchange = None
         stream = self._stream
-        code = INTERNAL_ERROR
+        code = INTERNAL_ERROR if self.tunnel is None else CANCEL  # RFC 8441, 5
         if exchange is not None:
             reason = exchange.reason
             if reason is not None and exchange.grpc_status >= 0 and not stream.queued:
@@ -339,6 +358,18 @@ class Http2Call(CallerEnd):
             elif exchange.reset_code not in (-1, NO_ERROR, REFUSED_STREAM):
                 code = exchange.reset_code
         self._codec.reset(stream, code)
+        self._owner.note_end()
+
+    def switch(self, upgrade: Upgrade, protocol: bytes, head: ResponseHead) -> CallerEnd | None:
+        owner = self._owner
+        self.tunnel = upgrade
+        upgrade.belong(owner.connection, protocol)
+        self._codec.send_head(self._stream, connected_fields(head, owner.relay.fields), False)
+        owner.expect(self, owner.relay.dispatcher.now + owner.relay.idle_timeout)
+        return self
+
+    def end_tunnel(self) -> None:
+        self.exchange = None
         self._owner.note_end()
 
     def pause_request(self) -> None:
@@ -368,6 +399,8 @@ class Http2Call(CallerEnd):
         exchange = self.exchange
         if exchange is None:
             self._codec.reset(self._stream, NO_ERROR)
+        elif self.tunnel is not None:
+            self.tunnel.lose(Reason.UPSTREAM_TIMEOUT)
         elif exchange.status == 0:
             reason = Reason.UPSTREAM_TIMEOUT if exchange.request_done else Reason.REQUEST_TIMEOUT
             exchange.answer(Reason.DEADLINE_EXCEEDED if self.limit <= now else reason)
@@ -376,6 +409,18 @@ class Http2Call(CallerEnd):
             self.break_off()
         else:
             exchange.break_off(Reason.DEADLINE_EXCEEDED if self.limit <= now else Reason.UPSTREAM_TIMEOUT)
+
+    def _give(self, payload: list[bytes], done: bool) -> bool:
+        """Octets of a tunnel."""
+        owner = self._owner
+        is_sent = True
+        for piece in payload:
+            is_sent = self._codec.send_data(self._stream, piece, False)
+        if done:
+            self._codec.send_data(self._stream, b"", True)
+        owner.expect(self, owner.relay.dispatcher.now + owner.relay.idle_timeout)
+        owner.link.flush_if_large()
+        return is_sent
 
     def _stop_request(self) -> None:
         """The answer is complete and the rest of the request unwanted (RFC 9113, 8.1)."""

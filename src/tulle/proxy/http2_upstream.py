@@ -14,10 +14,12 @@ from tulle.http.h2.frames import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREA
 from tulle.http.h2.sending import trailer_fields
 from tulle.http.h2.stream import Stream
 from tulle.http.head import Refusal, RequestHead, ResponseHead
-from tulle.proxy.exchange import NO_TRAILERS, Exchange
+from tulle.proxy.counters import CLOSED
+from tulle.proxy.exchange import Exchange
 from tulle.proxy.http2 import Http2Link, LinkOwner
 from tulle.proxy.relay import Relay
-from tulle.proxy.stream import EndpointEnd, Trailers
+from tulle.proxy.stream import NO_TRAILERS, EndpointEnd, Trailers
+from tulle.proxy.upgrade import Upgrade
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
@@ -39,6 +41,8 @@ class Http2Upstream(LinkOwner):
         self.codec = Codec(CLIENT, self, relay.fields, relay.http2_limits, relay.dispatcher.now)
         self.was_used = False
         """It carried a stream to its end."""
+        self.unasked: list[Http2End] = []
+        """Extended CONNECTs that wait for the endpoint's SETTINGS."""
         self._pool = pool
         wire = Wire(relay.dispatcher, sock, self.link)
         wire.start()
@@ -62,7 +66,12 @@ class Http2Upstream(LinkOwner):
             end.exchange.caller.inform(head)
             return
         end.has_answer = True
-        if done:
+        upgrade = end.asks
+        if upgrade is not None and head.status < 300:
+            upgrade.switch(upgrade.protocol, head)
+            if done:
+                upgrade.from_endpoint([], True)
+        elif done:
             self._finish(end, head, [], NO_TRAILERS)
         else:
             end.exchange.deliver(head, b"", [], False, NO_TRAILERS)
@@ -73,17 +82,25 @@ class Http2Upstream(LinkOwner):
         if not isinstance(end, Http2End) or exchange is None:
             return
         pieces = [payload] if payload else []
-        if done:
+        upgrade = end.asks
+        is_tunnel = upgrade is not None and upgrade.is_switched
+        if done and not is_tunnel:
             self._finish(end, None, pieces, NO_TRAILERS)
             return
         end.unconsumed += len(payload)
-        exchange.deliver(None, b"", pieces, False, NO_TRAILERS)
+        if upgrade is not None and is_tunnel:
+            upgrade.from_endpoint(pieces, done)
+        else:
+            exchange.deliver(None, b"", pieces, False, NO_TRAILERS)
         if not end.is_paused:
             end.consume()
 
     def on_trailers(self, stream: Stream, trailers: list[Field]) -> None:
         end = stream.owner
         if isinstance(end, Http2End) and end.exchange is not None:
+            if end.asks is not None and end.asks.is_switched:
+                end.asks.from_endpoint([], True)
+                return
             self._finish(end, None, [], [field.pair for field in trailers])
 
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
@@ -106,7 +123,10 @@ class Http2Upstream(LinkOwner):
             end.exchange.caller.resume_request()
 
     def on_ready(self) -> None:
-        pass
+        unasked = self.unasked
+        self.unasked = []
+        for end in unasked:
+            end.ask()
 
     def on_goaway(self, code: int) -> None:
         self._pool.forget(self)
@@ -140,6 +160,10 @@ class Http2Upstream(LinkOwner):
     def on_link_deadline(self, now: float) -> None:
         if self.codec.streams:
             self._rest()
+            for stream in list(self.codec.streams.values()):
+                end = stream.owner
+                if isinstance(end, Http2End) and end.exchange is None:
+                    end.expire()
         elif now - self.link.last_read >= self.relay.limits.pool_idle_timeout:
             self.retire()
         else:
@@ -178,8 +202,10 @@ class Http2Upstream(LinkOwner):
             self.link.finish()
 
     def _lose(self, reason: Reason) -> None:
-        for stream in list(self.codec.streams.values()):
-            end = stream.owner
+        unasked = self.unasked
+        self.unasked = []
+        ends: list[object] = [stream.owner for stream in self.codec.streams.values()]
+        for end in [*ends, *unasked]:
             if isinstance(end, Http2End):
                 exchange = end.exchange
                 end.exchange = None
@@ -200,6 +226,9 @@ class Http2End(EndpointEnd):
         self.is_paused = False
         self.unconsumed = 0
         """Octets of the answer that have not gone on yet."""
+        self.asks: Upgrade | None = None
+        """Set when the stream is an extended CONNECT."""
+        self._is_expiring = False
         self._upstream = upstream
         self._codec = upstream.codec
         self._stream: Stream | None = None
@@ -208,6 +237,14 @@ class Http2End(EndpointEnd):
         if not self._codec.can_open:
             return False
         self.exchange = exchange
+        upgrade = exchange.upgrade
+        if upgrade is not None and upgrade.fits_connect:
+            self.asks = upgrade
+            if self._codec.is_ready:
+                self.ask()
+            else:
+                self._upstream.unasked.append(self)
+            return True
         judged = exchange.judged
         relay = self._upstream.relay
         fields = judged.fields(relay.fields)
@@ -219,6 +256,21 @@ class Http2End(EndpointEnd):
         if not is_bare and (payload or done):
             self.transmit(payload, done, trailers)
         return True
+
+    def ask(self) -> None:
+        """Sends the extended CONNECT, now that it is known whether the endpoint serves it."""
+        exchange = self.exchange
+        upgrade = self.asks
+        if exchange is None or upgrade is None:
+            return
+        if not self._codec.peer_serves_connect:
+            exchange.answer(Reason.NO_EXTENDED_CONNECT)
+        elif not self._codec.can_open:
+            self.exchange = None
+            exchange.on_refused()
+        else:
+            stream = self._stream = self._codec.open(upgrade.fields(), "CONNECT", False)
+            stream.owner = self
 
     def transmit(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         stream = self._stream
@@ -245,10 +297,18 @@ class Http2End(EndpointEnd):
         self.consume()
 
     def abandon(self) -> None:
+        exchange = self.exchange
         self.exchange = None
         if self._stream is not None:
-            self.drop()
+            if self.asks is None or exchange is None or exchange.response_class != CLOSED:
+                self.drop()
             self._upstream.note_end()
+
+    def expire(self) -> None:
+        """Nobody waits for the stream, and what is queued is not taken: it ends the second time that it is met so."""
+        if self._is_expiring:
+            self.drop()
+        self._is_expiring = True
 
     def consume(self) -> None:
         """What was received has gone on."""

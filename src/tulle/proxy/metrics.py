@@ -49,13 +49,13 @@ DURATION = Metric(
 REQUEST_BYTES = Metric(
     "tulle_request_bytes_total",
     Kind.COUNTER,
-    "Octets from caller to service: bodies without framing, and opaque TCP.",
+    "Octets from caller to service: bodies without framing, opaque TCP, and what follows an upgrade.",
     PAIR,
 )
 RESPONSE_BYTES = Metric(
     "tulle_response_bytes_total",
     Kind.COUNTER,
-    "Octets from service to caller: bodies without framing, and opaque TCP.",
+    "Octets from service to caller: bodies without framing, opaque TCP, and what follows an upgrade.",
     PAIR,
 )
 CONNECTIONS = Metric(
@@ -73,8 +73,19 @@ CONNECTIONS_OPEN = Metric(
 TCP = Metric(
     "tulle_tcp_connections_total",
     Kind.COUNTER,
-    "Opaque connections, each counted once when it ends. response_class: closed in order, or reset.",
+    "Opaque connections, and requests that became one (protocol `websocket`, or `upgrade` for any other), each counted once when "
+    "it ends. response_class: closed in order, or reset.",
     PAIR,
+)
+TCP_SECONDS = Metric(
+    "tulle_tcp_connection_seconds_total", Kind.COUNTER, "How long these lasted, added when each ends.", PAIR
+)
+WEBSOCKET_CLOSES = Metric(
+    "tulle_websocket_closes_total",
+    Kind.COUNTER,
+    "WebSockets that ended, by the code of the first close frame (1000 and others that RFC 6455 or its registry names, 3xxx, 4xxx, "
+    "other; none without such a frame) and by who sent it: caller or endpoint.",
+    ("source", "destination", "version", "code", "by"),
 )
 DENIED = Metric(
     "tulle_denied_total",
@@ -107,7 +118,9 @@ REFUSED = Metric(
     "Connections closed at accept: cause `direct` (listener dialled round the redirect), `limit` or `caller-limit`.",
     ("source", "cause"),
 )
-IN_FLIGHT = Metric("tulle_requests_in_flight", Kind.GAUGE, "Requests being served now.")
+IN_FLIGHT = Metric(
+    "tulle_requests_in_flight", Kind.GAUGE, "Requests being served now, WebSockets and other upgrades included."
+)
 UPSTREAM_OPEN = Metric("tulle_upstream_connections_open", Kind.GAUGE, "Connections to endpoints, idle ones included.")
 TAP_DROPPED = Metric("tulle_tap_dropped_total", Kind.COUNTER, "Summaries that readers of /tap were too slow for.")
 SNAPSHOT_GENERATION = Metric("tulle_snapshot_generation", Kind.GAUGE, "Generation in force; 0 before the first.")
@@ -127,6 +140,8 @@ METRICS: tuple[Metric, ...] = (
     CONNECTIONS,
     CONNECTIONS_OPEN,
     TCP,
+    TCP_SECONDS,
+    WEBSOCKET_CLOSES,
     DENIED,
     SHADOW_DENIED,
     ANSWERS,

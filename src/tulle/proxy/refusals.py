@@ -36,7 +36,7 @@ class Refusals:
                 pod=lane.caller.pod,
                 destination=lane.destination,
                 port=lane.port.port if lane.port is not None else 0,
-                method=head.method[: MAX_TEXT // 4] if head is not None else "",
+                method=("GET" if head.protocol else head.method[: MAX_TEXT // 4]) if head is not None else "",
                 host=head.host[: MAX_TEXT // 4] if head is not None else "",
                 path=head.path[:MAX_TEXT] if head is not None else "",
                 reason=reason.code,

@@ -21,6 +21,7 @@ from tulle.http.h2.sending import request_fields
 from tulle.http.head import Limits as HeadLimits
 from tulle.http.head import RequestHead, ResponseHead
 from tulle.http.opening import Opening, learn_opening
+from tulle.http.upgrade import offered_protocols
 from tulle.http.write import open_request, write_request
 from tulle.proxy.counters import Counters, Pair
 from tulle.proxy.grpc import MALFORMED, NO_TIMEOUT, protocol_of, timeout_of
@@ -74,6 +75,7 @@ class Judged:
         "route",
         "target",
         "timeout",
+        "upgrade",
         "verdict",
     )
 
@@ -98,6 +100,8 @@ class Judged:
         """In place of the one that came; empty: that one goes on."""
         self.pairs = pairs
         """By backend name: where this request is counted. Shared by those of one route and protocol."""
+        self.upgrade = offered_protocols(head)
+        """What the caller asks to change to and may, separated by `, `; empty: the request is served in HTTP."""
         self.is_grpc = protocol == "grpc"
         self.timeout = NO_TIMEOUT
         """Seconds that the caller waits (`grpc-timeout`); negative: it did not say."""
@@ -134,10 +138,13 @@ class Judged:
 
 @final
 class HeadView(RequestView):
-    """What decisions see of a head; its fields are read when one asks for them."""
+    """What decisions see of a head; its fields are read when one asks for them.
+
+    An extended CONNECT is a GET to them: what a policy says of a WebSocket holds whichever HTTP asks for it.
+    """
 
     def __init__(self, head: RequestHead, path: str, folded: str, host: str) -> None:
-        super().__init__(head.method, path, folded, host, _NO_HEADERS)
+        super().__init__(head.method if not head.protocol else "GET", path, folded, host, _NO_HEADERS)
         self._head = head
         self._are_read = False
 
@@ -229,7 +236,7 @@ class Relay:
         self.limits = limits
         self.head_limits = HeadLimits(limits.header_bytes, limits.header_count, limits.target_bytes)
         self.http2_limits = Http2Limits(
-            self.head_limits, limits.streams, limits.stream_window, limits.connection_window
+            self.head_limits, limits.streams, limits.stream_window, limits.connection_window, True
         )
         self.head_timeout = limits.head_timeout
         self.idle_timeout = limits.idle_timeout
@@ -305,7 +312,7 @@ class Relay:
         protocol = protocol_of(head)
         if port is None:
             return Judged(head, Reason.NO_SERVICE, _NOT_ASKED, None, b"", lane.pairs_of(None, protocol), protocol)
-        if head.upgrade:
+        if head.protocol and not offered_protocols(head):
             return Judged(head, Reason.UNSUPPORTED, _NOT_ASKED, None, b"", lane.pairs_of(None, protocol), protocol)
         readings = canonical_path(head.path)
         host = self._canonical_host(head.host) if head.host else ""

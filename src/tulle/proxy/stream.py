@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tulle.core.backends import EndpointRef
 from tulle.http.head import ResponseHead
@@ -11,8 +11,10 @@ from tulle.wire.reason import Reason
 
 if TYPE_CHECKING:
     from tulle.proxy.exchange import Exchange
+    from tulle.proxy.upgrade import Upgrade
 
 Trailers = list[tuple[bytes, bytes]]
+NO_TRAILERS: Final[Trailers] = []
 
 
 class Speaker(Party):
@@ -52,6 +54,17 @@ class CallerEnd(Speaker):
 
     def break_off(self) -> None:
         """The answer that has begun will not be completed, and the caller shall notice."""
+        raise NotImplementedError
+
+    def switch(self, upgrade: Upgrade, protocol: bytes, head: ResponseHead) -> CallerEnd | None:
+        """Tells the caller that its protocol has changed, and gives the end that carries octets from now on.
+
+        None: it did not wait for that, so nobody knows what it meant.
+        """
+        raise NotImplementedError
+
+    def end_tunnel(self) -> None:
+        """Both halves of a tunnel are over: ends once what is kept has gone."""
         raise NotImplementedError
 
     def pause_request(self) -> None:

@@ -66,19 +66,21 @@ class Tap:
 
 
 def summarise(exchange: Exchange) -> dict[str, object]:
-    """What a person wants to see of a request that ended."""
+    """What a person wants to see of a request that ended. A WebSocket has the code of its first close frame, and who sent it."""
+    upgrade = exchange.upgrade
+    closed = {"close": upgrade.code, "closed_by": upgrade.closed_by} if upgrade is not None and upgrade.code else {}
     backend = exchange.backend
     route = exchange.judged.route
     head = exchange.judged.head
     return {
         "time": time.time(),
         "id": exchange.request_id,
-        "protocol": exchange.judged.protocol,
+        "protocol": exchange.protocol,
         "source": exchange.lane.source,
         "destination": exchange.lane.destination,
         "version": backend.version if backend is not None else "",
         "route": route.name if route is not None else "",
-        "method": head.method,
+        "method": head.method if not head.protocol else "GET",
         "host": head.host,
         "path": head.path[:MAX_PATH],
         "status": exchange.status,
@@ -89,6 +91,7 @@ def summarise(exchange: Exchange) -> dict[str, object]:
         "seconds": round(exchange.ended - exchange.started, 6),
         "bytes_in": exchange.bytes_in,
         "bytes_out": exchange.bytes_out,
+        **closed,
     }
 
 

@@ -51,6 +51,8 @@ class Telemetry:
             metrics.REQUESTS.name: [("", key, one.count) for key, one in http],
             metrics.GRPC.name: list(self._calls()),
             metrics.TCP.name: [("", key, one.count) for key, one in opaque],
+            metrics.TCP_SECONDS.name: [("", key, one.seconds) for key, one in opaque],
+            metrics.WEBSOCKET_CLOSES.name: _table(counters.closes),
             metrics.REQUEST_BYTES.name: [("", key, one.bytes_in) for key, one in http + opaque],
             metrics.RESPONSE_BYTES.name: [("", key, one.bytes_out) for key, one in http + opaque],
             metrics.CONNECTIONS.name: [("", key, link.total) for key, link in links],

@@ -12,10 +12,11 @@ from tulle.http.head import CHUNKED, Refusal, ResponseHead
 from tulle.http.request import END, find_head_end
 from tulle.http.response import parse_response
 from tulle.http.write import chunk, last_chunk, write_response
-from tulle.proxy.exchange import NO_TRAILERS, Exchange
+from tulle.proxy.exchange import Exchange
 from tulle.proxy.http2_upstream import Http2Pool
 from tulle.proxy.relay import Relay
-from tulle.proxy.stream import Connector, EndpointEnd, Trailers
+from tulle.proxy.stream import NO_TRAILERS, Connector, EndpointEnd, Trailers
+from tulle.proxy.upgraded import UpgradedEndpoint
 from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
@@ -58,6 +59,11 @@ class HttpUpstream(EndpointEnd):
         self._body = None
         self._interim = 0
         self.deadline = NEVER
+        upgrade = exchange.upgrade
+        if upgrade is not None:
+            self._is_chunked = False
+            self.wire.write(upgrade.request())
+            return not self.wire.is_broken
         head = judged.wire()
         if judged.head.request_id is None:
             head += exchange.id_octets + END
@@ -177,8 +183,11 @@ class HttpUpstream(EndpointEnd):
                     self._begin_body(exchange, remembered.head, remembered.wire, buffer, end)
                     return
             head = parse_response(octets, method, relay.head_limits, relay.plain_lines)
-            if isinstance(head, Refusal) or head.status == 101:
+            if isinstance(head, Refusal):
                 self._lose(Reason.UPSTREAM_PROTOCOL)
+                return
+            if head.status == 101:
+                self._switch(exchange, head, buffer[end:])
                 return
             if head.status >= 200:
                 if probes:
@@ -198,9 +207,26 @@ class HttpUpstream(EndpointEnd):
                 self._buffer = b""
                 return
 
+    def _switch(self, exchange: Exchange, head: ResponseHead, rest: bytes) -> None:
+        """The endpoint says that it changes the protocol: so it is, if that was asked for."""
+        upgrade = exchange.upgrade
+        protocol = upgrade.accepted(head) if upgrade is not None else b""
+        if upgrade is None or not protocol:
+            self._buffer = rest or b"101"
+            self._lose(Reason.UPSTREAM_PROTOCOL)
+            return
+        self._exchange = None
+        self.deadline = NEVER
+        exchange.endpoint_end = UpgradedEndpoint(self._relay, self.wire, upgrade)
+        upgrade.switch(protocol, head)
+        if rest and upgrade.is_switched:
+            upgrade.from_endpoint([rest], False)
+
     def _begin_body(self, exchange: Exchange, head: ResponseHead, wire: bytes, buffer: bytes, end: int) -> None:
         self._buffer = b""
-        self._keep_alive = head.keep_alive
+        self._keep_alive = (
+            head.keep_alive and exchange.upgrade is None
+        )  # who knows what an endpoint makes of a failed one
         body = BodyReader(head.framing, head.content_length, self._relay.head_limits)
         self._body = body
         out: list[bytes] = []

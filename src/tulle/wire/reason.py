@@ -25,6 +25,13 @@ class Reason(enum.Enum):
     UPSTREAM_TIMEOUT = ("upstream-timeout", 504, Fault.UPSTREAM, True, "the endpoint did not answer in time")
     UPSTREAM_RESET = ("upstream-reset", 502, Fault.UPSTREAM, True, "the endpoint closed before it had answered")
     UPSTREAM_PROTOCOL = ("upstream-protocol", 502, Fault.UPSTREAM, False, "the endpoint's answer was not valid HTTP")
+    NO_EXTENDED_CONNECT = (
+        "no-extended-connect",
+        502,
+        Fault.UPSTREAM,
+        False,
+        "the endpoint speaks HTTP/2 and takes no WebSocket or other upgrade there",
+    )
     BAD_REQUEST = (
         "bad-request",
         400,
@@ -42,7 +49,13 @@ class Reason(enum.Enum):
         "the caller's `grpc-timeout` passed before an answer",
     )
     REQUEST_TIMEOUT = ("request-timeout", 408, Fault.DOWNSTREAM, True, "the request did not arrive in time")
-    UNSUPPORTED = ("unsupported", 501, Fault.DOWNSTREAM, False, "this version does not forward CONNECT or upgrades")
+    UNSUPPORTED = (
+        "unsupported",
+        501,
+        Fault.DOWNSTREAM,
+        False,
+        "CONNECT to a host, an unknown transfer coding, or an upgrade to more HTTP",
+    )
     OVERLOADED = ("overloaded", 503, Fault.OURS, True, "a limit of the proxy is reached")
     DRAINING = ("draining", 503, Fault.OURS, True, "the proxy is shutting down")
     INTERNAL = ("internal", 500, Fault.OURS, False, "a defect of the proxy; its log has the trace")

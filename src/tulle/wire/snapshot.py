@@ -216,7 +216,7 @@ class Limits(Document, frozen=True):
     detect_timeout: float = 0.3
     """How long a silent connection is waited for before it counts as opaque TCP."""
     idle_timeout: float = 300.0
-    """A connection without traffic, HTTP keep-alive and TCP alike."""
+    """A connection without traffic: HTTP keep-alive, TCP, WebSockets and other upgrades alike."""
     request_timeout: float = 60.0
     """From the end of a request to the first octet of its answer."""
     connect_timeout: float = 2.0
@@ -234,7 +234,7 @@ class Limits(Document, frozen=True):
     connections_per_caller: int = 4096
     """The same for the connections of one caller."""
     requests_in_flight: int = 8192
-    """Requests being served: 503 `overloaded` above."""
+    """Requests being served, WebSockets and other upgrades included: 503 `overloaded` above."""
     buffered_bytes: int = 262144
     """Octets held per connection and direction before its source is no longer read."""
     streams: int = 128
