@@ -1,12 +1,19 @@
 """gRPC through the proxy, grpcio at both ends: every kind of call, every way it ends, each counted once under its status."""
 
+import json
+import socket
+import subprocess
+import threading
+from collections import Counter, deque
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.support.grpc_ends import DEADLINE, Calls, GrpcService, fails
-from tests.support.proxy_harness import Proxy, host, one_service, only, until
-from tulle.wire.snapshot import Limits, Protocol
+from tests.support.proxy_harness import Client, Proxy, field, host, one_service, only, read_head, until
+from tools.binomial import is_plausible
+from tulle.wire.snapshot import Backend, Limits, Protocol, Route, WeightedBackend
 
 MEGABYTES = bytes(range(256)) * 4 * 4096
 """Four of them."""
@@ -59,7 +66,7 @@ def test_a_conversation_goes_back_and_forth(calls: Calls) -> None:
             yield b"%d" % number
 
     for word in calls.chat(words(), timeout=DEADLINE):
-        heard.append(word)
+        heard.append(word)  # noqa: PERF402  (`words` reads it meanwhile)
     assert len(heard) == 100
 
 
@@ -76,7 +83,6 @@ def test_two_hundred_streams_at_once(proxy: Proxy, service: GrpcService, door: i
         for _ in held:
             assert service.waiting.acquire(timeout=DEADLINE)
         assert proxy.metrics().sum("tulle_requests_in_flight") == 200
-        assert calls.echo.future
         for one in held:
             one.cancel()
         for _ in held:
@@ -161,3 +167,148 @@ def test_own_answers_are_statuses(proxy: Proxy, service: GrpcService) -> None:
         assert metrics.sum("tulle_grpc_responses_total", grpc_status=status) == 1, status
         assert metrics.sum("tulle_answers_total", reason=reason) == 1
     assert service.seen == 1
+
+
+def test_draining_lets_calls_finish(proxy: Proxy, service: GrpcService, door: int) -> None:
+    """The caller learns that it shall go, and what is under way goes on, the stream included."""
+    with Calls(door) as calls:
+        stream = calls.drip(b"first", timeout=DEADLINE)
+        assert next(stream) == b"first"
+        held = calls.wait.future(b"", timeout=DEADLINE)
+        for _ in range(2):
+            assert service.waiting.acquire(timeout=DEADLINE)
+        assert proxy.ask("POST", "/drain")[0] == 202
+        until(lambda: proxy.get("/status")["draining"], "it drains")
+        service.go_on.set()
+        assert held.result() == b""
+        assert list(stream) == [b"last"]
+        assert proxy.process.wait(DEADLINE) == 0
+
+
+def test_draining_has_a_deadline(proxy: Proxy, service: GrpcService) -> None:
+    door = proxy.door()
+    proxy.put(one_service({door: Protocol.DETECT}, (host(service.port),), limits=Limits(drain_timeout=0.3)))
+    with Calls(door) as calls:
+        held = calls.wait.future(b"", timeout=DEADLINE)
+        stream = calls.drip(b"first", timeout=DEADLINE)
+        assert next(stream) == b"first"
+        assert service.waiting.acquire(timeout=DEADLINE)
+        assert service.waiting.acquire(timeout=DEADLINE)
+        proxy.ask("POST", "/drain")
+        with fails("UNAVAILABLE") as failure:
+            held.result()
+        assert failure.details.startswith("tulle: draining: ")
+        with fails("UNAVAILABLE"):
+            next(stream)
+        assert proxy.process.wait(DEADLINE) == 0
+
+
+def test_a_new_snapshot_fifty_times_under_load_costs_nothing(proxy: Proxy, service: GrpcService) -> None:
+    """Endpoints come and go, so that connections to them are made and retired while streams are open."""
+    door = proxy.door()
+    with GrpcService() as other:
+        shapes = (
+            (host(service.port),),
+            (host(service.port), host(other.port, "default/other")),
+            (host(other.port, "default/other"),),
+        )
+        proxy.put(one_service({door: Protocol.DETECT}, shapes[0]))
+        is_over = threading.Event()
+        faults: list[BaseException] = []
+        done = [0] * 4
+
+        def load(number: int) -> None:
+            try:
+                with Calls(door) as calls:
+                    while not is_over.is_set():
+                        assert calls.echo(b"x" * 100, timeout=DEADLINE) == b"x" * 100
+                        assert sum(1 for _ in calls.count(b"20", timeout=DEADLINE)) == 20
+                        assert list(calls.chat(iter([b"a", b"b"]), timeout=DEADLINE)) == [b"a", b"b"]
+                        done[number] += 3
+            except BaseException as fault:
+                faults.append(fault)
+                raise
+
+        threads = [threading.Thread(target=load, args=(number,)) for number in range(len(done))]
+        for thread in threads:
+            thread.start()
+        for generation in range(2, 52):
+            before = min(done)
+            proxy.put(one_service({door: Protocol.DETECT}, shapes[generation % 3], generation=generation))
+            until(lambda: bool(faults) or min(done) > before, "calls went on")  # noqa: B023  (called at once)
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    assert not faults
+    until(lambda: ended(proxy, "OK") == sum(done), "all are counted")
+    assert proxy.metrics().sum("tulle_requests_total") == sum(done)
+
+
+def test_weights_hold_for_the_streams_of_one_connection(proxy: Proxy) -> None:
+    """A balancer of connections would send all of them to one version."""
+    door = proxy.door()
+    total = 10_000
+    with GrpcService(name="v1") as first, GrpcService(name="v2") as second:
+        other = Backend(
+            name="default/orders-v2:9000",
+            service="default/orders",
+            version="v2",
+            endpoints=(host(second.port, "default/v2"),),
+        )
+        shares = (
+            WeightedBackend(backend="default/orders:9000", weight=99),
+            WeightedBackend(backend=other.name, weight=1),
+        )
+        route = Route(name="default/orders", backends=shares)
+        proxy.put(one_service({door: Protocol.DETECT}, (host(first.port),), routes=(route,), backends=(other,)))
+        with Calls(door) as calls:
+            held = deque[Any]()
+            names: Counter[bytes] = Counter()
+            for _ in range(total):
+                held.append(calls.name.future(b"", timeout=DEADLINE))
+                if len(held) > 100:
+                    names[held.popleft().result()] += 1
+            names.update(one.result() for one in held)
+    assert proxy.metrics().sum("tulle_connections_total", protocol="http2") == 1
+    assert names.total() == total
+    assert is_plausible(names[b"v2"], total, 0.01)
+    assert proxy.metrics().sum("tulle_grpc_responses_total", version="v2", grpc_status="OK") == names[b"v2"]
+
+
+def test_tap_shows_calls_with_their_status(proxy: Proxy, calls: Calls) -> None:
+    with socket.socket(socket.AF_UNIX) as tap:
+        tap.settimeout(DEADLINE)
+        tap.connect(str(proxy.admin_path))
+        tap.sendall(b"GET /tap HTTP/1.1\r\nhost: tulle\r\n\r\n")
+        head, _ = read_head(tap)
+        assert b" 200 " in head
+        with fails("NOT_FOUND"):
+            calls.fail(b"NOT_FOUND", timeout=DEADLINE)
+        seen = b""
+        while b"grpc_status" not in seen or not seen.endswith(b"\n\r\n"):
+            seen += tap.recv(65536)
+    summary = json.loads(next(line for line in seen.splitlines() if line.startswith(b"{")))
+    assert (summary["protocol"], summary["grpc_status"], summary["class"]) == ("grpc", "NOT_FOUND", "4xx")
+    assert summary["path"] == "/shop.Orders/Fail"
+
+
+def test_the_exposition_of_grpc_passes_promtool(proxy: Proxy, calls: Calls) -> None:
+    calls.echo(b"", timeout=DEADLINE)
+    with fails("INTERNAL"):
+        calls.fail(b"INTERNAL", timeout=DEADLINE)
+    until(lambda: ended(proxy, "INTERNAL") == 1, "it is counted")
+    text = proxy.metrics().text.encode()
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def test_plain_http_with_grpcs_content_type_is_answered_in_http(proxy: Proxy, service: GrpcService) -> None:
+    """gRPC is HTTP/2: who speaks HTTP/1.1 could not read a status in trailers."""
+    door = proxy.door()
+    proxy.put(one_service({door: Protocol.DETECT}, (host(service.port),), policies=(only("GET"),)))
+    with Client(door) as client:
+        client.send(b"POST /a/B HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n")
+        status, head, _ = client.read()
+        assert (status, field(head, "x-tulle-reason"), field(head, "grpc-status")) == (403, "denied", None)
+    assert proxy.metrics().sum("tulle_requests_total", protocol="http", response_class="4xx") == 1
+    assert proxy.metrics().sum("tulle_grpc_responses_total") == 0

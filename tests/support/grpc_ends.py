@@ -32,10 +32,10 @@ class GrpcService:
         """Released when a call begins to wait."""
         self.ended = threading.Semaphore(0)
         """Released when a waiting call has ended at this end."""
+        self.go_on = threading.Event()
+        """Set: calls that wait end well."""
         self.seen = 0
         """Calls that came."""
-        self.arrived: list[str] = []
-        """Timeouts as they came, one for each `Wait`."""
         self._count = threading.Lock()
         self._pool = ThreadPoolExecutor(THREADS)
         self._server = grpc.server(self._pool, options=OPTIONS)
@@ -51,6 +51,7 @@ class GrpcService:
 
     def stop(self, grace: float) -> None:
         """GOAWAY to all, and the end once calls are over or the grace is."""
+        self.go_on.set()
         self._server.stop(grace).wait(DEADLINE)
         self._pool.shutdown(wait=False)
 
@@ -109,13 +110,14 @@ class GrpcService:
         self._note()
         yield request
         self._until_over(context)
+        yield b"last"
 
     def _until_over(self, context: Any) -> None:
-        over = threading.Event()
-        if context.add_callback(over.set):
+        if context.add_callback(self.ended.release):
             self.waiting.release()
-            over.wait(DEADLINE)
-        self.ended.release()
+            self.go_on.wait(DEADLINE)
+        else:
+            self.ended.release()
 
 
 class Calls:

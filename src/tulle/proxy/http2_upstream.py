@@ -20,6 +20,7 @@ from tulle.proxy.http2 import Http2Link, LinkOwner
 from tulle.proxy.relay import Relay
 from tulle.proxy.stream import NO_TRAILERS, EndpointEnd, Trailers
 from tulle.proxy.upgrade import Upgrade
+from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
@@ -43,6 +44,8 @@ class Http2Upstream(LinkOwner):
         """It carried a stream to its end."""
         self.unasked: list[Http2End] = []
         """Extended CONNECTs that wait for the endpoint's SETTINGS."""
+        self._doubted = NEVER
+        """Since when we wait for it to say anything."""
         self._pool = pool
         wire = Wire(relay.dispatcher, sock, self.link)
         wire.start()
@@ -158,6 +161,11 @@ class Http2Upstream(LinkOwner):
         self.link.finish()
 
     def on_link_deadline(self, now: float) -> None:
+        if self._doubted < NEVER:
+            if self.link.last_read <= self._doubted:
+                self.on_link_end()
+                return
+            self._doubted = NEVER
         if self.codec.streams:
             self._rest()
             for stream in list(self.codec.streams.values()):
@@ -168,6 +176,14 @@ class Http2Upstream(LinkOwner):
             self.retire()
         else:
             self.link.deadline = self.link.last_read + self.relay.limits.pool_idle_timeout
+
+    def doubt(self) -> None:
+        """An answer was waited for in vain. If nothing else comes either, not even to a PING, the connection is dead."""
+        if self._doubted == NEVER and self.link.is_open:
+            relay = self.relay
+            self._doubted = relay.dispatcher.now
+            self.codec.ping()
+            self.link.deadline = min(self.link.deadline, self._doubted + relay.limits.connect_timeout)
 
     def retire(self) -> None:
         """Opens no more streams; ends when the last is over."""
@@ -232,6 +248,7 @@ class Http2End(EndpointEnd):
         self._upstream = upstream
         self._codec = upstream.codec
         self._stream: Stream | None = None
+        self._began = upstream.relay.dispatcher.now
 
     def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> bool:
         if not self._codec.can_open:
@@ -300,9 +317,12 @@ class Http2End(EndpointEnd):
         exchange = self.exchange
         self.exchange = None
         if self._stream is not None:
+            upstream = self._upstream
+            if not self.has_answer and upstream.link.last_read <= self._began:
+                upstream.doubt()
             if self.asks is None or exchange is None or exchange.response_class != CLOSED:
                 self.drop()
-            self._upstream.note_end()
+            upstream.note_end()
 
     def expire(self) -> None:
         """Nobody waits for the stream, and what is queued is not taken: it ends the second time that it is met so."""
