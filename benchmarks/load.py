@@ -3,11 +3,12 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from benchmarks.process import LOAD_CORE
 
-Heads = Literal["repeat", "differ"]
+Heads = Literal["repeat", "differ", "indexed"]
+"""`indexed` is for calls only."""
 HEADS: tuple[Heads, ...] = ("repeat", "differ")
 
 FIELDS = {
@@ -55,14 +56,26 @@ class Load(NamedTuple):
     p99_us: int
 
 
+class Drive(Protocol):
+    """Loads a port as fast as it answers, with heads of a kind; what differs does so by the seed."""
+
+    def __call__(self, port: int, heads: Heads, seed: int, seconds: float) -> Load: ...
+
+
 def drive(port: int, heads: Heads, seed: int, seconds: float, connections: int, work: Path) -> Load:
     """Loads one port as fast as it answers, from the core that nginx has too."""
     script = work / "load.lua"
     fields = "".join(f"{name}: {value}\\r\\n" for name, value in FIELDS.items())
     script.write_text(SCRIPT.format(fields=fields, seed=seed, differ=DIFFER if heads == "differ" else ""))
     command = ["taskset", "--cpu-list", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s"]
-    said = subprocess.run(
-        [*command, "-s", str(script), f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True
-    ).stdout
+    return read_result(
+        subprocess.run(
+            [*command, "-s", str(script), f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True
+        ).stdout
+    )
+
+
+def read_result(said: str) -> Load:
+    """What SCRIPT printed among wrk's own words. Raises ValueError when it is not there exactly once."""
     [line] = [line for line in said.splitlines() if line.startswith("RESULT ")]
     return Load(**json.loads(line.removeprefix("RESULT ")))

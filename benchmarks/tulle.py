@@ -7,13 +7,13 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.backend import Backend
-from benchmarks.process import PROXY_CORE, Lacking, Target, await_answer, start
+from benchmarks.process import PROXY_CORE, Lacking, Target, start
+from benchmarks.traffic import Traffic
 from tulle.wire import plan
 from tulle.wire import snapshot as wire
 
 
-def start_tulle(started: ExitStack, work: Path, backend: Backend, name: str, sources: Path) -> Target:
+def start_tulle(started: ExitStack, work: Path, traffic: Traffic, name: str, sources: Path) -> Target:
     """Starts the proxy from `sources`, hands it a door, and puts the snapshot."""
     if not (sources / "tulle").exists():
         raise Lacking("nothing is compiled on this box (apt-get install gcc python3-dev)")
@@ -48,42 +48,48 @@ def start_tulle(started: ExitStack, work: Path, backend: Backend, name: str, sou
     )
     socket.send_fds(ours, [plan.encode(plan.Handover("door", str(port)))], [door.fileno()])
     ours.send(plan.encode(plan.Handover("synced", "")))
-    _put(admin_path, wire.encode_snapshot(demo_snapshot(port, backend)), log)
-    await_answer(name, port, process, log)
+    _put(admin_path, wire.encode_snapshot(snapshot(port, traffic)), log)
+    traffic.await_service(name, port, process, log)
     return Target(name, port, process.pid)
 
 
-def demo_snapshot(door: int, backend: Backend) -> wire.Snapshot:
-    """The demo's policies and split, before nginx. The caller is anonymous, as the door makes it."""
+def snapshot(door: int, traffic: Traffic) -> wire.Snapshot:
+    """The demo's policies and split. The caller is anonymous, as the door makes it."""
+    protocol = wire.Protocol.HTTP2 if traffic.is_http2 else wire.Protocol.HTTP
+    billing = wire.Rule(sources=(wire.Source(principals=("shop.local/ns/prod/sa/billing",)),))
+    allows = tuple(
+        wire.Policy(
+            name=f"prod/allow-{number}",
+            action=wire.Action.ALLOW,
+            rules=(billing, wire.Rule(operations=(wire.Operation(methods=traffic.methods, paths=(f"{prefix}*",)),))),
+        )
+        for number, prefix in enumerate(traffic.prefixes)
+    )
     versions = [
         wire.Backend(
             name=f"prod/orders-{version}:9000",
             service="prod/orders",
             version=version,
+            protocol=protocol,
             endpoints=(wire.HostEndpoint(workload=f"prod/orders-{version}", host="127.0.0.1", port=port),),
         )
-        for version, port in zip(("v1", "v2"), backend.ports, strict=True)
+        for version, port in zip(("v1", "v2"), traffic.backend.ports, strict=True)
     ]
     shares = tuple(
         wire.WeightedBackend(backend=one.name, weight=weight) for one, weight in zip(versions, (99, 1), strict=True)
     )
     route = wire.Route(name="prod/orders#0", backends=shares)
-    service_port = wire.ServicePort(port=80, target_port=9000, protocol=wire.Protocol.HTTP, routes=(route,))
+    service_port = wire.ServicePort(port=80, target_port=9000, protocol=protocol, routes=(route,))
     deny = wire.Policy(
         name="prod/deny-dev",
         action=wire.Action.DENY,
         rules=(wire.Rule(sources=(wire.Source(namespaces=("dev",)),)),),
     )
-    allow = wire.Policy(
-        name="prod/orders-allow",
-        action=wire.Action.ALLOW,
-        rules=(
-            wire.Rule(sources=(wire.Source(principals=("shop.local/ns/prod/sa/billing",)),)),
-            wire.Rule(operations=(wire.Operation(methods=("GET", "POST"), paths=("/orders/*",)),)),
-        ),
-    )
     service = wire.Service(
-        name="prod/orders", address="127.80.0.1", ports=(service_port,), policies=(deny.name, allow.name)
+        name="prod/orders",
+        address="127.80.0.1",
+        ports=(service_port,),
+        policies=(deny.name, *(allow.name for allow in allows)),
     )
     return wire.Snapshot(
         generation=1,
@@ -91,7 +97,7 @@ def demo_snapshot(door: int, backend: Backend) -> wire.Snapshot:
         trust_domain="shop.local",
         services=(service,),
         backends=tuple(versions),
-        policies=(deny, allow),
+        policies=(deny, *allows),
         doors=(wire.Door(port=door, service=service.name, service_port=80),),
     )
 
