@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final, final
 
 from tulle.http.h2.decoder import Decoder
@@ -62,6 +63,7 @@ from tulle.http.h2.outgoing import Outgoing
 from tulle.http.h2.stream import Handler, Stream
 from tulle.http.head import Refusal, RequestHead, ResponseHead
 
+NEVER: Final = inf
 CLIENT: Final = 0
 SERVER: Final = 1
 
@@ -90,6 +92,8 @@ class Connection(Outgoing):
         """Either side said GOAWAY: no new stream."""
         self.is_ready = False
         """The peer's first SETTINGS came."""
+        self.head_since = NEVER
+        """Since when a head is coming that is not complete yet, in the caller's clock; infinite: none is."""
         self.peer_streams = 100
         """Streams that the peer allows us."""
         self.peer_serves_connect = False
@@ -182,6 +186,7 @@ class Connection(Outgoing):
             self._kept_bytes = 0
         size = len(octets)
         at = 0
+        block_id = self._block_id
         if self._preface_left:
             at = self._read_preface(octets, size)
             if self._preface_left:
@@ -204,9 +209,15 @@ class Connection(Outgoing):
             if self.has_failed:
                 return
             at = end
-        if at < size:
+        rest = size - at
+        if rest:
             self._kept.append(octets[at:] if at else octets)
-            self._kept_bytes = size - at
+            self._kept_bytes = rest
+        if self._block_id or (rest and (rest < 4 or octets[at + 3] == HEADERS)):
+            if self.head_since == NEVER or (at and (block_id == 0 or self._block_id != block_id)):
+                self.head_since = now
+        else:
+            self.head_since = NEVER
 
     def _greet(self) -> None:
         limits = self.limits
