@@ -2,30 +2,34 @@
 # Needed beforehand: Linux >= 5.12, Python >= 3.11, make. A C compiler makes the data plane faster; without one it runs interpreted.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-user bench gen fuzz clean compiled
+.PHONY: help demo test check test-user bench gen fuzz clean compiled retry
 SHELL := /bin/sh
 BIN := .venv/bin
-VENV := .stamp-venv
+VENV := .venv/.stamp
 COMPILED := build/compiled
-BOTH := $(wildcard tests/unit tests/spec tests/property tests/protocol)
-REAL := $(wildcard tests/integration tests/e2e)
+PROTOCOL := $(wildcard tests/integration/test_proxy_*.py)
 SOURCES := $(shell find src/tulle -name '*.py')
 BYTECODE = $(wildcard $(addprefix .venv/lib/python3*/site-packages/,msgspec click yaml typing_extensions.py))
+# A .venv knows where it lies: one that came along with a copied or moved tree is made anew.
+MOVED := $(if $(filter $(CURDIR),$(shell cat $(VENV) 2>/dev/null)),,retry)
+# Where nothing could be compiled that is said, and tried, each time: a compiler may have come.
+RETRY := $(if $(wildcard $(COMPILED).path),$(if $(shell cat $(COMPILED).path),,retry))
 
 compiled_path = $$(cat $(COMPILED).path)
 
 help: ## Lists the commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
-demo: $(COMPILED).path ## Shows the mesh at work (SECONDS=20; KEEP=1 leaves it up).
+demo: $(COMPILED).path ## Shows the mesh at work (SECONDS=20; KEEP=1 stays up until ctrl-C).
 	@PYTHONPATH=$(compiled_path) $(BIN)/python -m tools.demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep)
 
 test: $(COMPILED).path ## Runs every test; what mypyc compiles runs compiled and interpreted.
-	TULLE_BUILD=pure $(BIN)/python -m pytest $(BOTH) $(ARGS)
-	@if [ -n "$(compiled_path)" ]; then \
-		echo 'TULLE_BUILD=compiled pytest'; PYTHONPATH=$(compiled_path) TULLE_BUILD=compiled $(BIN)/python -m pytest $(BOTH) $(REAL) --durations 10 $(ARGS); \
+	@pytest() { echo "TULLE_BUILD=$$TULLE_BUILD pytest $$*"; $(BIN)/python -m pytest "$$@" $(ARGS); }; export TULLE_BUILD=pure; \
+	if [ -n "$(compiled_path)" ]; then \
+		pytest tests/unit tests/spec tests/property $(PROTOCOL) && \
+		export TULLE_BUILD=compiled PYTHONPATH="$(compiled_path)" && pytest tests --durations 15; \
 	else \
-		TULLE_BUILD=pure $(BIN)/python -m pytest $(REAL) --durations 10 $(ARGS); \
+		pytest tests --durations 15; \
 	fi
 
 check: $(VENV) ## Format, lint, types, layers, drift of generated files.
@@ -38,7 +42,7 @@ check: $(VENV) ## Format, lint, types, layers, drift of generated files.
 test-user: ## Runs pods, intruder and demo as an ordinary user (as root: one made for it).
 	@tools/test-user.sh
 
-bench: $(COMPILED).path .stamp-bench ## CPU per request: direct, HAProxy, Envoy, Tulle (QUICK=1: in 3 minutes).
+bench: $(COMPILED).path .venv/.stamp-bench ## CPU per request: direct, HAProxy, Envoy, Tulle (QUICK=1: in 3 minutes).
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 gen: $(VENV) ## Rewrites what is generated from the types, and recorded outputs.
@@ -50,19 +54,19 @@ fuzz: $(COMPILED).path ## Runs the property tests with many more examples.
 compiled: $(COMPILED).path ## Makes build/compiled: the sources with the hot modules compiled.
 
 clean: ## Removes everything that was made.
-	rm -rf .venv build dist .stamp-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV): pyproject.toml uv.lock tools/setup.sh hatch_build.py
+$(VENV): pyproject.toml uv.lock tools/setup.sh hatch_build.py $(MOVED)
 	@tools/setup.sh
-	@touch $@
+	@echo "$(CURDIR)" >$@
 
-.stamp-bench: $(VENV)
+.venv/.stamp-bench: $(VENV)
 	@tools/setup.sh --group bench
 	@touch $@
 
 # Holds what PYTHONPATH must be: the compiled tree, or nothing where nothing compiles.
-$(COMPILED).path: $(VENV) $(SOURCES) hatch_build.py
+$(COMPILED).path: $(VENV) $(SOURCES) hatch_build.py $(RETRY)
 	@mkdir -p build
 	@why=$$($(BIN)/python hatch_build.py --missing); \
 	if [ -z "$$why" ]; then \

@@ -1,11 +1,12 @@
 """`make demo`: starts the shop on a mesh by the public command line, drives it, shows it live, and judges what was seen.
 
-Exit 0 only if the split, the refusals and the failures are as they should be. Everything is taken down again, whatever happens,
-unless --keep says to stay up.
+Exit 0 only if the split, the refusals and the failures are as they should be. Everything is taken down again, whatever happens;
+--keep puts that off until ctrl-C.
 """
 
 import argparse
 import os
+import select
 import shutil
 import signal
 import socket
@@ -26,13 +27,16 @@ from tools.exposition import Series, parse
 from tools.footprint import Footprint, descendants, footprint, is_running
 from tools.load import Load, Order, Report
 from tulle.http.client import request
+from tulle.manifest import load
+from tulle.model.resources import Service
+from tulle.supervisor.door import open_door
+from tulle.supervisor.holder import holder_of
 from tulle.wire.status import NodeStatus
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOP = ROOT / "examples/shop/mesh.yaml"
 MESH = "shop"
-DOOR = 18080
-"""What the shop's mesh file exposes."""
+SCRATCH = Path("/tmp")  # noqa: S108  (a directory of its own is made there)
 
 
 def main() -> int:
@@ -41,11 +45,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=300.0, help="requests a second (default 300)")
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--keep", action="store_true", help="stay up and print the address")
+    parser.add_argument("--mesh-file", type=Path, default=SHOP, help="a copy of the shop's, at another port perhaps")
+    parser.add_argument("--scratch", type=Path, default=SCRATCH, help="where the mesh keeps its own things meanwhile")
+    parser.add_argument("--keep", action="store_true", help="print the address and stay up until ctrl-C")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
-    with shop_mesh(keep=given.keep) as mesh:
+    with shop_mesh(given.mesh_file.absolute(), given.scratch) as mesh:
         order = Order(mesh.url, connections=given.connections, rate=given.rate, seconds=given.seconds)
         print(
             f"load: {given.rate:g} requests/s for {given.seconds:g} s on {given.connections} connections to {mesh.url}"
@@ -53,11 +60,13 @@ def main() -> int:
         through = drive(order, mesh)
         at_rest = mesh.footprint()
         print("the same programs, directly on this host …")
-        with directly() as url:
+        with directly(given.mesh_file.absolute().parent) as url:
             direct = Load(Order(url, connections=given.connections, rate=given.rate, seconds=given.seconds / 4)).run()
         seen = Seen(through, direct, mesh.series(), at_rest)
         faults = judge(seen)
         print_report(seen, faults, mesh.hints())
+        if given.keep:
+            stay_up(mesh)
     return 1 if faults else 0
 
 
@@ -102,16 +111,28 @@ def drive(order: Order, mesh: Shop) -> Report:
     return load.report
 
 
+def stay_up(mesh: Shop) -> None:
+    """Returns at ctrl-C, or when somebody else has taken the mesh down."""
+    supervisor = os.pidfd_open(mesh.supervisor_pid)
+    try:
+        print(f"\nit stays up until ctrl-C: {mesh.url}", flush=True)
+        select.select([supervisor], [], [])
+    except KeyboardInterrupt:
+        print()
+    finally:
+        os.close(supervisor)
+
+
 @contextmanager
-def shop_mesh(*, keep: bool) -> Iterator[Shop]:
+def shop_mesh(mesh_file: Path, parent: Path) -> Iterator[Shop]:
     """Brings the shop up, and down again."""
-    refuse_taken_door()
-    scratch = Path(tempfile.mkdtemp(prefix="tulle-demo-", dir="/tmp"))
+    refuse_taken_door(mesh_file)
+    # Below /tmp unless said: the path of a unix socket must be short.
+    scratch = Path(tempfile.mkdtemp(prefix="tulle-demo-", dir=parent))
     supervisor_pid = 0
-    stays = False
     try:
         began = time.monotonic()
-        tulle(scratch, "up", "--detach", str(SHOP))
+        tulle(scratch, "up", "--detach", str(mesh_file))
         status = msgspec.json.decode(
             request(scratch / "run" / MESH / "agent.sock", "GET", "/status").body, type=NodeStatus
         )
@@ -119,21 +140,22 @@ def shop_mesh(*, keep: bool) -> Iterator[Shop]:
         print(f"up in {time.monotonic() - began:.1f} s: {len(status.pods)} pods, {_doors(status)}")
         mesh = Shop(scratch, f"http://127.0.0.1:{status.doors[0].port}/", supervisor_pid)
         yield mesh
-        stays = keep
-        if stays:
-            print(f"\nit stays up: {mesh.url}")
     finally:
-        if not stays:
-            take_down(scratch, supervisor_pid)
+        take_down(scratch, supervisor_pid)
 
 
-def refuse_taken_door() -> None:
-    """Ends when another program, another demo perhaps, has the door's port: the load would measure that one."""
-    try:
-        with socket.create_server(("0.0.0.0", DOOR)):  # noqa: S104  (as the door does)
-            pass
-    except OSError as fault:
-        raise SystemExit(f"demo: port {DOOR} is not free ({fault.strerror}); `ss -ltnp` says who has it") from fault
+def refuse_taken_door(mesh_file: Path) -> None:
+    """Ends when another program, another demo perhaps, has the door's port: one line, and what to do."""
+    loaded = load([mesh_file])
+    if isinstance(loaded, list):
+        raise SystemExit("\n".join(map(str, loaded)))
+    for port in (port for one in loaded.resources if isinstance(one, Service) for port, _ in one.doors()):
+        try:
+            open_door(port).close()
+        except OSError as fault:
+            holder = holder_of(port)
+            remedy = f"end {holder}" if holder else "`ss -ltnp` may say who has it"
+            raise SystemExit(f"demo: port {port} is not free ({fault.strerror}); {remedy}") from fault
 
 
 def take_down(scratch: Path, supervisor_pid: int) -> None:
@@ -174,7 +196,7 @@ def _doors(status: NodeStatus) -> str:
 
 
 @contextmanager
-def directly() -> Iterator[str]:
+def directly(home: Path) -> Iterator[str]:
     """The shop's programs as plain processes of this host, dialling each other's ports; yields the address of web."""
     web, orders, payments = (_free_port() for _ in range(3))
     programs: list[tuple[list[str], dict[str, object]]] = [
@@ -187,9 +209,7 @@ def directly() -> Iterator[str]:
         for words, environment in programs:
             command = ["python3", "-m", *words]
             said = {name: str(value) for name, value in environment.items()}
-            running.append(
-                subprocess.Popen(command, cwd=SHOP.parent, env={**os.environ, **said}, stdout=subprocess.PIPE)
-            )
+            running.append(subprocess.Popen(command, cwd=home, env={**os.environ, **said}, stdout=subprocess.PIPE))
         for one in running:
             if one.stdout is None or not one.stdout.readline():
                 raise SystemExit(f"demo: {one.args!r} does not start")

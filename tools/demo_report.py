@@ -156,8 +156,18 @@ def _print_weights(console: Console, weights: Footprint) -> None:
     each = ", ".join(f"{w.role} {w.rss / megabyte:.1f}" for w in weights.processes if w.role != "pod init")
     inits = [w for w in weights.processes if w.role == "pod init"]
     each += f", {len(inits)} pod inits {sum(w.rss for w in inits) / megabyte:.1f}"
-    unread = f" ({weights.unreadable} processes could not be read)" if weights.unreadable else ""
-    console.print(f"[bold]memory[/]    MB RSS: {each}; all of Tulle {weights.pss / megabyte:.1f} PSS{unread}")
+    console.print(f"[bold]memory[/]    MB RSS: {each}; all of Tulle {all_pss(weights)}")
+
+
+def all_pss(weights: Footprint) -> str:
+    """Where some could not be read, the bounds and why."""
+    least, most = weights.pss / 2**20, weights.pss_at_most / 2**20
+    if not weights.unreadable:
+        return f"{least:.1f} PSS"
+    return (
+        f"between {least:.1f} and {most:.1f} PSS: {weights.unreadable} processes hide their memory from this user "
+        "(as root it is exact)"
+    )
 
 
 def _ms(seconds: float) -> str:

@@ -48,8 +48,8 @@ def reasons() -> str:
     ]
     return page(
         "Reasons",
-        "Every answer that the proxy makes itself carries one of these codes in `x-tulle-reason`; metrics and the "
-        "access log use the same. *Fault* says whose it was, *retry* whether sending the same request again may help.",
+        "Every answer that the proxy makes itself carries one of these codes in `x-tulle-reason`; metrics and "
+        "`tulle tap` use the same, `tulle why REQUEST-ID` explains one. *Fault* says whose it was, *retry* whether sending the same request again may help.",
         table(("code", "status", "fault", "retry", "meaning"), rows),
     )
 
@@ -64,7 +64,7 @@ def limits() -> str:
     ]  # fmt: skip
     return page(
         "Limits",
-        "Deadlines and sizes that the proxy holds to, as the Snapshot's `limits` carries them.",
+        "Deadlines and sizes that the proxy holds to, as the Snapshot's `limits` carries them. Manifests cannot change them yet.",
         table(("name", "default", "unit", "meaning"), rows),
     )
 
@@ -83,14 +83,21 @@ def metrics() -> str:
     )
 
 
+def with_example(text: str, name: str) -> str:
+    """A page with a manifest of its own directory shown whole before its first section."""
+    shown = (ROOT / "docs/reference" / name).read_text().rstrip()
+    before, first, rest = text.partition("\n## ")
+    return f"{before}\n## By example\n\n[`{name}`]({name}):\n\n```yaml\n{shown}\n```\n{first}{rest}"
+
+
 GENERATED: list[tuple[str, Callable[[], str]]] = [
     ("docs/reference/snapshot.schema.json", snapshot_schema),
     ("docs/reference/reasons.md", reasons),
     ("docs/reference/limits.md", limits),
     ("docs/reference/metrics.md", metrics),
-    ("docs/reference/mesh-file.md", mesh_file),
+    ("docs/reference/mesh-file.md", lambda: with_example(mesh_file(), "everything.yaml")),
     ("docs/reference/mesh.schema.json", mesh_schema),
-    ("docs/reference/resources.md", resources),
+    ("docs/reference/resources.md", lambda: with_example(resources(), "resources.yaml")),
     ("docs/reference/problems.md", problems),
     ("docs/reference/cli.md", cli),
     *(

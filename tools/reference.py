@@ -13,7 +13,8 @@ import msgspec
 from tools.pages import field_docstrings, page, table
 from tulle.compiler import Facts, compile_mesh
 from tulle.manifest import Loaded, parse
-from tulle.manifest.decode import camel, expectation, field_types, shape, snake
+from tulle.manifest.decode import camel, snake
+from tulle.manifest.forms import expectation, field_types, shape
 from tulle.manifest.later import LATER, LATER_KINDS
 from tulle.manifest.meshfile import MeshFile
 from tulle.manifest.tree import Items, Scalar
@@ -22,7 +23,7 @@ from tulle.model.fields import Between, Check
 from tulle.model.resources import KINDS, Metadata
 from tulle.wire.snapshot import encode_snapshot
 
-UNSAID = frozenset({"place", "versions"})
+UNSAID = frozenset({"place", "expose_place", "node_port_place", "versions"})
 
 
 def mesh_file() -> str:

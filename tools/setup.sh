@@ -25,6 +25,8 @@ command -v "$python" >/dev/null || fail "$python is not installed; apt-get insta
     fail "$python cannot make virtual environments; apt-get install python3-venv"
 
 uv_version=$(sed -n '/^name = "uv"$/{n;s/^version = "\(.*\)"$/\1/p;}' uv.lock)
+# Its scripts and the editable install hold the path of the tree: after a copy or a move they would run the other one's code.
+[ ! -e .venv/.stamp ] || [ "$(cat .venv/.stamp)" = "$(pwd -P)" ] || rm -rf .venv
 [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || { rm -rf .venv && "$python" -m venv .venv; }
 [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" = "$uv_version" ] ||
     .venv/bin/python -m pip install -qq --disable-pip-version-check "uv==$uv_version"

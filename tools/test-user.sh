@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 copy=$(mktemp -d /var/tmp/tulle-user.XXXXXX)
 trap 'rm -rf "$copy"' EXIT
 trap 'exit 1' INT TERM
-tar -c --exclude=./.git --exclude=./.venv --exclude=./build --exclude=./dist --exclude='./.stamp-*' --exclude=__pycache__ \
+tar -c --exclude=./.git --exclude=./.venv --exclude=./build --exclude=./dist --exclude=__pycache__ \
     --exclude=./.mypy_cache --exclude=./.pytest_cache --exclude=./.hypothesis . | tar -x -C "$copy"
 
 as_user=

@@ -8,24 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.denied import run_denied
 from tulle.cli.main import VERBS
 
 ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "examples" / "shop" / "mesh.yaml"
-DENY = """
-import ctypes, errno, struct, sys
-LOAD, EQUALS, RETURN = 0x20, 0x15, 0x06
-number, fault = int(sys.argv[1]), int(sys.argv[2])
-program = b"".join(struct.pack("=HBBI", *step) for step in (
-    (LOAD, 0, 0, 0), (EQUALS, 0, 1, number), (RETURN, 0, 0, 0x00050000 | fault), (RETURN, 0, 0, 0x7FFF0000)))
-held = ctypes.create_string_buffer(program, len(program))
-head = ctypes.create_string_buffer(struct.pack("@HP", 4, ctypes.addressof(held)))
-libc = ctypes.CDLL(None, use_errno=True)
-assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0
-from tulle.cli.main import main
-main(sys.argv[3:])
-"""
-"""Runs a command under a filter that answers one system call with an error: what a stricter box would say."""
 
 
 def tulle(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -78,6 +65,49 @@ def test_unknown_verb_and_option_are_usage_errors() -> None:
     assert tulle("status", "--frobnicate").returncode == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "--mesh", "../.."),
+        ("logs", "--mesh", "No Such"),
+        ("logs", "--tail", "-1"),
+        ("tap", "--count", "-1"),
+        ("top", "--interval", "0"),
+        ("rollback", "last"),
+        ("get", "pods"),
+        ("why",),
+        ("why", "-f", str(SHOP), "web"),
+        ("completion", "tcsh"),
+    ],
+)
+def test_words_that_make_no_sense_are_usage_errors(words: tuple[str, ...], nowhere: dict[str, str]) -> None:
+    done = tulle(*words, **nowhere)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"Usage: tulle {words[0]}" in done.stderr
+    assert "\nError: " in done.stderr
+
+
+def test_logs_of_a_mesh_that_never_was_are_not_there(nowhere: dict[str, str]) -> None:
+    done = tulle("logs", "--mesh", "gone", **nowhere)
+
+    assert (done.returncode, done.stderr) == (4, "error[no-logs]: there are no logs of mesh `gone`\n")
+
+
+def test_problems_of_references_are_said_beside_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "mesh.yaml"
+    file.write_text("mesh: bad\nservices:\n  web: {run: x, calls: [cart, crat]}\n  cart: {run: x, port: 99999}\n")
+
+    for words in (("validate", str(file)), ("apply", "-f", str(file)), ("up", str(file))):
+        done = tulle(*words)
+        assert done.returncode == 3
+        assert done.stderr == (
+            f"error[unknown-service]: no service named `default/crat`\n  --> {file}:3\nhint: did you mean `default/cart`?\n\n"
+            "error[bad-value]: `port` must be a whole number from 1 to 65535, found `99999`\n"
+            f"  --> {file}:4\n"
+        )
+
+
 def test_problems_are_all_said_and_exit_is_three(tmp_path: Path) -> None:
     file = tmp_path / "mesh.yaml"
     file.write_text("mesh: bad\nservices:\n  web: {run: x, prot: 1}\n  cart: {run: x, port: 99999}\n")
@@ -128,58 +158,8 @@ def test_completion_names_the_verbs() -> None:
     assert done.stdout.strip() == "plain,rollback"
 
 
-def test_check_says_what_holds_here() -> None:
-    done = tulle("check", "--json")
-    rows = {row["probe"]: row for row in json.loads(done.stdout)}
-
-    assert done.returncode == int(any(row["needed"] and not row["possible"] for row in rows.values()))
-    assert rows["kernel"]["reason"] == f"Linux {os.uname().release}"
-    assert all(row["reason"] for row in rows.values())
-    assert all(row["remedy"] for row in rows.values() if not row["possible"])
-
-
-CALLS = {"x86_64": {"unshare": 272, "memfd_create": 319, "inotify_init1": 294, "socket": 41, "prctl": 157},
-         "aarch64": {"unshare": 97, "memfd_create": 279, "inotify_init1": 26, "socket": 198, "prctl": 167}}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("call", "rows"),
-    [
-        ("unshare", {"user-namespace", "namespaces", "redirect", "read-only-mounts", "pod"}),
-        ("memfd_create", {"memfd"}),
-        ("inotify_init1", {"inotify"}),
-        ("socket", {"redirect"}),
-        ("prctl", {"seccomp"}),
-    ],
-)
-def test_check_sees_what_a_stricter_box_denies(call: str, rows: set[str]) -> None:
-    number = CALLS[os.uname().machine][call]
-    done = subprocess.run(
-        [sys.executable, "-c", DENY, str(number), "1", "check", "--json"],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    found = {row["probe"]: row for row in json.loads(done.stdout)}
-
-    assert {name for name in found if not found[name]["possible"]} >= rows
-    assert all(found[name]["remedy"] and found[name]["reason"] for name in rows)
-    assert done.returncode == 1
-
-
-def test_check_sees_a_limit_on_descriptors() -> None:
-    words = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)); from tulle.cli.main import main; main(['check', '--json'])"
-    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False, timeout=60)
-
-    assert done.returncode in (0, 1)
-    assert "Traceback" not in done.stderr
-    assert json.loads(done.stdout)
-
-
 def test_up_refuses_where_pods_are_impossible(nowhere: dict[str, str]) -> None:
-    number = CALLS[os.uname().machine]["unshare"]
-    done = subprocess.run(
-        [sys.executable, "-c", DENY, str(number), "1", "up", str(SHOP)],
-        capture_output=True, text=True, timeout=60, check=False, env=os.environ | nowhere,
-    )  # fmt: skip
+    done = run_denied("unshare", "up", str(SHOP), **nowhere)
 
     assert done.returncode == 1
     assert done.stderr.startswith("error[pods-impossible]: pods are impossible on this box: ")

@@ -4,22 +4,25 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
-from tests.support.processes import eventually
+from tests.support.processes import eventually, free_port
 from tests.support.running import TULLE, Door, Running, peer, running
 from tulle.wire.status import RevisionLine
 
+DOOR, BRIEF_DOOR = free_port(), free_port()
 MESH = f"""
 mesh: asked
 services:
   web: {{run: {peer("web")}, port: 8080, allow: [{{}}]}}
-  caller: {{run: {peer("caller")}, port: 8080, expose: 18431, allow: [{{}}], calls: [web]}}
+  caller: {{run: {peer("caller")}, port: 8080, expose: {DOOR}, allow: [{{}}], calls: [web]}}
   shut: {{run: {peer("shut")}, port: 8080}}
 """
 WITHOUT_SHUT = MESH[: MESH.index("  shut:")]
@@ -72,7 +75,7 @@ def test_status_is_ready_and_names_doors_and_pods(mesh: Running) -> None:
     shown = mesh.tulle("status").stdout
 
     assert "asked (ready)" in shown
-    assert ":18431 → default/caller" in shown
+    assert f":{DOOR} → default/caller (open)" in shown
     assert re.search(r"default/web +ready", shown)
 
 
@@ -91,6 +94,29 @@ def test_why_says_what_the_proxy_does(mesh: Running) -> None:
     assert mesh.tulle("why", "caller", "web").returncode == 0
     assert "`calls` of default/caller" in mesh.tulle("why", "caller", "shut", check=False).stdout
     assert mesh.tulle("why", "web", "shut", check=False).returncode == 1
+
+
+def test_why_explains_a_request_that_was_refused(mesh: Running) -> None:
+    assert Door(DOOR).call("http://shut:8080/secret")["status"] == 403
+    refusal = json.loads(mesh.ask_agent("/refusals"))[-1]
+
+    then = mesh.tulle("why", refusal["id"], check=False)
+
+    assert then.returncode == 1
+    assert then.stdout.startswith("calls-denied: the caller's `calls` does not name this service\n")
+    assert "default/caller → default/shut:8080, GET /secret\n" in then.stdout
+    assert "ALLOW tulle-system/allow-nothing: no rule, matches nothing" in then.stdout
+    document = json.loads(mesh.tulle("why", refusal["id"], "--json", check=False).stdout)
+    assert document["refusal"] == refusal
+    assert document["now"]["calls_hold"] is False
+    applied(mesh, MESH.replace("calls: [web]", "calls: [web, shut]"))
+    now = mesh.tulle("why", refusal["id"], check=False).stdout
+    assert "the mesh has changed since" in now
+    assert "denied: no policy allows it" in now
+    mesh.apply(MESH + "\n")
+    unheard = mesh.tulle("why", "unheard", check=False)
+    assert (unheard.returncode, unheard.stdout) == (2, "")
+    assert unheard.stderr.startswith("error[unknown-request]")
 
 
 def test_second_up_of_the_same_mesh_is_refused(mesh: Running) -> None:
@@ -162,7 +188,7 @@ def test_killed_agent_comes_back_to_the_same_generation(mesh: Running) -> None:
 
 
 def test_top_and_tap_show_a_call(mesh: Running) -> None:
-    door = Door(18431)
+    door = Door(DOOR)
     with (
         begun(mesh, "tap", "--json", "-n", "1") as tap,
         begun(mesh, "top", "--once", "--json", "--interval", "1") as top,
@@ -201,8 +227,81 @@ def test_apis_socket_is_for_its_owner_only(mesh: Running) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_apply_of_a_taken_port_is_in_force_with_a_warning_until_the_port_is_free(mesh: Running) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = squatter.getsockname()[1]
+        file = "elsewhere.txt"
+        done = applied(mesh, MESH.replace(str(DOOR), str(port)))
+
+        line = MESH[: MESH.index("expose")].count("\n") + 1
+        assert f"warning[door-taken]: port {port} of the box cannot be opened: Address already in use" in done.stderr
+        assert re.search(rf"--> .*{file}:{line}\n", done.stderr)
+        assert "is in force" in done.stderr
+        status = mesh.tulle("status", check=False)
+        assert status.returncode == 1
+        assert f":{port} → default/caller (taken: Address already in use, " in status.stdout
+        assert f"(pid {os.getpid()}) has it" in status.stdout
+        assert f"waits for port {port} (taken" in status.stderr
+        (door,) = json.loads(mesh.tulle("status", "--json", check=False).stdout)["doors"]
+        assert (door["state"], door["why"]) == ("taken", "Address already in use")
+    eventually(lambda: mesh.status().ready, 10, "ready once the port is free")
+    assert Door(port).ask("/")["name"] == "caller"
+    applied(mesh, MESH)
+
+
+@pytest.mark.parametrize("words", [("up",), ("up", "--detach")])
+def test_up_refuses_a_taken_port_at_its_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+    manifest = tmp_path / "mesh.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = squatter.getsockname()[1]
+        manifest.write_text(
+            f"mesh: squatted\nservices:\n  web:\n    run: /bin/true\n    port: 80\n    expose: {port}\n    allow: [{{}}]\n"
+        )
+
+        refused = Running("squatted", manifest, tmp_path).tulle(*words, str(manifest), check=False)
+
+    assert refused.returncode == 1
+    assert f"error[door-taken]: port {port} of the box cannot be opened: Address already in use" in refused.stderr
+    assert f"(pid {os.getpid()}) has it" in refused.stderr
+    assert f"--> {manifest}:6\nhint: " in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_metrics_that_had_to_move_are_shown(mesh: Running) -> None:
+    shown = mesh.tulle("status").stdout
+    metrics = mesh.status().metrics
+
+    assert f"metrics     http://{metrics.address}/metrics" in shown
+    with urlopen(f"http://{metrics.address}/metrics", timeout=10) as answer:
+        assert b"tulle_requests_total" in answer.read()
+    if not metrics.address.endswith(":15020"):
+        assert "port 15020: Address already in use" in metrics.why
+
+
+def test_a_question_waits_for_an_agent_that_is_just_being_started_again(mesh: Running) -> None:
+    before = mesh.status()
+
+    os.kill(before.agent_pid, signal.SIGKILL)
+
+    assert "asked (ready)" in mesh.tulle("status", "--wait", "20").stdout
+    assert mesh.status().agent_pid != before.agent_pid
+
+
+def test_of_two_ups_at_once_one_is_refused() -> None:
+    with running("brief", MESH.replace("asked", "brief").replace(str(DOOR), str(BRIEF_DOOR))) as one:
+        one.down()
+        command = [str(TULLE), "up", "--detach", str(one.manifest)]
+        both = [subprocess.Popen(command, env=one.environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        said = [each.communicate(timeout=60)[1] for each in both]
+
+        assert sorted(each.returncode for each in both) == [0, 1], said
+        refused = next(text for each, text in zip(both, said, strict=True) if each.returncode)
+        assert refused.startswith(("error[already-running]", "error[door-taken]"))
+        assert one.status().ready
+
+
 def test_down_ends_it_and_its_logs_stay() -> None:
-    with running("brief", MESH.replace("asked", "brief").replace("18431", "18432")) as one:
+    with running("brief", MESH.replace("asked", "brief").replace(str(DOOR), str(BRIEF_DOOR))) as one:
         assert "has ended" in one.tulle("down").stderr
         assert one.tulle("status", check=False).returncode == 4
         assert one.tulle("logs", "--mesh", "brief", "supervisor").stdout

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_mesh_faults import load_from_outside
 from tests.support.processes import eventually, free_port
-from tests.support.running import Door, Running, peer, running
+from tests.support.running import Door, Running, load_from_outside, peer, running
 
 RELOADS = 50
 pytestmark = [pytest.mark.user, pytest.mark.timeout(180)]

@@ -50,8 +50,12 @@ class Mesh:
         self.outside = outside
 
 
-def manifest(web: int, other: int, intruder: int, outside: int, mode: str = "strict") -> str:
-    """One of everything."""
+def manifest(web: int, other: int, intruder: int, outside: int, mode: str = "strict", address: str = "0.0.0.0") -> str:
+    """One of everything; what runs in pods listens at this address."""
+
+    def one(name: str, *words: str) -> str:
+        return peer(name, "--address", address, *words)
+
     return f"""
 mesh: traffic
 mode: {mode}
@@ -59,40 +63,40 @@ deny:
   - {{name: dev-never-in-prod, from: ["dev/*"], to: ["prod/*"]}}
 services:
   web:
-    run: {peer("web")}
+    run: {one("web")}
     port: 8080
     expose: {web}
     allow: [{{methods: [GET, POST]}}]
     calls: [orders, raw, outside, prod/vault]
   other:
-    run: {peer("other")}
+    run: {one("other")}
     port: 8080
     expose: {other}
     allow: [{{methods: [GET, POST]}}]
   intruder:
     namespace: dev
-    run: {peer("intruder")}
+    run: {one("intruder")}
     port: 8080
     expose: {intruder}
     allow: [{{methods: [GET, POST]}}]
   orders:
     port: 9000
     versions:
-      v1: {{run: {peer("orders", "--port", "9000", "--version", "v1")}, weight: 99}}
-      v2: {{run: {peer("orders", "--port", "9000", "--version", "v2")}, weight: 1}}
+      v1: {{run: {one("orders", "--port", "9000", "--version", "v1")}, weight: 99}}
+      v2: {{run: {one("orders", "--port", "9000", "--version", "v2")}, weight: 1}}
     allow:
       - {{from: [web], methods: [GET], paths: ["/orders/*"]}}
   quiet:
-    run: {peer("quiet")}
+    run: {one("quiet")}
     port: 8080
     allow: [{{from: ["*"]}}]
   vault:
     namespace: prod
-    run: {peer("vault")}
+    run: {one("vault")}
     port: 8080
     allow: [{{from: ["*"]}}]
   raw:
-    run: {peer("raw", "--port", "8081", "--tcp", "7000")}
+    run: {one("raw", "--port", "8081", "--tcp", "7000")}
     port: 7000
     protocol: tcp
     allow: [{{from: [web]}}]
@@ -101,12 +105,17 @@ external:
 """
 
 
-@pytest.fixture(scope="module")
-def mesh() -> Iterator[Mesh]:
+@pytest.fixture(scope="module", params=["redirect", "addresses"])
+def mesh(request: pytest.FixtureRequest) -> Iterator[Mesh]:
+    way: str = request.param
+    address = "0.0.0.0" if way == "redirect" else "127.0.0.1"
     outside = Reverser()
     web, other, intruder = free_port(), free_port(), free_port()
     try:
-        with running("traffic", manifest(web, other, intruder, outside.port)) as one:
+        with running(
+            "traffic", manifest(web, other, intruder, outside.port, address=address), "--redirect", way
+        ) as one:
+            assert {pod.way for pod in one.status().pods} == {way}
             yield Mesh(one, web, other, intruder, outside)
     finally:
         outside.close()
@@ -186,6 +195,39 @@ def test_the_outside_is_closed_to_all_others(mesh: Mesh) -> None:
     assert mesh.other.exchange("outside", mesh.outside.port, "hello") == {"error": "ConnectionResetError"}
 
     assert mesh.outside.accepted == before
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET / HTTP/1.1\r\nHost: {outside}\r\n",
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1:15020\r\n",
+        "GET / HTTP/1.1\r\nHost: orders\r\n",
+        "GET / HTTP/1.1\r\nHost: vault.prod.svc.cluster.local\r\n",
+        "GET http://{outside}/ HTTP/1.1\r\nHost: {outside}\r\n",
+        "GET http://127.0.0.1:15020/metrics HTTP/1.1\r\nHost: 127.0.0.1:15020\r\n",
+        "GET http://orders/orders/1 HTTP/1.1\r\nHost: orders\r\n",
+        "GET http://quiet@{outside}/ HTTP/1.1\r\nHost: quiet@{outside}\r\n",
+        "GET //{outside}/ HTTP/1.1\r\nHost: quiet\r\nX-Forwarded-Host: {outside}\r\nForwarded: host={outside}\r\n",
+        "CONNECT {outside} HTTP/1.1\r\nHost: {outside}\r\n",
+        "GET / HTTP/1.1\r\nHost: quiet\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n",
+    ],
+)
+def test_no_words_of_a_caller_lead_elsewhere_than_what_it_dialled(mesh: Mesh, head: str) -> None:
+    """`other` may call `quiet`, and nothing else: not by its Host, not by its target, not through the proxy."""
+    before = mesh.outside.accepted
+    text = head.format(outside=f"127.0.0.1:{mesh.outside.port}") + "Connection: close\r\n\r\n"
+
+    answer = mesh.other.exchange("quiet", 80, text, shut=False).get("got", "")
+
+    status, _, body = answer.partition("\r\n\r\n")
+    assert mesh.outside.accepted == before
+    assert "tulle_" not in body
+    if status.startswith("HTTP/1.1 200"):
+        assert '"name": "quiet"' in body
+    else:
+        assert status.startswith(("HTTP/1.1 4", "HTTP/1.1 501")), answer
+        assert "x-tulle-reason: " in status
 
 
 def test_what_is_not_declared_has_no_name(mesh: Mesh) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.supervised import RUNNERS, Supervised, free_port, python_for, supervised
-from tulle.wire.plan import Readiness
+from tests.support.supervised import RUNNERS, SPREAD, Supervised, free_port, python_for, supervised
+from tulle.wire.plan import DoorStatus, Readiness
 
 ECHO = """
 import socket, sys
@@ -22,6 +23,32 @@ while True:
     connection.close()
 """
 
+ATTEMPT = """
+import os
+def attempt(name, act):
+    try: act(); print(name, "done", flush=True)
+    except OSError as fault: print(name, fault.strerror, flush=True)
+"""
+MOODY = """
+import select, socket
+web, told, other = (socket.create_server(("127.0.0.1", port)) for port in (80, 81, 82))
+mood, open_ones = "200", [web, told, other]
+while True:
+    for one in select.select(open_ones, [], [])[0]:
+        connection, _ = one.accept()
+        if one is told:
+            text = connection.recv(100).decode()
+            if text == "close":
+                open_ones.remove(other)
+                other.close()
+            else:
+                mood = text
+            connection.sendall(f"will say {mood}".encode())
+        elif one is web:
+            connection.recv(1000)
+            connection.sendall(f"HTTP/1.1 {mood} Mood\\r\\n\\r\\n".encode())
+        connection.close()
+"""
 
 pytestmark = pytest.mark.user
 
@@ -40,6 +67,33 @@ def test_a_pod_is_ready_once_its_port_answers(mesh: Supervised) -> None:
     mesh.await_told("ready", "default/echo")
 
     assert mesh.ask("dial", pod="default/echo", port=80, text="hello") == "echo hello"
+
+
+def test_a_service_that_answers_no_more_is_unready_until_it_does_again(mesh: Supervised) -> None:
+    readiness = Readiness(80, "/health", period_seconds=0.05, failure_threshold=2)
+    mesh.apply(mesh.pod("default/moody", mesh.python, "-c", MOODY, readiness=readiness))
+    before = mesh.await_state("default/moody", "ready")
+    mesh.await_told("ready", "default/moody")
+
+    mesh.ask("dial", pod="default/moody", port=81, text="503")
+
+    mesh.await_told("unready", "default/moody")
+    unready = mesh.await_state("default/moody", "unready", "GET /health at port 80: 503")
+    assert (unready.pid, unready.restarts) == (before.pid, 0)
+    assert mesh.ask("dial", pod="default/moody", port=81, text="200") == "will say 200"
+    mesh.await_told("ready", "default/moody")
+    mesh.await_state("default/moody", "ready")
+
+
+def test_a_port_that_closes_makes_its_service_unready(mesh: Supervised) -> None:
+    mesh.apply(
+        mesh.pod("default/moody", mesh.python, "-c", MOODY, readiness=Readiness(82, "", 60.0, 1.0, 0.05, 1)),
+    )
+    mesh.await_state("default/moody", "ready")
+
+    mesh.ask("dial", pod="default/moody", port=81, text="close")
+
+    mesh.await_state("default/moody", "unready", "port 82: Connection refused")
 
 
 def test_a_service_on_ipv6_alone_is_found_ready(mesh: Supervised) -> None:
@@ -94,13 +148,55 @@ def test_a_crash_loop_is_seen_and_slows_down(mesh: Supervised) -> None:
     assert status.why == "exit 3"
     begun = [seen["default/web"] for seen in mesh.seen if seen and seen["default/web"].state == "backoff"]
     pauses = [later.since - earlier.since for earlier, later in itertools.pairwise(begun)]
-    assert pauses == sorted(pauses)
+    assert all(pause >= 0.1 * 2**number for number, pause in enumerate(pauses))
 
 
 def test_a_command_that_does_not_exist_is_named(mesh: Supervised) -> None:
     mesh.apply(mesh.pod("default/web", "no-such-program"))
 
     mesh.await_state("default/web", "backoff", "cannot run no-such-program: no such program in PATH")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, under which a service has a uid of its own")
+def test_what_is_closed_to_a_plain_service_is_named_with_the_remedy() -> None:
+    with supervised("root") as mesh:
+        closed = mesh.home / "closed"
+        (closed / "bin").mkdir(parents=True)
+        program = closed / "bin" / "serve"
+        shutil.copy("/bin/sleep", program)
+        closed.chmod(0o700)
+        path = {"PATH": f"{closed}/bin:/bin"}
+        mesh.apply(
+            mesh.pod("default/by-path", str(program), "9", isolated=False),
+            mesh.pod("default/by-name", "serve", "9", isolated=False, env=path),
+            mesh.pod("default/at-home", "sleep", "9", isolated=False, cwd=str(closed / "bin")),
+        )
+
+        remedy = f"open it (chmod o+x {closed}), move what is needed elsewhere, or say `user:`"
+        for name, cause in (
+            ("by-path", f"cannot run {program}: Permission denied; it lies in {closed}, which is closed to uid "),
+            ("by-name", "no such program in PATH that is open to uid "),
+            ("at-home", f"its working directory lies in {closed}, which is closed to uid "),
+        ):
+            assert remedy in mesh.await_state(f"default/{name}", "backoff", cause).why
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, under which a service has a uid of its own")
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_writable_path_of_another_user_is_refused_with_what_to_do(isolated: bool) -> None:
+    with supervised("root") as mesh:
+        data = mesh.home / "data"
+        data.mkdir(mode=0o755)
+        pod = mesh.pod("default/web", "sleep", "9", writable=["data"], isolated=isolated)
+        mesh.apply(pod)
+
+        why = mesh.await_state("default/web", "impossible", f"owner: {data} belongs to root (mode 0755) and uid ").why
+        assert "chown" in why
+        assert data.stat().st_uid == 0
+
+        os.chown(data, int(why.split(" and uid ")[1].split()[0]), -1)
+        mesh.apply(pod._replace(stop_seconds=1.0))
+        mesh.await_state("default/web", "ready")
 
 
 def test_a_restarted_pod_has_a_new_listener(mesh: Supervised) -> None:
@@ -213,11 +309,7 @@ def test_environment_and_place_are_as_declared(mesh: Supervised) -> None:
 def test_only_declared_paths_are_writable_and_protected_ones_never(mesh: Supervised) -> None:
     mesh.home.joinpath("data").mkdir(mode=0o777)
     mesh.home.joinpath("data").chmod(0o777)
-    write = """
-import os
-def attempt(name, act):
-    try: act(); print(name, "done", flush=True)
-    except OSError as fault: print(name, fault.strerror, flush=True)
+    write = f"""{ATTEMPT}
 attempt("data", lambda: open("data/x", "w"))
 attempt("beside", lambda: open("y", "w"))
 attempt("manifest", lambda: open("mesh.yaml", "a"))
@@ -243,11 +335,7 @@ attempt("end", lambda: None)
 
 def test_the_mesh_file_in_a_writable_directory_stays_as_it_is(mesh: Supervised) -> None:
     mesh.home.chmod(0o777)
-    write = """
-import os
-def attempt(name, act):
-    try: act(); print(name, "done", flush=True)
-    except OSError as fault: print(name, fault.strerror, flush=True)
+    write = f"""{ATTEMPT}
 attempt("beside", lambda: open("y", "w"))
 attempt("manifest", lambda: open("mesh.yaml", "a"))
 attempt("rename", lambda: os.rename("mesh.yaml", "other"))
@@ -263,11 +351,107 @@ attempt("remove", lambda: os.remove("mesh.yaml"))
     assert (mesh.home / "mesh.yaml").read_text() == "mesh: test\n"
 
 
+def test_no_service_leads_what_another_may_write_astray(mesh: Supervised) -> None:
+    for name in ("data", "data/inner", "treasure"):
+        mesh.home.joinpath(name).mkdir()
+        mesh.home.joinpath(name).chmod(0o777)
+    swap = "import os; os.rename('data/inner', 'data/was'); os.symlink(os.getcwd() + '/treasure', 'data/inner'); print('ok')"
+    mesh.apply(mesh.pod("default/thief", mesh.python, "-c", swap, writable=["data"]))
+    mesh.await_line("default/thief", "ok")
+
+    write = f"{ATTEMPT}\nattempt('treasure', lambda: open('data/inner/x', 'w'))"
+    mesh.apply(*mesh.plan.pods, mesh.pod("default/web", mesh.python, "-c", write, writable=["data/inner"]))
+
+    status = mesh.await_status("default/web", lambda s: s.state not in ("waiting", "starting"), "refused or done")
+    assert list(mesh.home.joinpath("treasure").iterdir()) == []
+    assert status.state == "impossible"
+    assert f"data/inner leads through {mesh.home}/data/inner, a link that a service may have made" in status.why
+
+
+@pytest.mark.skipif("root" not in RUNNERS, reason="an ordinary user cannot make a pod's user root")
+def test_a_service_that_is_root_changes_no_setting_of_the_box() -> None:
+    settings = ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory", "/proc/sys/net/core/somaxconn")
+    write = f"""{ATTEMPT}
+for name in {settings}:
+    same = open(name, "rb").read()
+    attempt("setting", lambda: open(name, "r+b", buffering=0).write(same))
+"""
+    with supervised("root") as mesh:
+        mesh.apply(mesh.pod("default/web", mesh.python, "-c", write, user="root"))
+        mesh.wait_until(lambda: len(mesh.log_lines("default/web")) >= 3, "tried less")
+
+        assert set(mesh.log_lines("default/web")) == {"setting Read-only file system"}
+
+
+@pytest.mark.skipif("root" not in RUNNERS, reason="an ordinary user cannot mount what the box would show")
+def test_another_mount_of_the_boxs_processes_is_empty_in_a_pod() -> None:
+    mesh = Supervised("root")
+    mesh.home.joinpath("a box").mkdir()
+    mesh.wrapper = ["unshare", "--mount", "sh", "-c", 'mount -t proc none "$0" && exec "$@"', str(mesh.home / "a box")]
+    with mesh:
+        look = "import os; print('seen', os.listdir('a box'), flush=True)"
+        mesh.apply(mesh.pod("default/web", mesh.python, "-c", look))
+
+        assert mesh.await_line("default/web", "seen") == "seen []"
+
+
+def test_a_link_that_no_service_can_make_may_be_writable(mesh: Supervised) -> None:
+    mesh.home.joinpath("data").mkdir()
+    mesh.home.joinpath("data").chmod(0o777)
+    mesh.home.joinpath("link").symlink_to("data")
+    write = f"{ATTEMPT}\nattempt('link', lambda: open('link/x', 'w'))"
+
+    mesh.apply(mesh.pod("default/web", mesh.python, "-c", write, writable=["link"]))
+
+    assert mesh.await_line("default/web", "link") == "link done"
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_what_tulle_runs_stays_as_it_is_in_a_writable_directory(runner: str) -> None:
+    mesh = Supervised(runner)
+    mesh.home.chmod(0o777)
+    package = mesh.home / "lib" / "tulle"
+    shutil.copytree(mesh.directory / "src" / "tulle", package)
+    for path in (package.parent, package, package / "supervisor"):
+        path.chmod(0o777)
+    mesh.wrapper = ["env", f"PYTHONPATH={package.parent}"]
+    write = f"""{ATTEMPT}
+attempt("beside", lambda: open("y", "w"))
+attempt("code", lambda: open("lib/tulle/supervisor/evil.py", "w"))
+attempt("rename", lambda: os.rename("lib/tulle/supervisor", "lib/tulle/was"))
+attempt("package", lambda: os.rename("lib/tulle", "lib/was"))
+attempt("place", lambda: os.rename("lib", "was"))
+"""
+    with mesh:
+        mesh.apply(mesh.pod("default/web", mesh.python, "-c", write, writable=["."]))
+        mesh.await_line("default/web", "place")
+
+        said = dict(line.split(" ", 1) for line in mesh.log_lines("default/web")[:5])
+        mesh.apply(mesh.pod("default/other", "true", writable=["lib/tulle"]))
+        mesh.await_state(
+            "default/other", "impossible", f"lib/tulle lies in {package.parent}, from which Tulle itself runs"
+        )
+    assert said.pop("beside") == "done"
+    assert set(said.values()) <= {"Read-only file system", "Device or resource busy"}
+
+
+def test_a_link_to_the_mesh_file_cannot_be_replaced(mesh: Supervised) -> None:
+    mesh.home.joinpath("kept").mkdir()
+    mesh.home.joinpath("mesh.yaml").rename(mesh.home / "kept" / "mesh.yaml")
+    mesh.home.joinpath("mesh.yaml").symlink_to("kept/mesh.yaml")
+    mesh.home.chmod(0o777)
+
+    mesh.apply(mesh.pod("default/web", "true", writable=["."]))
+
+    mesh.await_state(
+        "default/web", "impossible", f"{mesh.home}/mesh.yaml is a link on the way to {mesh.home}/mesh.yaml"
+    )
+
+
 def test_an_isolated_pod_is_alone_and_a_plain_one_ends_with_its_children(mesh: Supervised) -> None:
     show = "import os; print('pids', sorted(int(p) for p in os.listdir('/proc') if p.isdigit()), flush=True)"
-    spread = "import os, time; os.fork() or os.setsid() and os.fork(); print('up', flush=True); time.sleep(1000)"
     mark = {"TULLE_TEST_POD": mesh.directory.name}
-    plain = mesh.pod("default/plain", python_for(1), "-c", spread, isolated=False, env=mark, stop_seconds=2.0)
+    plain = mesh.pod("default/plain", python_for(1), "-c", SPREAD, isolated=False, env=mark, stop_seconds=2.0)
     mesh.apply(mesh.pod("default/web", mesh.python, "-c", show), plain)
     assert len(mesh.await_line("default/web", "pids").split(",")) == 2
     mesh.await_line("default/plain", "up")
@@ -319,7 +503,12 @@ def test_a_door_that_is_taken_opens_once_it_is_free(mesh: Supervised) -> None:
         port = squatter.getsockname()[1]
         mesh.apply(doors=[port])
         mesh.wait_until(lambda: f"cannot open port {port}" in mesh.words(), "no complaint")
+        (door,) = mesh.await_report(lambda r: bool(r.doors), "a word about the door").doors
+        assert (door.port, door.state, door.why) == (port, "taken", "Address already in use")
+        if mesh.uid == os.getuid() == 0:
+            assert door.holder.endswith(f"(pid {os.getpid()})")
     mesh.await_told("door", str(port))
+    mesh.await_report(lambda r: r.doors == [DoorStatus(port, "open")], "the door open")
 
 
 def test_a_second_supervisor_of_the_same_mesh_is_refused(mesh: Supervised) -> None:

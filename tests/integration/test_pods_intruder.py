@@ -1,16 +1,18 @@
 """A hostile service in a pod meets the outcome that its table expects, row by row, as root and as an ordinary user."""
 
 import contextlib
+import ctypes
 import json
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.intruder import ATTEMPTS
-from tests.support.supervised import RUNNERS, Supervised, supervised
+from tests.support.supervised import RUNNERS, Supervised, python_for, supervised
 from tulle.wire.plan import Readiness
 
 pytestmark = pytest.mark.user
@@ -19,16 +21,29 @@ SERVE = "import signal, socket; listener = socket.create_server(('0.0.0.0', 8080
 SECURITY = Path(__file__).parents[2] / "SECURITY.md"
 
 
+VIRTUAL = "127.80.7.7:4000"
+OUTSIDER_UID = 58124
+START = "import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_path(f'{sys.argv[1]}/{sys.argv[2]}', run_name='__main__')"
+
+
 @pytest.fixture(params=RUNNERS)
-def mesh(request: pytest.FixtureRequest) -> Iterator[Supervised]:
-    with supervised(request.param) as one:
+def runner(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=["redirect", "addresses"])
+def mesh(runner: str, request: pytest.FixtureRequest) -> Iterator[Supervised]:
+    with supervised(runner, request.param) as one:
         yield one
 
 
 def test_an_intruder_finds_every_door_as_the_table_says(mesh: Supervised) -> None:
     with contextlib.ExitStack() as around:
         targets, udp = bait(mesh, around)
-        mesh.apply(mesh.pod("default/neighbour", mesh.python, "-c", SERVE, readiness=Readiness(8080)))
+        mesh.apply(
+            mesh.pod("default/neighbour", mesh.python, "-c", SERVE, readiness=Readiness(8080)), addresses=[VIRTUAL]
+        )
         mesh.await_state("default/neighbour", "ready")
         intruder = mesh.pod(
             "default/intruder",
@@ -37,7 +52,7 @@ def test_an_intruder_finds_every_door_as_the_table_says(mesh: Supervised) -> Non
             str(mesh.home / "intruder.py"),
             env={"INTRUDER_TARGETS": json.dumps(targets)},
         )
-        mesh.apply(*mesh.plan.pods, intruder)
+        mesh.apply(*mesh.plan.pods, intruder, addresses=[VIRTUAL])
         mesh.await_line("default/intruder", '"end"')
         mesh.await_told("pod", "default/intruder")
         direct = mesh.ask("accept", name="default/intruder", reply="")
@@ -47,9 +62,49 @@ def test_an_intruder_finds_every_door_as_the_table_says(mesh: Supervised) -> Non
 
     *rows, end = [json.loads(line) for line in mesh.log_lines("default/intruder")][: len(ATTEMPTS) + 1]
     assert end == {"end": len(ATTEMPTS)}
-    assert [row for row in rows if row["outcome"] not in row["expected"]] == []
-    assert direct["meant"] == direct["at"] == ["127.0.0.1", 15001]
+    unexpected = [row for row in rows if row["outcome"] not in row["expected"]]
+    assert not unexpected, "\n".join(f"{row['what']}: {row['outcome']} {row['words']}" for row in unexpected)
+    assert direct["at"] == ["127.0.0.1", 15001]
+    assert direct["meant"] == (direct["at"] if mesh.way == "redirect" else [])
     assert mesh.process.poll() is None
+
+
+@pytest.mark.skipif("root" not in RUNNERS, reason="only root can be another user")
+@pytest.mark.parametrize("way", ["redirect", "addresses"])
+def test_another_user_of_the_box_finds_every_door_as_the_table_says(runner: str, way: str) -> None:
+    with supervised(runner, way) as mesh:
+        mesh.apply(
+            mesh.pod("default/web", mesh.python, "-c", SERVE, readiness=Readiness(8080)), addresses=[VIRTUAL],
+            hosts={"default": "127.0.0.1 localhost\n"},
+        )  # fmt: skip
+        pod = mesh.await_state("default/web", "ready").pid
+        targets = {
+            "runtime": str(mesh.runtime),
+            "state": str(mesh.state),
+            "log": str(mesh.state / "logs" / "default_web.log"),
+            "admin": str(mesh.runtime / "admin.sock"),
+            "lock": str(mesh.runtime / "supervisor.pid"),
+            "hosts": str(mesh.runtime / "etc" / "hosts.default"),
+            "port": "8080",
+            "supervisor": str(mesh.process.pid),
+            "broker": str(mesh.broker_pid()),
+            "pod": str(pod),
+            "service": Path(f"/proc/{pod}/task/{pod}/children").read_text().split()[0],
+        }
+        said = subprocess.run(
+            [python_for(OUTSIDER_UID), "-I", "-c", START, str(mesh.directory / "support"), "outsider.py"],
+            env={"INTRUDER_TARGETS": json.dumps(targets)},
+            user=OUTSIDER_UID, group=OUTSIDER_UID, extra_groups=[], cwd="/", capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        assert mesh.process.poll() is None
+
+    *rows, end = [json.loads(line) for line in said.splitlines()]
+    unexpected = [row for row in rows if row["outcome"] not in row["expected"]]
+    assert not unexpected, "\n".join(f"{row['what']}: {row['outcome']} {row['words']}" for row in unexpected)
+    assert end == {"end": 11 + 4 * 7}
+    listed = SECURITY.read_text(encoding="utf-8")
+    names = [row["what"].replace(" broker", " supervisor") for row in rows]
+    assert [one for one in names if one not in listed and not one.endswith((" pod", " service"))] == []
 
 
 def test_the_table_is_listed_in_the_security_document() -> None:
@@ -66,6 +121,7 @@ def bait(mesh: Supervised, around: contextlib.ExitStack) -> tuple[dict[str, str]
     abstract = f"tulle-test-{os.getpid()}"
     listen_unix(around, "\0" + abstract)
     listen_unix(around, str(mesh.runtime / "agent.sock"))
+    queue, key = host_ipc(around)
     in_tree = mesh.home / "host.sock"
     listen_unix(around, str(in_tree))
     in_tmp = mesh.directory.with_suffix(".secret")
@@ -80,6 +136,11 @@ def bait(mesh: Supervised, around: contextlib.ExitStack) -> tuple[dict[str, str]
     metrics = next(line for line in mesh.words().splitlines() if "metrics at" in line)
     return {
         "runner": mesh.runner,
+        "way": mesh.way,
+        "queue": queue,
+        "key": str(key),
+        "virtual_address": VIRTUAL.partition(":")[0],
+        "virtual_port": VIRTUAL.partition(":")[2],
         "admin_socket": str(mesh.runtime / "admin.sock"),
         "agent_socket": str(mesh.runtime / "agent.sock"),
         "abstract": abstract,
@@ -97,6 +158,23 @@ def bait(mesh: Supervised, around: contextlib.ExitStack) -> tuple[dict[str, str]
         "private_file": str(private),
         "socket_in_tree": str(in_tree),
     }, udp
+
+
+def host_ipc(around: contextlib.ExitStack) -> tuple[str, int]:
+    """A POSIX queue of the host, and a key under which the host has System V memory, semaphores and a queue."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    name, key = f"/tulle-test-{os.getpid()}", 0x54000000 | os.getpid()
+    queue = libc.mq_open(name.encode(), os.O_CREAT | os.O_RDWR, 0o666, None)
+    assert queue >= 0, os.strerror(ctypes.get_errno())
+    around.callback(libc.mq_unlink, name.encode())
+    around.callback(os.close, queue)
+    create = 0o1666
+    memory, semaphore, messages = libc.shmget(key, 4096, create), libc.semget(key, 1, create), libc.msgget(key, create)
+    assert min(memory, semaphore, messages) >= 0, os.strerror(ctypes.get_errno())
+    around.callback(libc.shmctl, memory, 0, None)
+    around.callback(libc.semctl, semaphore, 0, 0)
+    around.callback(libc.msgctl, messages, 0, None)
+    return name, key
 
 
 def listen_unix(around: contextlib.ExitStack, address: str) -> None:

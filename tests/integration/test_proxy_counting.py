@@ -5,10 +5,8 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
 
 import msgspec
-import pytest
 
 from tests.support.proxy_harness import (
     Backends,
@@ -35,13 +33,6 @@ ABORTS = (
     b"GET /half HTTP/1.1\r\nhost: orders\r\n\r\n",
 )
 """Where a client leaves: in the head, in the body, before the answer, within it."""
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy() as proxy:
-        proxy.hand_over("synced", "")
-        yield proxy
 
 
 def test_fifty_thousand_requests_a_tenth_aborted_are_counted_exactly(proxy: Proxy) -> None:

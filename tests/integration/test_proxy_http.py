@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -26,20 +26,6 @@ from tulle.wire.snapshot import Action, Match, Mode, PathMatch, PodEndpoint, Pol
 
 Handler = Callable[[socket.socket], None]
 Reach = Callable[[Handler], int]
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy() as proxy:
-        proxy.hand_over("synced", "")
-        yield proxy
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    backends = Backends()
-    yield backends
-    backends.close()
 
 
 @pytest.fixture

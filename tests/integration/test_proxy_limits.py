@@ -2,7 +2,6 @@
 
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,6 +9,7 @@ from tests.support.proxy_harness import (
     DEADLINE,
     Backends,
     Client,
+    Hold,
     Proxy,
     dial,
     echo,
@@ -23,20 +23,6 @@ from tests.support.proxy_harness import (
     until,
 )
 from tulle.wire.snapshot import HostEndpoint, Limits, Protocol
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy() as proxy:
-        proxy.hand_over("synced", "")
-        yield proxy
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    backends = Backends()
-    yield backends
-    backends.close()
 
 
 def open_door(proxy: Proxy, port: int, limits: Limits, protocol: Protocol = Protocol.HTTP) -> int:
@@ -148,13 +134,7 @@ def test_connections_beyond_the_limit_are_closed(proxy: Proxy, backends: Backend
 
 
 def test_requests_beyond_the_limit_are_answered_503(proxy: Proxy, backends: Backends) -> None:
-    held = threading.Event()
-
-    def hold(sock: socket.socket) -> None:
-        for _ in requests(sock):
-            held.wait(DEADLINE)
-            sock.sendall(ok(b""))
-
+    hold = Hold()
     door = open_door(proxy, backends.serve(hold), Limits(requests_in_flight=2))
     waiting = [Client(door) for _ in range(2)]
     for client in waiting:
@@ -163,7 +143,7 @@ def test_requests_beyond_the_limit_are_answered_503(proxy: Proxy, backends: Back
     with Client(door) as client:
         status, head, _ = client.get()
         assert (status, field(head, "x-tulle-reason")) == (503, "overloaded")
-    held.set()
+    hold.let_go()
     for client in waiting:
         assert client.read()[0] == 200
         client.sock.close()
@@ -178,6 +158,7 @@ def test_a_kept_connection_is_closed_when_it_is_not_used(proxy: Proxy, backends:
 
 
 def test_no_more_connections_are_kept_than_the_pool_holds(proxy: Proxy, backends: Backends) -> None:
+    """For long; while all are needed again and again, none is dialled a second time."""
     gate = threading.Barrier(6)
 
     def meet(sock: socket.socket) -> None:
@@ -185,14 +166,17 @@ def test_no_more_connections_are_kept_than_the_pool_holds(proxy: Proxy, backends
             gate.wait(DEADLINE)
             sock.sendall(ok(b""))
 
-    door = open_door(proxy, backends.serve(meet), Limits(pool_size=2))
+    door = open_door(proxy, backends.serve(meet), Limits(pool_size=2, head_timeout=0.5))
     clients = [Client(door) for _ in range(6)]
+    for _ in range(10):
+        for client in clients:
+            client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        for client in clients:
+            assert client.read()[0] == 200
+    assert backends.connections == 6
     for client in clients:
-        client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-    for client in clients:
-        assert client.read()[0] == 200
         client.sock.close()
-    assert proxy.metrics().sum("tulle_upstream_connections_open") == 2
+    until(lambda: proxy.metrics().sum("tulle_upstream_connections_open") == 2, "the others are closed")
 
 
 def test_a_caller_that_pipelines_without_end_is_read_no_further(proxy: Proxy, backends: Backends) -> None:

@@ -1,11 +1,12 @@
 """Second attempts: when there is one, and when there must not be."""
 
+import contextlib
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.proxy_harness import (
+    DEADLINE,
     Backends,
     Client,
     Proxy,
@@ -16,22 +17,9 @@ from tests.support.proxy_harness import (
     one_service,
     read_head,
     requests,
+    until,
 )
-from tulle.wire.snapshot import HostEndpoint, PodEndpoint, Protocol
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy() as proxy:
-        proxy.hand_over("synced", "")
-        yield proxy
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    backends = Backends()
-    yield backends
-    backends.close()
+from tulle.wire.snapshot import HostEndpoint, Limits, PodEndpoint, Protocol
 
 
 class Forgetful:
@@ -144,3 +132,41 @@ def test_a_name_is_resolved(proxy: Proxy, backends: Backends) -> None:
     proxy.put(one_service({door: Protocol.HTTP}, (endpoint,)))
     with Client(door) as client:
         assert client.get()[0] == 200
+
+
+def test_a_broker_forked_again_is_asked_again_at_once(proxy: Proxy, backends: Backends) -> None:
+    """The connect deadline is beyond the test's: only the second asking can help."""
+    door = proxy.door()
+    pod = PodEndpoint(workload="default/orders-v1", port=backends.serve(echo))
+    proxy.hand_over("ready", pod.workload)
+    proxy.put(one_service({door: Protocol.HTTP}, (pod,), limits=Limits(connect_timeout=10 * DEADLINE)))
+    proxy.broker.forgets = 3
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(door)) for _ in range(3)]
+        for client in clients:
+            client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody")
+        until(lambda: len(proxy.broker.asked) == 3, "the first broker has the questions")
+        proxy.hand_over("broker", "")
+        assert [client.read()[0] for client in clients] == [200] * 3
+    assert len(proxy.broker.asked) == 6
+    assert proxy.metrics().sum("tulle_retries_total") == 0
+
+
+def test_a_brokers_socket_that_ends_fails_over_at_once(proxy: Proxy, backends: Backends) -> None:
+    door = proxy.door()
+    pods = tuple(PodEndpoint(workload=f"default/{name}", port=1) for name in "abc")
+    for pod in pods:
+        proxy.hand_over("ready", pod.workload)
+    limits = Limits(connect_timeout=10 * DEADLINE)
+    proxy.put(one_service({door: Protocol.HTTP}, pods, limits=limits))
+    proxy.broker.forgets = 1
+    with Client(door) as client:
+        client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        until(lambda: len(proxy.broker.asked) == 1, "it is asked")
+        proxy.broker.close()
+        for _ in range(2):
+            status, head, _ = client.read()
+            assert (status, field(head, "x-tulle-reason")) == (503, "connect-failed")
+            client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert "broker" in proxy.complaints()
+    proxy.log.truncate(0)

@@ -5,7 +5,6 @@ import os
 import resource
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,20 +37,6 @@ from tulle.wire.snapshot import (
 )
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy() as proxy:
-        proxy.hand_over("synced", "")
-        yield proxy
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    backends = Backends()
-    yield backends
-    backends.close()
 
 
 def sent_until_refused(sock: socket.socket, octets: bytes, most: int) -> int:
@@ -244,8 +229,11 @@ def test_what_outlives_its_service_leaves_no_series(proxy: Proxy, backends: Back
         empty = one_service({}, (host(1),), generation=2)
         proxy.put(type(empty)(generation=2, mesh=empty.mesh, trust_domain=empty.trust_domain))
         go.set()
-        with contextlib.closing(sock):
+        if protocol is Protocol.HTTP:
             assert sock.recv(65536).endswith(b"late")
+        else:
+            with pytest.raises(ConnectionResetError):  # nothing allows it any more
+                sock.recv(65536)
     until(lambda: proxy.get("/connections") == [], "it has ended")
     assert 'destination="default/orders"' not in proxy.metrics().text
 

@@ -1,7 +1,6 @@
 """Bodies are streamed: whatever their size and however slow their reader, the proxy's memory stays."""
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,20 +10,6 @@ from tulle.wire.snapshot import Protocol
 MB = 1 << 20
 GB = 1 << 30
 PIECE = bytes(MB)
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy() as proxy:
-        proxy.hand_over("synced", "")
-        yield proxy
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    backends = Backends()
-    yield backends
-    backends.close()
 
 
 def pour(sock: socket.socket) -> None:

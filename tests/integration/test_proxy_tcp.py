@@ -2,7 +2,6 @@
 
 import socket
 import struct
-from collections.abc import Iterator
 
 import pytest
 
@@ -21,20 +20,6 @@ from tests.support.proxy_harness import (
 )
 from tests.support.proxy_harness import requests as requests_of
 from tulle.wire.snapshot import Limits, Protocol
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy() as proxy:
-        proxy.hand_over("synced", "")
-        yield proxy
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    backends = Backends()
-    yield backends
-    backends.close()
 
 
 def reverse(sock: socket.socket) -> None:

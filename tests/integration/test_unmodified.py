@@ -11,11 +11,12 @@ from urllib.request import urlopen
 import pytest
 
 from tests.support.processes import eventually
-from tests.support.running import Running, running_example
+from tests.support.running import Running, free_ports, running_example
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples/unmodified"
-DOOR, POSTGRES = 18081, 15432
+PORTS = free_ports(18081, 15432)
+DOOR, POSTGRES = PORTS[18081], PORTS[15432]
 NEEDED = ("/usr/sbin/nginx", "node", "psql")
 pytestmark = [
     pytest.mark.user,
@@ -31,7 +32,7 @@ pytestmark = [
 def postgres() -> Iterator[None]:
     """The example's own throwaway server, ready."""
     with subprocess.Popen(
-        [str(EXAMPLE / "postgres.sh")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [str(EXAMPLE / "postgres.sh"), str(POSTGRES)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
         try:
             eventually(lambda: _takes_connections(POSTGRES), 30, "PostgreSQL listens")
@@ -42,7 +43,7 @@ def postgres() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def mesh(postgres: None) -> Iterator[Running]:
-    with running_example("unmodified", EXAMPLE / "mesh.yaml") as one:
+    with running_example("unmodified", PORTS) as one:
         yield one
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tulle.compiler import Compiled, Facts, compile_mesh
+from tulle.compiler import Compiled, Facts, compile_mesh, sure_faults
 from tulle.manifest import Loaded, dump, parse
 from tulle.model.catalogue import CODES
 
@@ -33,7 +33,7 @@ VALUES = st.sampled_from(
 
 def check(text: str) -> None:
     """Reads, compiles, and holds the answer to its promises."""
-    read = parse({"mesh.yaml": text})
+    read = parse({"mesh.yaml": text}, sure_faults)
     made = compile_mesh(read.resources, Facts(generation=1)) if isinstance(read, Loaded) else read
     if isinstance(made, Compiled):
         assert isinstance(read, Loaded)

@@ -48,7 +48,7 @@ class FakeProxy:
         told = json.loads(message)
         if descriptors:
             self.listeners[told["name"]] = socket.socket(fileno=descriptors[0])
-        elif told["kind"] == "gone":
+        elif told["kind"] in ("gone", "no-address"):
             self.listeners.pop(told["name"]).close()
         self.say({"told": [told["kind"], told["name"]]})
         return True
@@ -76,6 +76,12 @@ class FakeProxy:
             return {"made": True}
         return made
 
+    def do_broker_hears(self, text: str) -> str:
+        """What the broker answers to octets, given as Latin-1; nothing of them need be a request."""
+        self.broker.settimeout(PATIENCE_SECONDS)
+        socket.send_fds(self.broker, [text.encode("latin-1")], [0, 1, 2])
+        return self.broker.recv(4096).decode()
+
     def do_dial(self, pod: str, port: int, text: str, family: int = 4) -> str:
         made = self.ask_broker(pod, family)
         assert isinstance(made, socket.socket), made
@@ -94,12 +100,15 @@ class FakeProxy:
             return {"error": "nobody came"}
         connection, _ = listener.accept()
         with connection:
-            meant = connection.getsockopt(socket.SOL_IP, 80, 16) if ":" not in connection.getsockname()[0] else b""
+            meant = original_destination(connection)
             connection.sendall(reply.encode())
             return {
                 "meant": [socket.inet_ntoa(meant[4:8]), int.from_bytes(meant[2:4], "big")] if meant else [],
                 "at": list(connection.getsockname()[:2]),
             }
+
+    def do_listeners(self) -> list[str]:
+        return sorted(self.listeners)
 
     def do_remember(self, text: str) -> None:
         os.pwrite(self.memory, text.encode(), 0)
@@ -119,6 +128,14 @@ class FakeProxy:
 
     def say(self, what: dict[str, Any]) -> None:
         self.test.sendall(json.dumps(what).encode() + b"\n")
+
+
+def original_destination(connection: socket.socket) -> bytes:
+    """As the kernel gives it; empty where nothing was redirected."""
+    try:
+        return connection.getsockopt(socket.SOL_IP, 80, 16)
+    except OSError:
+        return b""
 
 
 def main() -> None:

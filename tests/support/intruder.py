@@ -5,16 +5,21 @@ or `done`. Rows that are expected to be `done` are open as meant. Prints one JSO
 """
 
 # Calls go by the names that the kernel has for them; the output is the report.
-# ruff: noqa: PTH102, PTH104, PTH110, PTH118, PTH123, PTH208, T201
+# ruff: noqa: PTH102, PTH104, PTH108, PTH112, PTH110, PTH118, PTH123, PTH208, T201
 
+import _thread
 import ctypes
 import errno
 import fcntl
 import json
+import mmap
 import os
+import resource
+import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +33,8 @@ NEWNS, NEWUSER, NEWPID, NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 REFUSED = ("EACCES", "EROFS", "EPERM")
 TARGETS: dict[str, str] = json.loads(os.environ.get("INTRUDER_TARGETS", "{}"))
 IS_ORDINARY = TARGETS.get("runner") == "user"
+BY_ADDRESSES = TARGETS.get("way") == "addresses"
+"""Listeners stand at the virtual addresses, since nothing redirects."""
 
 
 class Attempt(NamedTuple):
@@ -88,13 +95,17 @@ def read(path: str) -> None:
         file.read(1)
 
 
-def write(path: str) -> None:
-    with open(path, "ab") as file:
-        file.write(b"intruder")
+def write(path: str, text: bytes = b"intruder") -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(descriptor, text)
+    finally:
+        os.close(descriptor)
 
 
 def create(directory: str) -> None:
-    write(os.path.join(directory, "intruder"))
+    with open(os.path.join(directory, "intruder"), "ab") as file:
+        file.write(b"intruder")
 
 
 def rename(path: str) -> None:
@@ -179,6 +190,156 @@ def set_mount_writable() -> None:
     syscall(442, -100, b"/", 0, attributes, 32)
 
 
+def own_environment() -> None:
+    """Nothing but what a service is given."""
+    given = {"PATH", "HOME", "USER", "LANG", "TZ", "INTRUDER_TARGETS", "LC_CTYPE"}
+    if extra := set(os.environ) - given:
+        raise OSError(errno.EEXIST, str(extra))
+
+
+def says_nothing(path: str) -> None:
+    with open(path, "rb") as file:
+        if found := file.read(100):
+            raise OSError(errno.EEXIST, str(found))
+
+
+def no_other_proc() -> None:
+    """No file system of the box's that shows processes or devices, but the pod's own."""
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        before, _, after = line.partition(" - ")
+        path, kind = before.split(" ")[4], after.split(" ")[0]
+        shows = kind in ("proc", "mqueue", "tracefs", "debugfs") or (kind == "devtmpfs" and os.path.isdir(path))
+        if shows and not f"{path}/".startswith(("/proc/", "/dev/")):  # those are tried by themselves
+            raise OSError(errno.EEXIST, path)
+
+
+def no_terminal() -> None:
+    for descriptor in range(3):
+        if os.isatty(descriptor):
+            raise OSError(errno.EEXIST, f"{descriptor} is a terminal")
+    os.open("/dev/tty", os.O_RDWR)
+
+
+def push_into_terminal() -> None:
+    fcntl.ioctl(0, 0x5412, b"x")  # TIOCSTI
+
+
+def every_other_family() -> None:
+    """Families of sockets from 0 on; raises what is not refused as the filter does."""
+    for family in {*range(64)} - {0, 1, 2, 10, 16}:
+        for kind in (STREAM, DGRAM, RAW, socket.SOCK_SEQPACKET):
+            try:
+                open_socket(family, kind)
+            except OSError as fault:
+                if fault.errno == errno.EAFNOSUPPORT:
+                    continue
+                raise
+            raise OSError(errno.EEXIST, f"family {family}")
+    raise OSError(errno.EAFNOSUPPORT, "every one")
+
+
+def rare_protocols() -> None:
+    """SCTP, DCCP, UDP-Lite, SMC, L2TP: each would load a module of the kernel."""
+    for kind, protocol in (
+        (STREAM, 132),
+        (socket.SOCK_SEQPACKET, 132),
+        (6, 33),
+        (DGRAM, 136),
+        (STREAM, 256),
+        (DGRAM, 115),
+    ):
+        try:
+            open_socket(INET, kind, protocol)
+        except OSError as fault:
+            if fault.errno != errno.EPROTONOSUPPORT:
+                raise
+            continue
+        raise OSError(errno.EEXIST, f"protocol {protocol}")
+    raise OSError(errno.EPROTONOSUPPORT, "every one")
+
+
+def join_group() -> None:
+    with socket.socket(INET, DGRAM) as one:
+        one.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("224.0.0.251") + bytes(4))
+
+
+def fast_open(address: tuple[str, int]) -> None:
+    """Data with the first packet, which some filters forget."""
+    with socket.socket(INET, STREAM) as one:
+        one.sendto(b"intruder", 0x20000000, address)  # MSG_FASTOPEN
+
+
+def open_queue(name: bytes) -> None:
+    descriptor = LIBC.mq_open(name, os.O_RDONLY)
+    if descriptor == -1:
+        raise OSError(ctypes.get_errno(), "mq_open")
+    os.close(descriptor)
+
+
+def system_v(kind: str, key: int) -> None:
+    call(kind, *((key, 0, 0) if kind != "msgget" else (key, 0)))
+
+
+def process_limit() -> None:
+    """Starts threads, which count as processes, until it is refused; ends them all."""
+    gate, most = _thread.allocate_lock(), 20_000
+    _thread.stack_size(65536)
+
+    def wait() -> None:
+        with gate:
+            pass
+
+    with gate:
+        for _ in range(most):
+            try:
+                _thread.start_new_thread(wait, ())
+            except RuntimeError as fault:
+                raise OSError(errno.EAGAIN, str(fault)) from None
+
+
+def core_limit() -> None:
+    if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
+        raise OSError(errno.EEXIST, str(resource.getrlimit(resource.RLIMIT_CORE)))
+
+
+def ended_first() -> None:
+    if int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii")) < 500:
+        raise OSError(errno.EEXIST, "as important as Tulle")
+
+
+def fill_memory(directory: str) -> None:
+    """Writes a file as large as half of the box's memory."""
+    path = os.path.join(directory, "large")
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with open(path, "wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, total // 2)
+        finally:
+            os.unlink(path)
+
+
+def call_32_bit() -> None:
+    """getpid by the 32-bit door of x86_64, which a table of 64-bit calls does not see."""
+    if os.uname().machine != "x86_64":
+        raise OSError(errno.ENOSYS, "there is no such door")
+    code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")  # mov eax, 20; int 0x80; ret
+    result = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+    if result < 0:
+        raise OSError(-result, "int 0x80")
+
+
+def signal_everybody() -> None:
+    """Every process that this one may signal, but pid 1 and itself: in a pod of one process there is none."""
+    os.kill(-1, 0)
+
+
+def become_watched() -> None:
+    """The kernel tells this process of what the box's processes do: task statistics and process events."""
+    with socket.socket(16, DGRAM, 11) as one:  # NETLINK_CONNECTOR
+        one.bind((0, 1))
+
+
 def enter_own_namespace() -> None:
     descriptor = os.open("/proc/self/ns/net", os.O_RDONLY)
     try:
@@ -201,6 +362,9 @@ ATTEMPTS = [
         "connect to an abstract socket of the host", ("ECONNREFUSED",), lambda: dial(UNIX, "\0" + target("abstract"))
     ),
     Attempt("use a descriptor left open, the broker's among them", ("done",), no_descriptors),
+    Attempt("find the supervisor's environment in its own", ("done",), own_environment),
+    Attempt("reach a terminal", ("ENXIO", "ENOENT"), no_terminal),
+    Attempt("push words into a terminal (TIOCSTI)", ("ENOTTY",), push_into_terminal),
     # networks
     Attempt("dial the host's loopback, IPv4", ("ECONNREFUSED",), lambda: dial(INET, HOST4)),
     Attempt("dial the host's loopback, IPv6", ("ECONNREFUSED",), lambda: dial(INET6, ("::1", HOST4[1]))),
@@ -226,6 +390,23 @@ ATTEMPTS = [
     Attempt("open a packet socket", ("EAFNOSUPPORT",), lambda: open_socket(17, RAW, 0x300)),
     Attempt("open a vsock, which no network namespace confines", ("EAFNOSUPPORT",), lambda: open_socket(40, STREAM)),
     Attempt("open an AF_ALG socket", ("EAFNOSUPPORT",), lambda: open_socket(38, socket.SOCK_SEQPACKET)),
+    Attempt("open a socket of any other family", ("EAFNOSUPPORT",), every_other_family),
+    Attempt("open a socket of a rare protocol (SCTP, DCCP, SMC)", ("EPROTONOSUPPORT",), rare_protocols),
+    Attempt("hear of processes by the kernel's connector", ("EPROTONOSUPPORT",), become_watched),
+    Attempt(
+        "dial the host's loopback by a mapped IPv6 address",
+        ("ECONNREFUSED",),
+        lambda: dial(INET6, ("::ffff:127.0.0.1", HOST4[1])),
+    ),
+    Attempt("dial the host's loopback as 0.0.0.0", ("ECONNREFUSED",), lambda: dial(INET, ("0.0.0.0", HOST4[1]))),
+    Attempt("dial the host's loopback with data in the first packet", ("ECONNREFUSED",), lambda: fast_open(HOST4)),
+    Attempt("dial the cloud's metadata", ("ENETUNREACH",), lambda: dial(INET, ("169.254.169.254", 80))),
+    Attempt("join a multicast group of the outside", ("ENODEV",), join_group),
+    Attempt(
+        "send a datagram to a virtual address",
+        ("ECONNREFUSED",),
+        lambda: shout(INET, (target("virtual_address"), int(target("virtual_port")))),
+    ),
     Attempt(
         "open an MPTCP socket, which the redirect may not see",
         ("EPROTONOSUPPORT",),
@@ -249,6 +430,16 @@ ATTEMPTS = [
         ("done",),
         lambda: dial(INET, ("127.0.0.1", 15001)),
     ),
+    Attempt(
+        "listen at a virtual address of another service",
+        ("EADDRINUSE",) if BY_ADDRESSES else ("done",),
+        lambda: listen(INET, (target("virtual_address"), int(target("virtual_port"))), *REUSE),
+    ),
+    Attempt(
+        "listen at the port of another service, on any address",
+        ("EADDRINUSE",) if BY_ADDRESSES else ("done",),
+        lambda: listen(INET, ("0.0.0.0", int(target("virtual_port"))), *REUSE),
+    ),
     # other processes
     Attempt("see other processes", ("done",), only_own_processes),
     Attempt("signal the supervisor", ("ESRCH",), lambda: os.kill(SUPERVISOR, 0)),
@@ -265,6 +456,16 @@ ATTEMPTS = [
     Attempt(
         "read pid 1's memory by process_vm_readv", ("EPERM",), lambda: call("process_vm_readv", 1, None, 0, None, 0, 0)
     ),
+    Attempt("stop pid 1 (ignored by the kernel)", ("done",), lambda: os.kill(1, signal.SIGSTOP)),
+    Attempt("read pid 1's system call", ("EACCES", "EPERM", "ENOENT"), lambda: read("/proc/1/syscall")),
+    Attempt("slow pid 1's timers", ("EACCES", "EPERM"), lambda: write("/proc/1/timerslack_ns", b"1")),
+    Attempt("shield pid 1 from the memory's end", ("EACCES",), lambda: write("/proc/1/oom_score_adj")),
+    Attempt("enter pid 1's namespaces by pidfd", ("EPERM",), lambda: call("setns", os.pidfd_open(1), NEWNET)),
+    Attempt("signal every process", ("ESRCH",), signal_everybody),
+    Attempt("open a message queue of the host", ("ENOENT",), lambda: open_queue(target("queue").encode())),
+    Attempt("attach System V memory of the host", ("ENOENT",), lambda: system_v("shmget", int(target("key")))),
+    Attempt("open a System V semaphore of the host", ("ENOENT",), lambda: system_v("semget", int(target("key")))),
+    Attempt("open a System V queue of the host", ("ENOENT",), lambda: system_v("msgget", int(target("key")))),
     Attempt("see System V memory of others", ("done",), no_shared_memory),
     # files
     Attempt("write the mesh file", REFUSED, lambda: write(target("mesh_file"))),
@@ -285,6 +486,20 @@ ATTEMPTS = [
     Attempt("create a cgroup", ("ENOENT", *REFUSED), lambda: os.mkdir("/sys/fs/cgroup/intruder")),
     Attempt("write a kernel setting", REFUSED, lambda: write("/proc/sys/kernel/core_pattern")),
     Attempt("write a network setting", REFUSED, lambda: write("/proc/sys/net/ipv4/ip_unprivileged_port_start")),
+    Attempt("write any setting below /proc", REFUSED, lambda: write("/proc/sys/vm/drop_caches")),
+    Attempt("press the magic key", ("ENOENT", *REFUSED), lambda: write("/proc/sysrq-trigger")),
+    Attempt(
+        "write a setting below /sys",
+        REFUSED,
+        lambda: write("/sys/power/state") if os.path.exists("/sys/power/state") else write("/sys/kernel/profiling"),
+    ),
+    Attempt("read the names of keys", ("done",), lambda: says_nothing("/proc/keys")),
+    Attempt("read the kernel's memory", ("done", "EACCES", "ENOENT"), lambda: says_nothing("/proc/kcore")),
+    Attempt("read the kernel's log", ("EPERM",), lambda: call("klogctl", 3, None, 0)),
+    Attempt("see the box's processes or devices by another mount", ("done",), no_other_proc),
+    Attempt(
+        "walk out of the working directory by ..", ("ENOENT",), lambda: read(f"{'../' * 30}{target('file_in_tmp')}")
+    ),
     Attempt("see a device of the host", ("done",), only_plain_devices),
     Attempt("make a device node", ("EPERM",), lambda: os.mknod("/tmp/mem", 0o20600, os.makedev(1, 1))),
     Attempt("see the host's /run/user", ("ENOENT",), lambda: os.listdir("/run/user")),
@@ -316,7 +531,19 @@ ATTEMPTS = [
     Attempt("load a BPF program", ("EPERM",), lambda: syscall(NUMBERS["bpf"], 0, None, 0)),
     Attempt("perf_event_open", ("EPERM",), lambda: syscall(NUMBERS["perf_event_open"], None, 0, 0, 0, 0)),
     Attempt("read keys of the user's keyring", ("EPERM",), lambda: syscall(NUMBERS["keyctl"], 0, -4, 0)),
+    Attempt("call by the 32-bit door", ("ENOSYS",), call_32_bit),
+    Attempt("call by the x32 door", ("ENOSYS",), lambda: syscall(0x40000000 | 39)),
+    Attempt("raise a priority", ("EACCES", "EPERM"), lambda: os.setpriority(os.PRIO_PROCESS, 0, -5)),
+    Attempt("run in real time", ("EPERM",), lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))),
+    Attempt("set the clock", ("EPERM",), lambda: time.clock_settime(time.CLOCK_REALTIME, time.time())),
+    Attempt("rename the host", ("EPERM",), lambda: socket.sethostname("intruder")),
     Attempt("userfaultfd", ("EPERM",), lambda: syscall(NUMBERS["userfaultfd"], 0)),
+    # resources
+    Attempt("multiply for ever, as processes or threads", ("EAGAIN",), process_limit),
+    Attempt("leave core files", ("done",), core_limit),
+    Attempt("outlive Tulle when memory ends (services are ended first)", ("done",), ended_first),
+    Attempt("fill the memory by /tmp", ("ENOSPC",), lambda: fill_memory("/tmp")),
+    Attempt("fill the memory by /dev/shm", ("ENOSPC",), lambda: fill_memory("/dev/shm")),
     # open as meant
     Attempt("write the private /tmp", ("done",), lambda: create("/tmp")),
     Attempt("write /dev/shm", ("done",), lambda: create("/dev/shm")),
@@ -337,21 +564,23 @@ ATTEMPTS = [
 ]
 
 
-def outcome_of(attempt: Attempt) -> str:
+def outcome_of(attempt: Attempt) -> tuple[str, str]:
+    """The errno's name, or `done`; and the words that came with it."""
     try:
         attempt.act()
     except OSError as fault:
-        return errno.errorcode.get(fault.errno or 0, str(fault))
-    return "done"
+        return errno.errorcode.get(fault.errno or 0, str(fault)), str(fault)
+    return "done", ""
 
 
-def main() -> None:
-    for attempt in ATTEMPTS:
-        outcome = outcome_of(attempt)
-        row = {"what": attempt.what, "expected": attempt.expected, "outcome": outcome}
+def report(attempts: list[Attempt]) -> None:
+    """Makes every attempt, one JSON object each, and says when that is done."""
+    for attempt in attempts:
+        outcome, words = outcome_of(attempt)
+        row = {"what": attempt.what, "expected": attempt.expected, "outcome": outcome, "words": words}
         print(json.dumps(row), flush=True)
-    print(json.dumps({"end": len(ATTEMPTS)}), flush=True)
+    print(json.dumps({"end": len(attempts)}), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    report(ATTEMPTS)

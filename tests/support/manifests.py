@@ -2,7 +2,7 @@
 
 from textwrap import dedent
 
-from tulle.compiler import Compiled, Facts, compile_mesh
+from tulle.compiler import Compiled, Facts, compile_mesh, sure_faults
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 
@@ -13,14 +13,14 @@ FACTS = Facts(
 
 def loaded(text: str) -> Loaded:
     """What a valid manifest says."""
-    read = parse({"mesh.yaml": dedent(text)})
+    read = parse({"mesh.yaml": dedent(text)}, sure_faults)
     assert isinstance(read, Loaded), "\n".join(map(str, read))
     return read
 
 
 def refused(text: str) -> list[Problem]:
     """What is wrong with a manifest, as text or as a mesh."""
-    read = parse({"mesh.yaml": dedent(text)})
+    read = parse({"mesh.yaml": dedent(text)}, sure_faults)
     if isinstance(read, Loaded):
         made = compile_mesh(read.resources, FACTS)
         assert not isinstance(made, Compiled), "it compiles"

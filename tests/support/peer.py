@@ -56,8 +56,8 @@ class Peer(asyncio.Protocol):
         elif url.path == "/call":
             self._answer_later(loop.run_in_executor(None, call, query["url"]))
         elif url.path == "/tcp":
-            exchange = loop.run_in_executor(None, exchange_tcp, query["host"], int(query["port"]), query["send"])
-            self._answer_later(exchange)
+            words = (query["host"], int(query["port"]), query["send"], query.get("shut") != "no")
+            self._answer_later(loop.run_in_executor(None, exchange_tcp, *words))
         elif url.path == "/resolve":
             self._answer_later(loop.run_in_executor(None, resolve, query["name"]))
         elif url.path == "/load" and method == "POST":
@@ -101,12 +101,13 @@ def call(url: str) -> bytes:
         client.close()
 
 
-def exchange_tcp(host: str, port: int, send: str) -> bytes:
-    """Sends, shuts its half, reads until the other shuts too."""
+def exchange_tcp(host: str, port: int, send: str, shut: bool) -> bytes:
+    """Sends, shuts its half unless told otherwise, reads until the other shuts too."""
     try:
         with socket.create_connection((host, port), timeout=10) as connection:
             connection.sendall(send.encode())
-            connection.shutdown(socket.SHUT_WR)
+            if shut:
+                connection.shutdown(socket.SHUT_WR)
             got = b"".join(iter(lambda: connection.recv(65536), b""))
         return json.dumps({"got": got.decode("latin-1")}).encode()
     except OSError as fault:
@@ -142,12 +143,12 @@ async def reverse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
-async def serve(port: int, tcp: int | None) -> None:
+async def serve(address: str, port: int, tcp: int | None) -> None:
     """Serves until the process ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Peer, "0.0.0.0", port, backlog=1024)
+    server = await loop.create_server(Peer, address, port, backlog=1024)
     if tcp is not None:
-        await asyncio.start_server(reverse, "0.0.0.0", tcp)
+        await asyncio.start_server(reverse, address, tcp)
     await server.serve_forever()
 
 
@@ -156,11 +157,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", default="peer")
     parser.add_argument("--version", default="v1")
+    parser.add_argument("--address", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--tcp", type=int)
     given = parser.parse_args()
     Peer.name, Peer.version = given.name, given.version
-    asyncio.run(serve(given.port, given.tcp))
+    asyncio.run(serve(given.address, given.port, given.tcp))
 
 
 if __name__ == "__main__":

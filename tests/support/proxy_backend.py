@@ -1,6 +1,7 @@
 """A fast small backend for load: a process of its own, so that a test's threads and it do not share an interpreter.
 
     GET /            200, its name
+    GET /leak        the same, and never forgets 100 octets
     GET /hold        never answers
     GET /half        half of what it announces, then nothing
     POST             200 once the body is there
@@ -10,12 +11,14 @@ It prints its port.
 
 import asyncio
 import sys
+from typing import ClassVar
 
 
 class Answering(asyncio.Protocol):
     """Answers in order, without parsing more than it must."""
 
     name = b""
+    leaked: ClassVar[list[bytes]] = []
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -34,6 +37,8 @@ class Answering(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
+            if head.startswith(b"get /leak"):
+                self.leaked.append(bytes(100))
             if head.startswith(b"get /hold"):
                 return
             if head.startswith(b"get /half"):

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -48,6 +49,8 @@ class Broker(threading.Thread):
         super().__init__(daemon=True)
         self.asked: list[tuple[str, int]] = []
         self.refuses: set[str] = set()
+        self.forgets = 0
+        """So many of the next questions are read and never answered, as by one that dies."""
         self._goes_on = threading.Event()
         self._goes_on.set()
         self._link = link
@@ -78,6 +81,9 @@ class Broker(threading.Thread):
                 self._goes_on.wait(DEADLINE)
                 question = json.loads(message)
                 self.asked.append((question["pod"], question["family"]))
+                if self.forgets:
+                    self.forgets -= 1
+                    continue
                 if question["pod"] in self.refuses:
                     self._link.send(json.dumps({"id": question["id"], "error": "no such pod"}).encode())
                     continue
@@ -223,6 +229,18 @@ def until(holds: Callable[[], bool], what: str) -> None:
         select.select([], [], [], 0.005)
 
 
+@contextlib.contextmanager
+def stopped(proxy: Proxy) -> Iterator[None]:
+    """What happens within comes to the proxy in one turn, in the order it happened."""
+    proxy.process.send_signal(signal.SIGSTOP)
+    stat = Path(f"/proc/{proxy.process.pid}/stat")
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the proxy is stopped")
+    try:
+        yield
+    finally:
+        proxy.process.send_signal(signal.SIGCONT)
+
+
 ALLOW_ALL = Policy(name="default/all", action=Action.ALLOW, rules=(Rule(),))
 
 
@@ -353,6 +371,23 @@ def echo(sock: socket.socket) -> None:
         sock.sendall(ok(b"" if head.startswith(b"HEAD") else head + body))
 
 
+class Hold:
+    """Holds every request until it is let go, then answers all with one body."""
+
+    def __init__(self, body: bytes = b"") -> None:
+        self._body = body
+        self._may_answer = threading.Event()
+
+    def __call__(self, sock: socket.socket) -> None:
+        for _ in requests(sock):
+            self._may_answer.wait(DEADLINE)
+            sock.sendall(ok(self._body))
+
+    def let_go(self) -> None:
+        """Answers what is held, and what comes later at once."""
+        self._may_answer.set()
+
+
 def dial(port: int) -> socket.socket:
     """A connection to a door."""
     sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
@@ -378,11 +413,18 @@ def talk(port: int, octets: bytes) -> bytes:
 @contextlib.contextmanager
 def backend_process(name: str) -> Iterator[int]:
     """`proxy_backend.py` in a process of its own; gives its port."""
+    with backend_and_pid(name) as (port, _):
+        yield port
+
+
+@contextlib.contextmanager
+def backend_and_pid(name: str) -> Iterator[tuple[int, int]]:
+    """The same; gives its port and which process it is."""
     command = [sys.executable, str(Path(__file__).with_name("proxy_backend.py")), name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield int(process.stdout.readline())
+            yield int(process.stdout.readline()), process.pid
         finally:
             process.kill()
 

@@ -7,16 +7,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import quote, urlencode
 from urllib.request import urlopen
 
 import msgspec
 
-from tests.support.processes import Processes, eventually, is_running
+from tests.support.processes import Processes, eventually, free_port, is_running
 from tools.exposition import Series, parse
 from tools.load import Load, Order, Report
 from tulle.http.client import request
@@ -24,6 +25,7 @@ from tulle.wire.status import NodeStatus
 
 PROGRAMS = (Path(__file__).with_name("peer.py"), Path(__file__).resolve().parents[2] / "tools/load.py")
 """What pods run: copied beside the manifest, since a pod sees its working directory wherever it lies, and little else."""
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TULLE = Path(sys.executable).with_name("tulle")
 
 
@@ -35,10 +37,11 @@ def peer(name: str, *words: str) -> str:
 class Running:
     """One mesh, from `up` to `down`."""
 
-    def __init__(self, mesh: str, manifest: Path, scratch: Path) -> None:
+    def __init__(self, mesh: str, manifest: Path, scratch: Path, options: Sequence[str] = ()) -> None:
         self.mesh = mesh
         self.manifest = manifest
         self._scratch = scratch
+        self._options = options
         self.environment = {
             **os.environ, "TULLE_RUNTIME_DIR": str(scratch / "run"), "TULLE_STATE_DIR": str(scratch / "state"),
         }  # fmt: skip
@@ -54,7 +57,7 @@ class Running:
 
     def up(self) -> None:
         """Returns once every pod is ready."""
-        self.tulle("up", "--detach", str(self.manifest))
+        self.tulle("up", "--detach", *self._options, str(self.manifest))
         eventually(lambda: self.status().ready, 30, f"ready: {self.status().waits_for}")
 
     def down(self) -> None:
@@ -128,9 +131,10 @@ class Door:
         called: dict[str, Any] = self.ask(f"/call?url={quote(url, safe='')}")
         return called
 
-    def exchange(self, host: str, port: int, send: str) -> dict[str, Any]:
-        """It sends a stream, shuts its half and reads: `got`, or `error`."""
-        exchanged: dict[str, Any] = self.ask(f"/tcp?{urlencode({'host': host, 'port': port, 'send': send})}")
+    def exchange(self, host: str, port: int, send: str, *, shut: bool = True) -> dict[str, Any]:
+        """It sends a stream, shuts its half (or not) and reads to the end: `got`, or `error`."""
+        words = {"host": host, "port": port, "send": send, "shut": "yes" if shut else "no"}
+        exchanged: dict[str, Any] = self.ask(f"/tcp?{urlencode(words)}")
         return exchanged
 
     def start_load(self, url: str, **options: object) -> None:
@@ -162,24 +166,60 @@ class Door:
 
 
 @contextmanager
-def running(mesh: str, text: str) -> Iterator[Running]:
-    """A mesh that is ready; gone afterwards, with all that it kept."""
+def load_from_outside(url: str, **options: object) -> Iterator[Report]:
+    """Runs beside the test until its block ends; the report grows meanwhile."""
+    load = Load(Order(url, **options))  # type: ignore[arg-type]
+    thread = Thread(target=load.run)
+    thread.start()
+    try:
+        yield load.report
+    finally:
+        load.stop()
+        thread.join()
+
+
+@contextmanager
+def running(mesh: str, text: str, *options: str) -> Iterator[Running]:
+    """A mesh that is ready, `up` with these options; gone afterwards, with all that it kept."""
     with _scratch() as scratch:
         home = scratch / "mesh"
         home.mkdir()
         for program in PROGRAMS:
             shutil.copy(program, home)
-        one = Running(mesh, home / "mesh.yaml", scratch)
+        one = Running(mesh, home / "mesh.yaml", scratch, options)
         one.manifest.write_text(text)
         with _from_up_to_down(one):
             yield one
 
 
 @contextmanager
-def running_example(mesh: str, manifest: Path) -> Iterator[Running]:
-    """The same of a manifest that stays where it is."""
-    with _scratch() as scratch, _from_up_to_down(Running(mesh, manifest, scratch)) as one:
+def running_example(mesh: str, ports: Mapping[int, int]) -> Iterator[Running]:
+    """The same of an example, at these ports instead of its own."""
+    with (
+        example(mesh, ports) as (home, _),
+        _scratch() as scratch,
+        _from_up_to_down(Running(mesh, home / "mesh.yaml", scratch)) as one,
+    ):
         yield one
+
+
+@contextmanager
+def example(name: str, ports: Mapping[int, int]) -> Iterator[tuple[Path, Mapping[int, int]]]:
+    """A copy of an example whose mesh file says these ports instead of its own, so that two runs may go side by side."""
+    with _scratch() as scratch:
+        home = scratch / name
+        shutil.copytree(EXAMPLES / name, home, ignore=shutil.ignore_patterns("__pycache__"))
+        text = (home / "mesh.yaml").read_text()
+        for own, other in ports.items():
+            assert str(own) in text, f"example {name} has no port {own}"
+            text = text.replace(str(own), str(other))
+        (home / "mesh.yaml").write_text(text)
+        yield home, ports
+
+
+def free_ports(*own: int) -> dict[int, int]:
+    """A port of this host that is free for each of an example's own."""
+    return {one: free_port() for one in own}
 
 
 @contextmanager

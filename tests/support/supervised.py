@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from tulle.wire.plan import Plan, PodSpec, PodStatus, decode_statuses, encode
+from tulle.wire.plan import Plan, PodSpec, PodStatus, Report, decode_report, encode
 
 PATIENCE_SECONDS = 20.0
 ORDINARY_UID = 58123
@@ -25,6 +25,13 @@ MESH = "test"
 
 RUNNERS = ("root", "user") if os.getuid() == 0 else ("user",)
 """Who the supervisor runs as: root can be both."""
+SPREAD = """
+import os, time
+os.fork() or (os.setsid(), os.fork())
+print("up", flush=True)
+time.sleep(1000)
+"""
+"""A service that leaves descendants: a child that leads a session of its own, and a child of that."""
 
 
 class Line:
@@ -75,14 +82,19 @@ class Line:
 class Supervised:
     """The supervisor's process and the two lines into it."""
 
-    def __init__(self, runner: str) -> None:
+    def __init__(self, runner: str, way: str = "auto") -> None:
         self.runner = runner
+        self.way = way
+        """How pods are to reach the mesh."""
         self.directory = Path(tempfile.mkdtemp(prefix="tulle-", dir="/tmp"))
         self.own_uid = os.getuid()
         self.uid = 0 if runner == "root" else (ORDINARY_UID if os.getuid() == 0 else os.getuid())
         self.home = self.directory / "home"
         self.python = python_for(self.uid)
+        self.wrapper: list[str] = []
+        """A command that starts the supervisor's."""
         self.plan = Plan(0, [], {}, [], [])
+        self.report = Report(0, [], [], "")
         self.statuses: dict[str, PodStatus] = {}
         self.seen: list[dict[str, PodStatus]] = []
         self.told: list[tuple[str, str]] = []
@@ -133,20 +145,33 @@ class Supervised:
             "TULLE_TEST_PROXY": str(self.directory / "proxy"),
             "TULLE_TEST_MARK": self.directory.name,
         }
-        command = [self.python, str(self.directory / "support" / "run_supervisor.py"), MESH, "mesh.yaml"]
+        command = [self.python, str(self.directory / "support" / "run_supervisor.py"), self.way, MESH, "mesh.yaml"]
         as_user: dict[str, Any] = (
             {} if self.uid == os.getuid() else {"user": self.uid, "group": self.uid, "extra_groups": []}
         )
         with (self.directory / "stderr").open("ab") as stderr:
             self.process = subprocess.Popen(
-                command, env=env, cwd=self.home, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, **as_user
+                [*self.wrapper, *command],
+                env=env,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                **as_user,
             )
         self.proxy.accept()
         self.agent.accept()
 
-    def apply(self, *pods: PodSpec, doors: list[int] | None = None, hosts: dict[str, str] | None = None) -> None:
+    def apply(
+        self,
+        *pods: PodSpec,
+        doors: list[int] | None = None,
+        hosts: dict[str, str] | None = None,
+        addresses: list[str] | None = None,
+    ) -> None:
         """Sends a plan of these pods."""
-        self.plan = Plan(self.plan.generation + 1, list(pods), hosts or {}, doors or [], [str(self.home / "mesh.yaml")])
+        protected = [str(self.home / "mesh.yaml")]
+        self.plan = Plan(self.plan.generation + 1, list(pods), hosts or {}, doors or [], protected, addresses or [])
         self.agent.send(encode(self.plan))
 
     def pod(self, name: str, *argv: str, **fields: Any) -> PodSpec:
@@ -166,15 +191,28 @@ class Supervised:
                 line = self.agent.read(deadline - time.monotonic())
             except TimeoutError:
                 raise AssertionError(f"{name} is not {wish}: {self.statuses}\n{self.words()}") from None
-            self.statuses = {one.name: one for one in decode_statuses(line)}
-            self.seen.append(self.statuses)
+            self._take(line)
         return self.statuses[name]
+
+    def await_report(self, holds: Callable[[Report], bool], wish: str) -> Report:
+        """Waits until what the supervisor reports fulfils a wish."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not holds(self.report):
+            try:
+                self._take(self.agent.read(deadline - time.monotonic()))
+            except TimeoutError:
+                raise AssertionError(f"never {wish}: {self.report}\n{self.words()}") from None
+        return self.report
+
+    def _take(self, line: bytes) -> None:
+        self.report = decode_report(line)
+        self.statuses = {one.name: one for one in self.report.pods}
+        self.seen.append(self.statuses)
 
     def await_absence(self, name: str) -> None:
         """Waits until the supervisor no longer reports a pod that it has reported."""
         while name in self.statuses:
-            self.statuses = {one.name: one for one in decode_statuses(self.agent.read())}
-            self.seen.append(self.statuses)
+            self._take(self.agent.read())
 
     def await_told(self, kind: str, name: str) -> None:
         """Waits until the proxy has been told something; each telling counts once."""
@@ -283,9 +321,9 @@ class Supervised:
 
 
 @contextlib.contextmanager
-def supervised(runner: str) -> Iterator[Supervised]:
+def supervised(runner: str, way: str = "auto") -> Iterator[Supervised]:
     """A running supervisor; nothing of it is left afterwards."""
-    with Supervised(runner) as one:
+    with Supervised(runner, way) as one:
         yield one
 
 

@@ -21,25 +21,42 @@ import hatch_build
     ],
 )
 def test_lack_is_named_in_one_line(tmp_path: Path, system: str, release: str, python: str, words: str) -> None:
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    _program(programs / "uname", f'[ "$1" = -s ] && echo {system} || echo {release}')
-    _program(programs / "python3", python)
-    (tmp_path / "tools").mkdir()
-    shutil.copy(hatch_build.ROOT / "tools" / "setup.sh", tmp_path / "tools")
-
-    ended = subprocess.run(
-        ["/bin/sh", tmp_path / "tools" / "setup.sh"],
-        env={"PATH": f"{programs}:{os.defpath}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = _set_up(tmp_path, f'[ "$1" = -s ] && echo {system} || echo {release}', python)
 
     assert ended.returncode == 1
     assert words in ended.stderr
     assert ended.stderr.startswith("error: ")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("place", "stays"), [("{}", True), ("{}/before-it-was-moved", False)])
+def test_environment_of_another_tree_is_made_anew(tmp_path: Path, place: str, stays: bool) -> None:
+    found = tmp_path / ".venv" / "found"
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / ".stamp").write_text(f"{place.format(tmp_path)}\n")
+    _program(tmp_path / ".venv" / "bin" / "python", "exit 0")
+    found.touch()
+
+    _set_up(tmp_path, '[ "$1" = -s ] && echo Linux || echo 6.1.0', "exit 0")
+
+    assert found.exists() is stays
+
+
+def _set_up(tree: Path, uname: str, python: str) -> "subprocess.CompletedProcess[str]":
+    programs = tree / "bin"
+    programs.mkdir()
+    _program(programs / "uname", uname)
+    _program(programs / "python3", python)
+    (tree / "tools").mkdir()
+    shutil.copy(hatch_build.ROOT / "tools" / "setup.sh", tree / "tools")
+    shutil.copy(hatch_build.ROOT / "uv.lock", tree)
+    return subprocess.run(
+        ["/bin/sh", tree / "tools" / "setup.sh"],
+        env={"PATH": f"{programs}:{os.defpath}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def _program(path: Path, script: str) -> None:

@@ -4,22 +4,29 @@ import asyncio
 import os
 import pwd
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
 import tulle
+from tulle.agent.doors import closed_doors
 from tulle.agent.node import Node, fault_of, refusal
 from tulle.agent.sources import Sources
+from tulle.compiler import sure_faults
 from tulle.http.async_client import AsyncUnixConnection, ResponseError
 from tulle.http.server import HttpError, Peer, Request, Response
 from tulle.manifest import Loaded, dump, parse
 from tulle.model.place import Problem
-from tulle.wire.status import Applied, DoorLine, NodeStatus, PodLine, RevisionLine
+from tulle.wire.plan import DoorStatus
+from tulle.wire.snapshot import Door
+from tulle.wire.status import Applied, DoorLine, MetricsLine, NodeStatus, PodLine, RevisionLine
 
 SETTLE_SECONDS = 10.0
 """How long an apply waits for the proxy before it answers `pending`."""
+DOORS_SECONDS = 2.0
+"""How long an apply that is in force waits to hear whether its doors are open."""
 LONGEST_WAIT_SECONDS = 3600.0
 
 
@@ -48,6 +55,7 @@ class Api:
             ("GET", "/history"): self._history,
             ("POST", "/rollback"): self._rollback,
             ("GET", "/metrics"): self._metrics,
+            ("GET", "/refusals"): self._refusals,
             ("GET", "/tap"): self._tap,
             ("POST", "/stop"): self._stop,
         }
@@ -72,6 +80,7 @@ class Api:
         """How the node is."""
         node = self._node
         running, waits = node.running, node.waits_for()
+        seen = {door.port: door for door in node.seen.doors}
         doors = running[0].doors if running else ()
         return NodeStatus(
             mesh=node.ground.mesh,
@@ -83,8 +92,9 @@ class Api:
             supervisor_pid=os.getppid(),
             since=self._started,
             proxy=node.proxy,
-            pods=tuple(PodLine(**pod._asdict()) for pod in node.pods),
-            doors=tuple(DoorLine(port=door.port, service=door.service) for door in doors),
+            pods=tuple(PodLine(**pod._asdict()) for pod in node.seen.pods),
+            doors=tuple(_door(door, seen) for door in doors),
+            metrics=MetricsLine(address=node.seen.metrics, why=node.seen.metrics_why),
             problems=tuple(map(fault_of, node.problems)),
             notes=tuple(node.notes),
         )
@@ -115,7 +125,7 @@ class Api:
             raise HttpError(400, str(fault)) from fault
         if request.query.get("dry_run", "0") not in ("0", "", "false"):
             return _answer(self._node.tried(body.files))
-        return await self._adopt(parse(body.files), body.why, request.peer)
+        return await self._adopt(parse(body.files, sure_faults), body.why, request.peer)
 
     async def _rollback(self, request: Request) -> Response:
         number = _number(request.query.get("to", ""))
@@ -134,7 +144,13 @@ class Api:
         applied = self._node.adopt(loaded, author=_author(peer), why=why, watched=self._sources.digest())
         if applied.outcome == "pending":
             await self._until(lambda: self._is_settled(applied.generation), SETTLE_SECONDS)
-        return _answer(self._settled(applied))
+        settled = self._settled(applied)
+        if settled.outcome == "in-force":
+            await self._until(lambda: self._node.seen.generation >= settled.generation, DOORS_SECONDS)
+        if settled.outcome in ("in-force", "unchanged"):
+            closed = closed_doors(self._node.seen.doors, loaded.resources)
+            settled = msgspec.structs.replace(settled, warnings=tuple(map(fault_of, closed)))
+        return _answer(settled)
 
     def _is_settled(self, generation: int) -> bool:
         return generation in self._node.refused or self._node.proxy.generation >= generation
@@ -167,8 +183,16 @@ class Api:
         )
 
     async def _metrics(self, request: Request) -> Response:
+        return await self._from_proxy("/metrics")
+
+    async def _refusals(self, request: Request) -> Response:
+        """Requests that the proxy answered by itself lately; `id=REQUEST-ID`: those of that id."""
+        wanted = f"?id={quote(request.query['id'], safe='')}" if "id" in request.query else ""
+        return await self._from_proxy(f"/refusals{wanted}")
+
+    async def _from_proxy(self, target: str) -> Response:
         try:
-            reply = await AsyncUnixConnection(self._admin).request("GET", "/metrics")
+            reply = await AsyncUnixConnection(self._admin).request("GET", target)
         except (OSError, TimeoutError, ResponseError) as fault:
             raise HttpError(503, f"the proxy does not answer: {fault}") from fault
         return Response(reply.status, reply.body, reply.content_type)
@@ -201,6 +225,12 @@ class Api:
                     await self._node.changed.past(count)
         except TimeoutError:
             return
+
+
+def _door(door: Door, seen: Mapping[int, DoorStatus]) -> DoorLine:
+    found = seen.get(door.port)
+    said = {"state": found.state, "why": found.why, "holder": found.holder} if found else {}
+    return DoorLine(port=door.port, service=door.service, **said)
 
 
 def _answer(applied: Applied) -> Response:

@@ -19,6 +19,9 @@ _SECTIONS = {
 }
 """Lists of the snapshot by the field that names their members."""
 
+_KEYS = ("name", "backend", "workload", "port")
+"""What tells the members of an inner list apart, the first that all of them have."""
+
 
 def changes(old: tuple[Snapshot, Plan] | None, new: tuple[Snapshot, Plan]) -> tuple[Change, ...]:
     """All that differs, by kind and name. The generation alone is no change; the order of a list is not one either."""
@@ -40,7 +43,7 @@ def _sections(of: tuple[Snapshot, Plan] | None) -> dict[str, dict[str, Any]]:
     if of is None:
         return {}
     snapshot, plan = of
-    document = msgspec.to_builtins(snapshot)
+    document = _spelled(snapshot)
     sections = {
         what: {str(one[key]): one for one in document.pop(field, ())} for what, (field, key) in _SECTIONS.items()
     }
@@ -50,17 +53,37 @@ def _sections(of: tuple[Snapshot, Plan] | None) -> dict[str, dict[str, Any]]:
     return sections
 
 
+def _spelled(value: Any) -> Any:
+    """Plain mappings and lists, defaults included: a weight that is not written is 1, not unset."""
+    if isinstance(value, msgspec.Struct):
+        return {name: _spelled(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, tuple | list):
+        return [_spelled(one) for one in value]
+    return msgspec.to_builtins(value)
+
+
 def _differences(path: str, old: Any, new: Any) -> Iterator[str]:
     if old == new:
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted(old.keys() | new.keys()):
             yield from _differences(f"{path}.{key}" if path else str(key), old.get(key), new.get(key))
+    elif isinstance(old, list) and isinstance(new, list) and (key := _key(old + new)):
+        was, will = ({str(one[key]): one for one in members} for members in (old, new))
+        for name in was | will:
+            yield from _differences(f"{path}[{name}]", was.get(name), will.get(name))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for number, (was, will) in enumerate(zip(old, new, strict=True)):
-            yield from _differences(f"{path}[{number}]", was, will)
+        for number, (then, now) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(f"{path}[{number}]", then, now)
     else:
         yield f"{path}: {_brief(old)} → {_brief(new)}"
+
+
+def _key(members: list[Any]) -> str | None:
+    """The field by which these are told apart; None where there is none."""
+    if not all(isinstance(one, Mapping) for one in members):
+        return None
+    return next((key for key in _KEYS if all(key in one for one in members)), None)
 
 
 def _brief(value: Any) -> str:

@@ -17,6 +17,7 @@ from tulle.agent.node import Node
 from tulle.agent.sources import Sources
 from tulle.agent.supervision import LINE_BYTES, SupervisorGone, keep_supervisor
 from tulle.agent.watching import follow, watch
+from tulle.compiler import sure_faults
 from tulle.http.server import serve
 from tulle.kit import paths
 from tulle.kit.inotify import Inotify
@@ -51,7 +52,7 @@ async def _run(mesh: str, manifests: Sequence[Path], control_fd: int) -> None:
     node = Node(ground, store, time.time)
     inotify = Inotify()
     watched = watch(sources, inotify)
-    node.boot(load(sources.paths), watched)
+    node.boot(load(sources.paths, sure_faults), watched)
     admin = paths.admin_socket(mesh)
     api_socket = _listen(paths.agent_socket(mesh))
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=control_fd), limit=LINE_BYTES)

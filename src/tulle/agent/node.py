@@ -13,10 +13,11 @@ import msgspec
 from tulle.agent.candidate import Candidate, Ground, candidate
 from tulle.agent.changes import changes
 from tulle.agent.signal import Signal
+from tulle.compiler import sure_faults
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.revisions import Entry, Revision, Revisions, StoreError
-from tulle.wire.plan import Plan, PodStatus, decode_plan, encode
+from tulle.wire.plan import Plan, Report, decode_plan, encode
 from tulle.wire.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from tulle.wire.status import Applied, Fault, ProxyLine
 
@@ -38,7 +39,8 @@ class Node:
         self.planned: bytes | None = None
         """The line that the supervisor shall have."""
         self.proxy = ProxyLine(reachable=False, generation=0)
-        self.pods: list[PodStatus] = []
+        self.seen = Report(0, [], [], "")
+        """What the supervisor last reported."""
         self.problems: list[Problem] = []
         """Of the watched manifests as they are now."""
         self.refused: dict[int, str] = {}
@@ -104,7 +106,7 @@ class Node:
 
     def tried(self, files: Mapping[str, str]) -> Applied:
         """What `adopt` would do, without doing it."""
-        loaded = parse(files)
+        loaded = parse(files, sure_faults)
         if isinstance(loaded, list):
             return self._invalid(loaded)
         made = self._compiled(loaded)
@@ -152,9 +154,9 @@ class Node:
             self.planned = self.wanted.plan if self.wanted else self.planned
         self.changed.set()
 
-    def supervisor_says(self, pods: list[PodStatus]) -> None:
-        """How the pods are."""
-        self.pods = pods
+    def supervisor_says(self, report: Report) -> None:
+        """How pods and doors are."""
+        self.seen = report
         self.changed.set()
 
     def waits_for(self) -> list[str]:
@@ -166,12 +168,19 @@ class Node:
             waits.append("the proxy to answer")
         elif self.proxy.generation != self.wanted.number:
             waits.append(f"the proxy to take generation {self.wanted.number}")
-        seen = {pod.name: pod for pod in self.pods}
-        for pod in decode_plan(self.wanted.plan).pods:
+        seen = {pod.name: pod for pod in self.seen.pods}
+        plan = decode_plan(self.wanted.plan)
+        for pod in plan.pods:
             state = seen[pod.name].state if pod.name in seen else "waiting"
             if state != "ready":
                 why = seen[pod.name].why if pod.name in seen else ""
                 waits.append(f"pod {pod.name} ({state}{': ' + why if why else ''})")
+        doors = {door.port: door for door in self.seen.doors}
+        for port in plan.doors:
+            if port not in doors:
+                waits.append(f"port {port} to be opened")
+            elif (door := doors[port]).state != "open":
+                waits.append(f"port {port} ({door.state}: {door.why}{', by ' + door.holder if door.holder else ''})")
         return waits
 
     @property

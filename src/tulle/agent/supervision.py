@@ -1,12 +1,12 @@
-"""The agent's line to the supervisor: plans out, the state of pods in. When it closes, the agent has no reason to live."""
+"""The agent's line to the supervisor: plans out, reports in. When it closes, the agent has no reason to live."""
 
 import asyncio
 
 from tulle.agent.node import Node
-from tulle.wire.plan import decode_statuses
+from tulle.wire.plan import decode_report
 
 LINE_BYTES = 16 * 1024 * 1024
-"""Longest line of statuses that is read."""
+"""Longest report that is read."""
 
 
 class SupervisorGone(Exception):
@@ -23,7 +23,7 @@ async def keep_supervisor(node: Node, reader: asyncio.StreamReader, writer: asyn
 async def _receive(node: Node, reader: asyncio.StreamReader) -> None:
     try:
         while line := await reader.readline():
-            node.supervisor_says(decode_statuses(line))
+            node.supervisor_says(decode_report(line))
     except OSError as fault:
         raise SupervisorGone from fault
     raise SupervisorGone

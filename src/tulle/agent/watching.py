@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tulle.agent.node import Node
 from tulle.agent.sources import Sources
+from tulle.compiler import sure_faults
 from tulle.kit.inotify import Inotify
 from tulle.manifest import load
 
@@ -33,7 +34,7 @@ async def follow(
             now = watch(sources, inotify)
             if now != known:
                 known = now
-                node.watched_changed(load(sources.paths), now, _why(changed, sources))
+                node.watched_changed(load(sources.paths, sure_faults), now, _why(changed, sources))
     finally:
         loop.remove_reader(inotify.fileno())
 

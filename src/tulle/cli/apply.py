@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tulle.cli.options import files_option, json_option, mesh_option
-from tulle.cli.words import Ended, Exit, say, say_faults, show_changes, show_json
+from tulle.cli.words import Ended, Exit, say, say_faults, show_changes, show_json, yellow
 
 if TYPE_CHECKING:
     from tulle.wire.status import Applied
@@ -43,6 +43,7 @@ def finish(applied: "Applied", *, as_json: bool) -> None:
     else:
         show_changes(applied.changes)
     say_faults(applied.problems)
+    say_faults(applied.warnings, yellow("warning"))
     generation = applied.generation
     words = {
         "in-force": f"generation {generation} is in force",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tulle.cli.words import Ended, Exit, say_faults, show_json
-from tulle.compiler import Compiled, Facts, compile_mesh
+from tulle.compiler import Compiled, Facts, compile_mesh, sure_faults
 from tulle.manifest import Loaded, load
 from tulle.model.place import Problem
 from tulle.wire.status import Fault
@@ -13,7 +13,7 @@ from tulle.wire.status import Fault
 
 def read(paths: Sequence[Path], *, as_json: bool = False) -> Loaded:
     """What the manifests say; says all problems and ends where there are any."""
-    loaded = load(paths)
+    loaded = load(paths, sure_faults)
     if isinstance(loaded, list):
         refuse(loaded, as_json=as_json)
     return loaded

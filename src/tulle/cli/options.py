@@ -12,8 +12,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 def mesh_option(command: F) -> F:
     """`--mesh NAME`."""
     return click.option(
-        "--mesh", "-m", metavar="NAME", envvar="TULLE_MESH", help="Which mesh, when several run; also TULLE_MESH."
+        "--mesh",
+        "-m",
+        metavar="NAME",
+        envvar="TULLE_MESH",
+        callback=_mesh_name,
+        help="Which mesh, when several run; also TULLE_MESH.",
     )(command)
+
+
+def _mesh_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    from tulle.model.names import is_label
+
+    if value is not None and not is_label(value):
+        raise click.BadParameter(f"`{value}` is no name of a mesh")
+    return value
 
 
 def json_option(command: F) -> F:

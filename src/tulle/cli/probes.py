@@ -67,8 +67,16 @@ def lacking() -> list[Finding]:
 
 def in_child(attempt: Callable[[], str]) -> tuple[str, int | None, str]:
     """What an attempt saw; or the words and number of the error that stopped it, and what it knows would help."""
-    reader, writer = os.pipe()
-    child = os.fork()
+    try:
+        reader, writer = os.pipe()
+    except OSError as refusal:
+        return f"no pipe to a child: {refusal.strerror}", 0, "more file descriptors: ulimit -n"
+    try:
+        child = os.fork()
+    except OSError as refusal:
+        os.close(reader)
+        os.close(writer)
+        return f"no child to try it in: {refusal.strerror}", 0, "more processes: ulimit -u, or a looser sandbox"
     if child == 0:
         try:
             os.close(reader)
@@ -144,6 +152,19 @@ def _redirect() -> str:
         caller.settimeout(2.0)
         caller.connect(("127.80.1.2", 80))
     return "a connection to 127.80.1.2:80 arrived at the listener"
+
+
+def _addresses() -> str:
+    from tulle.kit import netlink
+    from tulle.supervisor.addresses import open_listener
+
+    _enter_pod_namespaces()
+    netlink.bring_loopback_up()
+    netlink.free_low_ports()
+    with open_listener("127.80.1.2:80"), socket.socket() as caller:
+        caller.settimeout(2.0)
+        caller.connect(("127.80.1.2", 80))
+    return "a connection to 127.80.1.2:80 arrived at a listener there"
 
 
 def _mounts() -> str:
@@ -237,9 +258,18 @@ PROBES = (
     Probe("namespaces", "pods: services cannot see one another", _namespaces, "a kernel with namespaces; or root"),
     Probe(
         "redirect",
-        "services dial names, on any port",
+        "services dial names, and listen on any address at any port",
         _redirect,
-        "a kernel with nf_tables, nft_redir and nft_chain_nat",
+        "modprobe -a nf_tables nft_chain_nat nft_redir. Without them pods dial by addresses (the next row): a service"
+        " cannot listen on 0.0.0.0 or [::] at a port that a service of the mesh has, but on 127.0.0.1",
+        needed=False,
+    ),
+    Probe(
+        "addresses",
+        "services dial names where there is no redirect",
+        _addresses,
+        "an unmasked, writable /proc/sys; in a container, run Tulle outside",
+        needed=False,
     ),
     Probe("read-only-mounts", "services cannot write the box", _mounts, "Linux 5.12 with mount_setattr"),
     Probe(

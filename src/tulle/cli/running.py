@@ -1,6 +1,7 @@
 """The meshes that run here, and how to ask one."""
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from tulle.http.exchange import Reply
 
 T = TypeVar("T")
+
+RESTART_SECONDS = 5.0
+"""An agent that has ended answers again by then, on a slow box too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +42,22 @@ class Running:
         return self._document(self.ask("POST", target, body), type)
 
     def ask(self, method: str, target: str, body: bytes = b"", *, timeout: float = 30.0) -> "Reply":
-        """One request to the agent."""
+        """One request to the agent. One that is just being started again is waited for."""
         from tulle.http.client import ResponseError, request
 
-        try:
-            return request(self._socket(), method, target, body, timeout=timeout)
-        except (OSError, ResponseError) as fault:
-            raise self._silent(fault) from fault
+        deadline = time.monotonic() + RESTART_SECONDS
+        while True:
+            try:
+                return request(self._socket(), method, target, body, timeout=timeout)
+            except (ConnectionRefusedError, FileNotFoundError) as fault:  # nobody has heard it
+                if time.monotonic() >= deadline or not self._is_supervised():
+                    raise self._silent(fault) from fault
+                time.sleep(0.05)
+            except (OSError, ResponseError) as fault:
+                raise self._silent(fault, is_change=method == "POST") from fault
+
+    def _is_supervised(self) -> bool:
+        return self.supervisor_pid != 0 and supervisor_pid(self.name) == self.supervisor_pid
 
     def lines(self, target: str) -> Iterator[bytes]:
         """Lines from the agent as they come."""
@@ -58,11 +71,12 @@ class Running:
     def _socket(self) -> Path:
         return paths.agent_socket(self.name, create=False)
 
-    def _silent(self, fault: Exception) -> Failure:
+    def _silent(self, fault: Exception, *, is_change: bool = False) -> Failure:
+        doubt = "it may have heard the change: `tulle history` tells. " if is_change else ""
         return Failure(
             "agent-silent",
             f"mesh `{self.name}` runs, but its agent does not answer: {fault}",
-            hint=f"traffic is not touched; `tulle logs --mesh {self.name} agent` may say why",
+            hint=f"{doubt}traffic is not touched; `tulle logs --mesh {self.name} agent` may say why",
         )
 
     def _document(self, reply: "Reply", type: type[T]) -> T:

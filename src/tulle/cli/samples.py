@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 _LINE = re.compile(r'([A-Za-z_:][\w:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})? (\S+)')
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_SUCCEEDED = ("1xx", "2xx", "3xx", "4xx", "tcp")
-"""Response classes that are no failure of the service; refusals are counted apart."""
+_SUCCEEDED = ("1xx", "2xx", "3xx", "4xx")
+"""Response classes that are no failure of the service, unless the mesh refused: that is counted apart."""
 
 
 @dataclass(slots=True)
@@ -30,8 +30,8 @@ class Rate:
     destination: str
     version: str
     rps: float
-    success: float
-    """Share of requests, 0 to 1; 1 without requests."""
+    success: float | None
+    """Share of requests, 0 to 1, that the service answered below 500; None without requests."""
     p50: float
     """Seconds; 0 without requests."""
     p99: float
@@ -66,7 +66,7 @@ def rates(before: Mapping[Pair, Flow], after: Mapping[Pair, Flow], seconds: floa
         then = before.get((source, destination, version), Flow())
         if then.requests > now.requests or then.denied > now.denied:
             then = Flow()
-        requests = now.requests - then.requests
+        requests, denied = now.requests - then.requests, now.denied - then.denied
         buckets = {le: count - then.buckets.get(le, 0.0) for le, count in sorted(now.buckets.items())}
         found.append(
             Rate(
@@ -74,10 +74,10 @@ def rates(before: Mapping[Pair, Flow], after: Mapping[Pair, Flow], seconds: floa
                 destination,
                 version,
                 rps=requests / seconds,
-                success=(now.succeeded - then.succeeded) / requests if requests else 1.0,
+                success=max(now.succeeded - then.succeeded - denied, 0.0) / requests if requests else None,
                 p50=quantile(buckets, 0.5),
                 p99=quantile(buckets, 0.99),
-                denied=(now.denied - then.denied) / seconds,
+                denied=denied / seconds,
             )
         )
     return sorted(found, key=lambda rate: (-rate.rps, -rate.denied, rate.source, rate.destination, rate.version))

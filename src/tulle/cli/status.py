@@ -9,7 +9,7 @@ from tulle.cli.options import json_option, mesh_option
 from tulle.cli.words import Ended, Exit, green, red, say, say_faults, show, show_json, show_table, yellow
 
 if TYPE_CHECKING:
-    from tulle.wire.status import NodeStatus
+    from tulle.wire.status import DoorLine, NodeStatus
 
 
 @click.command()
@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 @json_option
 def status(wait: float, mesh: str | None, as_json: bool) -> None:
     """Show whether the mesh is ready, its pods and its problems. Exits 1 while it is not ready."""
+    import msgspec
+
+    from tulle.cli.doors import holder
     from tulle.cli.running import running
     from tulle.wire.status import NodeStatus
 
     target = f"/status?ready={wait:g}" if wait > 0 else "/status"
     found = running(mesh).get(target, NodeStatus, timeout=wait + 10.0)
+    doors = (msgspec.structs.replace(door, holder=holder(door)) for door in found.doors)
+    found = msgspec.structs.replace(found, doors=tuple(doors))
     if as_json:
         show_json(found)
     else:
@@ -39,14 +44,15 @@ def _show(found: "NodeStatus") -> None:
     show(f"proxy       {proxy}")
     show(f"agent       pid {found.agent_pid}, since {_ago(found.since)}, tulle {found.version}")
     show(f"supervisor  pid {found.supervisor_pid}")
+    show(f"metrics     http://{found.metrics.address}/metrics{f' ({found.metrics.why})' if found.metrics.why else ''}")
     for door in found.doors:
-        show(f"door        :{door.port} → {door.service}")
+        show(f"door        :{door.port} → {door.service} ({_door(door)})")
     if found.pods:
         show("")
         show_table(
-            ("POD", "STATE", "PID", "RESTARTS", "SINCE", "WHY"),
+            ("POD", "STATE", "PID", "RESTARTS", "SINCE", "DIALS BY", "WHY"),
             [
-                (pod.name, pod.state, str(pod.pid or "-"), str(pod.restarts), _ago(pod.since), pod.why)
+                (pod.name, pod.state, str(pod.pid or "-"), str(pod.restarts), _ago(pod.since), pod.way or "-", pod.why)
                 for pod in found.pods
             ],
         )
@@ -57,6 +63,13 @@ def _show(found: "NodeStatus") -> None:
     if found.problems:
         say(f"the manifests have problems; generation {found.generation} stays:")
         say_faults(found.problems)
+
+
+def _door(door: "DoorLine") -> str:
+    if door.state == "open":
+        return green("open")
+    who = f", {door.holder} has it" if door.holder else ""
+    return red(f"{door.state}: {door.why}{who}") if door.state else yellow("not tried yet")
 
 
 def _ago(moment: float) -> str:

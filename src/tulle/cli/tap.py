@@ -1,6 +1,7 @@
-"""`tulle tap`: requests as they end."""
+"""`tulle tap`: requests and opaque connections as they end."""
 
 import json
+import time
 from itertools import islice
 
 import click
@@ -10,24 +11,60 @@ from tulle.cli.words import show
 
 
 @click.command()
-@click.option("--count", "-n", default=0, metavar="N", help="End after N requests.")
+@click.option("--count", "-n", default=0, type=click.IntRange(min=0), metavar="N", help="End after N lines.")
 @mesh_option
 @json_option
 def tap(count: int, mesh: str | None, as_json: bool) -> None:
-    """Follow requests as they end: who called whom, what came of it. JSON lines with --json."""
+    """Follow requests and opaque connections as they end: who called whom, what came of it. JSON lines with --json."""
     from tulle.cli.running import running
 
     lines = running(mesh).lines("/tap")
     for line in islice(lines, count) if count else lines:
-        show(line.decode(errors="replace") if as_json else _words(line))
+        show(line.decode(errors="replace") if as_json else words_of(line))
 
 
-def _words(line: bytes) -> str:
-    """`source → destination` first, then what else the summary holds."""
+def words_of(line: bytes) -> str:
+    """One summary as a person reads it: when, who, what, what came of it; then whatever else the summary holds."""
     try:
-        summary = json.loads(line)
-        source, destination = summary.pop("source"), summary.pop("destination")
-    except (ValueError, KeyError, AttributeError, TypeError):
+        summary = dict(json.loads(line))
+        if "dropped" in summary:
+            return f"… {summary['dropped']} more, for which this reader was too slow"
+        words = [_moment(summary.pop("time")), f"{summary.pop('source')} → {_target(summary)}"]
+    except (ValueError, KeyError, TypeError):
         return line.decode(errors="replace")
-    rest = "  ".join(f"{name}={value}" for name, value in summary.items() if value not in ("", None))
-    return f"{source} → {destination}  {rest}"
+    words += filter(None, (_request(summary), _outcome(summary), _size(summary)))
+    words += (f"{name}={value}" for name, value in summary.items() if value not in ("", None))
+    return "  ".join(words)
+
+
+def _moment(stamp: float) -> str:
+    return f"{time.strftime('%H:%M:%S', time.localtime(stamp))}.{int(stamp * 1000) % 1000:03d}"
+
+
+def _target(summary: dict[str, object]) -> str:
+    destination, version = summary.pop("destination"), summary.pop("version", "")
+    return f"{destination} {version}".rstrip()
+
+
+def _request(summary: dict[str, object]) -> str:
+    method, host, path = (summary.pop(name, "") for name in ("method", "host", "path"))
+    protocol = summary.pop("protocol", "http")
+    return f"{method} {host}{path}".strip() if protocol == "http" else str(protocol)
+
+
+def _outcome(summary: dict[str, object]) -> str:
+    """The status, the class where that says more, and why when the proxy answered."""
+    status, of_class = str(summary.pop("status", "") or ""), str(summary.pop("class", ""))
+    reason, policy = summary.pop("reason", ""), summary.pop("policy", "")
+    words = [status] if of_class.endswith("xx") else [status, of_class]
+    if reason:
+        words += [str(reason), f"by {policy}"] if policy else [str(reason)]
+    return " ".join(filter(None, words))
+
+
+def _size(summary: dict[str, object]) -> str:
+    seconds, received, sent = (summary.pop(name, None) for name in ("seconds", "bytes_in", "bytes_out"))
+    took = ""
+    if isinstance(seconds, int | float):
+        took = f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
+    return "  ".join(filter(None, (took, f"{received}/{sent} octets" if received or sent else "")))

@@ -21,7 +21,14 @@ HEADER = ("FROM", "TO", "VERSION", "RPS", "SUCCESS", "P50", "P99", "DENIED/S")
 
 @click.command()
 @click.option("--once", is_flag=True, help="Print one interval and end.")
-@click.option("--interval", default=1.0, show_default=True, metavar="SECONDS", help="Between two looks.")
+@click.option(
+    "--interval",
+    default=1.0,
+    type=click.FloatRange(min=0.1),
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two looks.",
+)
 @mesh_option
 @json_option
 def top(once: bool, interval: float, mesh: str | None, as_json: bool) -> None:
@@ -42,7 +49,7 @@ def _every(found: "Running", interval: float) -> Iterator[list["Rate"]]:
 
     before, then = flows(found.text("/metrics").decode()), time.monotonic()
     while True:
-        time.sleep(max(interval, 0.1))
+        time.sleep(interval)
         after, now = flows(found.text("/metrics").decode()), time.monotonic()
         yield rates(before, after, now - then)
         before, then = after, now
@@ -63,7 +70,7 @@ def _cells(rate: "Rate") -> tuple[str, ...]:
         rate.destination,
         rate.version or "-",
         f"{rate.rps:.1f}",
-        f"{100 * rate.success:.2f} %",
+        "-" if rate.success is None else f"{100 * rate.success:.2f} %",
         _milliseconds(rate.p50),
         _milliseconds(rate.p99),
         f"{rate.denied:.1f}" if rate.denied else "-",
@@ -89,6 +96,6 @@ def _drawn(rates: list["Rate"]) -> "Table":
     for number, name in enumerate(HEADER):
         table.add_column(name, justify="right" if number > 2 else "left", no_wrap=True)
     for rate in rates:
-        style = "red" if rate.success < 0.99 or rate.denied else None
+        style = "red" if rate.denied or (rate.success is not None and rate.success < 0.99) else None
         table.add_row(*_cells(rate), style=style)
     return table

@@ -6,11 +6,15 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tulle.cli.options import paths_argument
 from tulle.cli.words import Ended, Exit, Failure, say
+
+if TYPE_CHECKING:
+    from tulle.wire.status import NodeStatus
 
 STARTUP_SECONDS = 60.0
 
@@ -19,26 +23,35 @@ STARTUP_SECONDS = 60.0
 @paths_argument
 @click.option("--detach", "-d", is_flag=True, help="Run in the background; return when the mesh is ready.")
 @click.option("--timeout", default=STARTUP_SECONDS, show_default=True, metavar="SECONDS", help="For --detach to wait.")
-def up(paths: tuple[Path, ...], detach: bool, timeout: float) -> None:
+@click.option(
+    "--redirect",
+    type=click.Choice(("auto", "redirect", "addresses")),
+    default="auto",
+    show_default=True,
+    help="How what a service dials reaches the proxy: by an nftables redirect, or by a listener at each virtual address"
+    " (no service may then listen on 0.0.0.0 at a port that another has). `auto`: the redirect where the kernel has it.",
+)
+def up(paths: tuple[Path, ...], detach: bool, timeout: float, redirect: str) -> None:
     """Start the mesh of these manifests.
 
     Validates them, tries that this box can run pods, and runs in the foreground until interrupted. While it runs,
     changes of the manifests are followed as they are saved.
     """
+    from tulle.cli.doors import refuse_closed_doors
     from tulle.cli.manifests import read_and_compile
-    from tulle.cli.running import supervisor_pid
 
-    _, compiled = read_and_compile(paths)
+    loaded, compiled = read_and_compile(paths)
     mesh = compiled.snapshot.mesh
-    if pid := supervisor_pid(mesh):
-        raise Failure(
-            "already-running",
-            f"mesh `{mesh}` runs already (pid {pid})",
-            hint="`tulle apply` changes it, `tulle down` ends it",
-        )
+    refuse_running(mesh)
     if any(pod.isolated for pod in compiled.plan.pods):
         refuse_impossible_pods()
-    command = supervisor_command(mesh, paths)
+    refuse_closed_doors(compiled.plan.doors, loaded.resources)
+    if os.getuid() == 0:
+        from tulle.cli.writers import other_writers
+
+        for one in other_writers(paths):
+            say(f"note: {one}, who thus decides what root runs")
+    command = [*supervisor_command(mesh, paths), "--redirect", redirect]
     if detach:
         start_detached(mesh, command, timeout)
     else:
@@ -52,6 +65,18 @@ def supervisor_command(mesh: str, paths: Sequence[Path]) -> list[str]:
     for path in paths:
         words += ["--manifest", str(path.absolute())]
     return words
+
+
+def refuse_running(mesh: str) -> None:
+    """Ends when the mesh has a supervisor."""
+    from tulle.cli.running import supervisor_pid
+
+    if pid := supervisor_pid(mesh):
+        raise Failure(
+            "already-running",
+            f"mesh `{mesh}` runs already (pid {pid})",
+            hint="`tulle apply` changes it, `tulle down` ends it",
+        )
 
 
 def refuse_impossible_pods() -> None:
@@ -72,20 +97,23 @@ def start_detached(mesh: str, command: Sequence[str], timeout: float) -> None:
     from tulle.kit import paths
 
     words = paths.process_log(mesh, "supervisor").with_suffix(".stderr")
-    with words.open("wb") as stderr:
+    with words.open("ab") as stderr:
+        before = stderr.tell()
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, start_new_session=True, cwd="/"
         )
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if child.poll() is not None:
+            refuse_running(mesh)
             raise Failure(
                 "did-not-start",
-                f"the supervisor ended ({child.returncode}):\n{_tail(words)}",
+                f"the supervisor ended ({child.returncode}):\n{_tail(words, before)}",
                 hint=f"its words are in {words}",
             )
-        if _is_ready(mesh, deadline):
-            say(f"mesh `{mesh}` is ready")
+        status = _status(mesh, deadline)
+        if status and status.ready and status.supervisor_pid == child.pid:
+            say(f"mesh `{mesh}` is ready{_metrics(status)}")
             return
         time.sleep(0.05)
     _say_what_lacks(mesh)
@@ -93,16 +121,22 @@ def start_detached(mesh: str, command: Sequence[str], timeout: float) -> None:
     raise Ended(Exit.REFUSED)
 
 
-def _is_ready(mesh: str, deadline: float) -> bool:
+def _status(mesh: str, deadline: float) -> "NodeStatus | None":
+    """When it is ready, or after some seconds; None while nobody answers."""
     from tulle.cli.running import Running
     from tulle.wire.status import NodeStatus
 
     left = max(deadline - time.monotonic(), 0.0)
     try:
         wait = min(left, 5.0)
-        return Running(mesh, 0).get(f"/status?ready={wait:.2f}", NodeStatus, timeout=wait + 5.0).ready
+        return Running(mesh, 0).get(f"/status?ready={wait:.2f}", NodeStatus, timeout=wait + 5.0)
     except Failure:
-        return False
+        return None
+
+
+def _metrics(status: "NodeStatus") -> str:
+    why = f" ({status.metrics.why})" if status.metrics.why else ""
+    return f"; metrics at http://{status.metrics.address}/metrics{why}"
 
 
 def _say_what_lacks(mesh: str) -> None:
@@ -116,5 +150,5 @@ def _say_what_lacks(mesh: str) -> None:
         say(failure.message)
 
 
-def _tail(path: Path) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-10:])
+def _tail(path: Path, start: int) -> str:
+    return "\n".join(path.read_bytes()[start:].decode(errors="replace").splitlines()[-10:])

@@ -1,6 +1,7 @@
 """`tulle why`: may this caller make this request, and by which rule. The proxy's own decision, explained."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,8 @@ ANONYMOUS_NAME = "anonymous"
 
 
 @click.command()
-@click.argument("caller", metavar="FROM")
-@click.argument("service", metavar="TO")
+@click.argument("caller", metavar="FROM|REQUEST-ID")
+@click.argument("service", metavar="[TO]", required=False)
 @click.option("--method", default="GET", show_default=True, help="HTTP method.")
 @click.option("--path", default="/", show_default=True, help="Path, without query.")
 @click.option("--host", default="", help="Host asked for; the service's name unless said.")
@@ -34,7 +35,7 @@ ANONYMOUS_NAME = "anonymous"
 @json_option
 def why(
     caller: str,
-    service: str,
+    service: str | None,
     method: str,
     path: str,
     host: str,
@@ -45,56 +46,97 @@ def why(
     mesh: str | None,
     as_json: bool,
 ) -> None:
-    """Explain whether FROM may call TO: exits 0 when allowed, 1 when denied.
+    """Explain whether FROM may call TO, or why a request was refused: exits 0 when allowed, 1 when denied.
 
     FROM is a service or workload (`web`, `prod/payments`), or `anonymous`; TO is a service. The namespace is
-    `default` unless said.
+    `default` unless said. REQUEST-ID is the `x-request-id` of a recent answer that the proxy gave by itself.
     """
-    from tulle.core.authorize import explain
-    from tulle.core.route import match_route
     from tulle.core.tables import build_tables
-    from tulle.core.verdict import Allow
 
-    snapshot = _snapshot(paths, mesh)
-    tables = build_tables(snapshot)
+    if service is None:
+        from tulle.cli.refusals import explain_refusal
+
+        if paths:
+            raise click.UsageError("a request id is of the running mesh: leave --file out, or say FROM and TO")
+        explain_refusal(caller, mesh, as_json=as_json)
+    tables = build_tables(_snapshot(paths, mesh))
     target = _target(tables, service, port)
     who = _caller(tables, caller)
-    tcp = tcp or target.protocol.value == "tcp"
-    view = None if tcp else _view(method, path, host or target.service.partition("/")[2], headers)
-    found = explain(target, who, view)
-    route = target.opaque if view is None else match_route(target, view)
-    allowed = isinstance(found.verdict, Allow)
-    shares = _shares(route) if route else []
+    is_opaque = tcp or target.protocol.value == "tcp"
+    view = None if is_opaque else request_view(method, path, host or target.service.partition("/")[2], headers)
+    judged = judge_call(tables, target, who, view)
     if as_json:
-        show_json(
-            {
-                "allowed": allowed,
-                "by": found.verdict.by,
-                "reason": None if isinstance(found.verdict, Allow) else found.verdict.reason.code,
-                "shadow": tables.shadow,
-                "caller": {"pod": who.pod, "principal": who.principal},
-                "service": target.service,
-                "port": target.port,
-                "calls_hold": found.calls_hold,
-                "route": route.name if route else None,
-                "backends": [{"backend": name, "weight": weight} for name, weight in shares],
-                "policies": [_policy_document(policy) for policy in found.policies],
-            }
-        )
+        show_json(judged.document())
     else:
-        _show(found, who, target, view)
-        if route is None:
-            show(red("no route of the service matches this request: 404 no-route"))
-        elif allowed:
-            total = sum(weight for _, weight in shares) or 1
-            show(f"route {route.name}: " + ", ".join(f"{name} {100 * w / total:.3g} %" for name, w in shares))
-        if tables.shadow and not allowed:
-            show("the mesh runs in shadow mode: it passes, and is counted")
-    if not allowed:
+        judged.show()
+    if not judged.is_allowed:
         raise Ended(Exit.REFUSED)
 
 
-def _shares(route: "RouteTable") -> list[tuple[str, int]]:
+@dataclass(frozen=True, slots=True)
+class JudgedCall:
+    """A call, its verdict, and where it would go."""
+
+    target: "ServicePortTable"
+    who: "CallerRef"
+    view: "RequestView | None"
+    found: "Explanation"
+    route: "RouteTable | None"
+    shadow: bool
+
+    @property
+    def is_allowed(self) -> bool:
+        """What policies say; a route may still be missing."""
+        from tulle.core.verdict import Allow
+
+        return isinstance(self.found.verdict, Allow)
+
+    def document(self) -> dict[str, object]:
+        """For programs."""
+        from tulle.core.verdict import Allow
+
+        verdict, route = self.found.verdict, self.route
+        return {
+            "allowed": self.is_allowed,
+            "by": verdict.by,
+            "reason": None if isinstance(verdict, Allow) else verdict.reason.code,
+            "shadow": self.shadow,
+            "caller": {"pod": self.who.pod, "principal": self.who.principal},
+            "service": self.target.service,
+            "port": self.target.port,
+            "calls_hold": self.found.calls_hold,
+            "route": route.name if route else None,
+            "backends": [{"backend": name, "weight": weight} for name, weight in _shares(route)],
+            "policies": [_policy_document(policy) for policy in self.found.policies],
+        }
+
+    def show(self) -> None:
+        """For people."""
+        _show(self.found, self.who, self.target, self.view)
+        if self.route is None:
+            show(red("no route of the service matches this request: 404 no-route"))
+        elif self.is_allowed:
+            shares = _shares(self.route)
+            total = sum(weight for _, weight in shares) or 1
+            show(f"route {self.route.name}: " + ", ".join(f"{name} {100 * w / total:.3g} %" for name, w in shares))
+        if self.shadow and not self.is_allowed:
+            show("the mesh runs in shadow mode: it passes, and is counted")
+
+
+def judge_call(
+    tables: "Tables", target: "ServicePortTable", who: "CallerRef", view: "RequestView | None"
+) -> JudgedCall:
+    """What the proxy would do; with None, of an opaque connection."""
+    from tulle.core.authorize import explain
+    from tulle.core.route import match_route
+
+    route = target.opaque if view is None else match_route(target, view)
+    return JudgedCall(target, who, view, explain(target, who, view), route, tables.shadow)
+
+
+def _shares(route: "RouteTable | None") -> list[tuple[str, int]]:
+    if route is None:
+        return []
     weights = [bound - below for below, bound in zip([0, *route.bounds], route.bounds, strict=False)]
     return [(backend.name, weight) for backend, weight in zip(route.backends, weights, strict=True)]
 
@@ -148,7 +190,8 @@ def _qualified(name: str) -> str:
     return name if "/" in name else f"default/{name}"
 
 
-def _view(method: str, path: str, host: str, headers: tuple[str, ...]) -> "RequestView":
+def request_view(method: str, path: str, host: str, headers: tuple[str, ...]) -> "RequestView":
+    """A request as the proxy would read it."""
     from tulle.core.request import RequestView, canonical_host, canonical_path
 
     readings, name = canonical_path(path), canonical_host(host)
@@ -185,12 +228,13 @@ def _show(found: "Explanation", who: "CallerRef", target: "ServicePortTable", vi
     for policy in found.policies:
         show(f"{policy.action} {policy.name}" + ("" if policy.rules else ": no rule, matches nothing"))
         for rule in policy.rules:
-            show(f"    rule {rule.number}: {_rule_words(rule)}")
+            show(f"    rule {rule.number}: {rule_words(rule)}")
     if found.nearest is not None and found.nearest.failed:
-        show(f"nearest: {found.nearest.policy} rule {found.nearest.number}; {_rule_words(found.nearest)}")
+        show(f"nearest: {found.nearest.policy} rule {found.nearest.number}; {rule_words(found.nearest)}")
 
 
-def _rule_words(rule: "RuleTrace") -> str:
+def rule_words(rule: "RuleTrace") -> str:
+    """Whether it matches, or every field that keeps it from it."""
     return "matches" if rule.matched else "does not match: " + "; ".join(map(str, rule.failed))
 
 

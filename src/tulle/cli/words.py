@@ -76,12 +76,12 @@ def say_failure(failure: Failure) -> None:
         say(f"hint: {failure.hint}")
 
 
-def say_faults(faults: "Iterable[Fault]") -> None:
-    """Problems of manifests, each with place and hint."""
+def say_faults(faults: "Iterable[Fault]", word: str = "") -> None:
+    """Problems of manifests, each with place and hint; errors unless `word` says otherwise."""
     for number, fault in enumerate(faults):
         if number:
             say("")
-        say(f"{red('error')}[{fault.code}]: {fault.message}")
+        say(f"{word or red('error')}[{fault.code}]: {fault.message}")
         if fault.file:
             say(f"  --> {fault.file}{f':{fault.line}' if fault.line else ''}")
         if fault.hint:

@@ -9,6 +9,7 @@ from tulle.compiler.index import Index
 from tulle.compiler.plan import hosts, pods
 from tulle.compiler.references import faults
 from tulle.compiler.routing import backends, doors, services
+from tulle.kit.collector import no_collection
 from tulle.model.place import Problem, in_order
 from tulle.model.resources import Resource
 from tulle.wire.plan import Plan
@@ -39,6 +40,7 @@ class Compiled:
     plan: Plan
 
 
+@no_collection()
 def compile_mesh(resources: Iterable[Resource], facts: Facts) -> Compiled | list[Problem]:
     """Resolves every reference. The same for any order of resources and files."""
     index, twice = Index.of(resources)
@@ -64,5 +66,6 @@ def compile_mesh(resources: Iterable[Resource], facts: Facts) -> Compiled | list
         hosts=hosts(index, addressed),
         doors=[door.port for door in opened],
         protected=sorted(set(facts.manifests)),
+        addresses=[f"{service.address}:{port.port}" for service in dialled for port in service.ports],
     )
     return Compiled(snapshot, plan)

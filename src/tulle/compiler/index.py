@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from tulle.compiler.ports import resolved
 from tulle.compiler.selection import Labels, members, primaries, reached, selected
 from tulle.model.place import Problem
 from tulle.model.resources import (
@@ -17,6 +18,7 @@ from tulle.model.resources import (
     TCPRoute,
     Workload,
 )
+from tulle.model.unread import NOTHING_UNREAD, Unread
 
 DEFAULT_MESH = Mesh(metadata=Metadata(name="default"), spec=MeshSpec(trust_domain="cluster.local"))
 """What a directory of resources without a Mesh means: as on a cluster."""
@@ -50,10 +52,12 @@ class Index:
     http_routes_of: Mapping[str, tuple[HTTPRoute, ...]]
     tcp_routes_of: Mapping[str, tuple[TCPRoute, ...]]
     """Service → the routes for it, by name."""
+    unread: Unread
+    """What was declared besides; nothing when these resources are all."""
 
     @classmethod
-    def of(cls, resources: Iterable[Resource]) -> "tuple[Index, list[Problem]]":
-        """The index, and the resources that are there twice."""
+    def of(cls, resources: Iterable[Resource], unread: Unread = NOTHING_UNREAD) -> "tuple[Index, list[Problem]]":
+        """The index, the resources that are there twice, and the named ports that are nowhere."""
         problems: list[Problem] = []
         ordered = sorted(resources, key=lambda one: (one.place, type(one).__name__, one.qualified))
         meshes = [one for one in ordered if isinstance(one, Mesh)]
@@ -64,6 +68,7 @@ class Index:
         http, tcp = _by_name(ordered, HTTPRoute, problems), _by_name(ordered, TCPRoute, problems)
         labels = Labels(workloads)
         behind, chosen = members(services, labels), selected(policies, labels)
+        services = resolved(services, behind, workloads, unread, problems)
         guards, split = reached(policies, chosen, behind)
         return cls(
             mesh=meshes[0] if meshes else DEFAULT_MESH,
@@ -80,6 +85,7 @@ class Index:
             split=split,
             http_routes_of=_routed(http.values()),
             tcp_routes_of=_routed(tcp.values()),
+            unread=unread,
         ), problems
 
     def principal(self, workload: Workload) -> str:

@@ -53,4 +53,11 @@ def _pod(workload: model.Workload, run: model.Run, base_dir: str, environment: M
 def _readiness(readiness: model.Readiness | None) -> Readiness | None:
     if readiness is None:
         return None
-    return Readiness(readiness.port, str(readiness.path or ""), float(readiness.timeout_seconds))
+    return Readiness(
+        readiness.port,
+        str(readiness.path or ""),
+        startup_seconds=float(readiness.startup_seconds),
+        timeout_seconds=float(readiness.timeout_seconds),
+        period_seconds=float(readiness.period_seconds),
+        failure_threshold=readiness.failure_threshold,
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from tulle.compiler.idle import Guards, idle_rules
 from tulle.compiler.index import Index
 from tulle.model.names import is_label
 from tulle.model.place import Place, Problem, nearest, place_of
@@ -12,10 +13,12 @@ from tulle.model.resources import (
     HTTPRoute,
     ParentRef,
     PolicyAction,
+    Resource,
     Service,
     TCPRoute,
     Workload,
 )
+from tulle.model.unread import Unread
 
 LISTENER_PORT = 15001
 """Of the mesh, in every pod."""
@@ -29,14 +32,37 @@ def faults(index: Index) -> Iterator[Problem]:
         yield from _service(index, service)
     for workload in index.workloads.values():
         yield from _workload(index, workload)
+    guards = Guards.of(index)
     for policy in index.policies.values():
         yield from _policy(index, policy)
+        yield from idle_rules(index, policy, guards)
     routes: list[HTTPRoute | TCPRoute] = [*index.http_routes.values(), *index.tcp_routes.values()]
     for route in routes:
         yield from _route(index, route)
     yield from _tcp_clashes(index)
     yield from _host_ports(index)
     yield from _cycles(index)
+
+
+SURE = frozenset(
+    {
+        "bad-value",
+        "dependency-cycle",
+        "duplicate-resource",
+        "port-clash",
+        "reserved-name",
+        "unknown-port",
+        "unknown-service",
+        "unknown-workload",
+    }
+)
+"""Faults that stay faults whatever else there may be, but for the names that `Index.unread` may declare."""
+
+
+def sure_faults(resources: Sequence[Resource], unread: Unread) -> list[Problem]:
+    """What is wrong between resources whatever those say that could not be read."""
+    index, problems = Index.of(resources, unread)
+    return [one for one in (*problems, *faults(index)) if one.code in SURE]
 
 
 def _service(index: Index, service: Service) -> Iterator[Problem]:
@@ -47,7 +73,11 @@ def _service(index: Index, service: Service) -> Iterator[Problem]:
         yield Problem.at(service.place, "selects-nothing", f"Service `{name}` selects no workload", "mend its selector")
     for port in service.spec.ports:
         place = port.place if port.place.file else service.place
+        if isinstance(port.target_port, str) or index.unread.may_declare(name):
+            continue  # said already
         for member in index.members[name]:
+            if index.unread.may_declare(member):
+                continue
             ports = [one.port for one in index.workloads[member].spec.ports]
             if ports and port.target not in ports:
                 message = f"Service `{name}` targets port {port.target}, where `{member}` does not listen"
@@ -62,9 +92,11 @@ def _workload(index: Index, workload: Workload) -> Iterator[Problem]:
     for pattern in workload.spec.calls or ():
         name = qualify(pattern, workload.metadata.namespace)
         if not name.endswith("*") and name not in index.services:
-            yield _unknown_service(name, place_of(pattern, workload.place), index.services)
+            yield from _unknown_service(index, name, place_of(pattern, workload.place), index.services)
     for written in workload.spec.run.depends_on if workload.spec.run else ():
         name = qualify(written, workload.metadata.namespace)
+        if index.unread.may_declare(name):
+            continue
         if name not in index.workloads or index.workloads[name].spec.run is None:
             known = [one for one, other in index.workloads.items() if other.spec.run is not None]
             message = f"no workload named `{name}` runs here"
@@ -76,8 +108,11 @@ def qualify(written: str, namespace: str) -> str:
     return str(written) if "/" in written or written == "*" else f"{namespace}/{written}"
 
 
-def _unknown_service(name: str, place: Place, known: Iterable[str]) -> Problem:
-    return Problem.at(place, "unknown-service", f"no service named `{name}`", nearest(name, known))
+def _unknown_service(index: Index, name: str, place: Place, known: Iterable[str]) -> Iterator[Problem]:
+    if not index.unread.may_declare(name):
+        yield Problem.at(
+            place, "unknown-service", f"no service named `{name}`", nearest(name, [*known, *index.unread.names])
+        )
 
 
 def _policy(index: Index, policy: AuthorizationPolicy) -> Iterator[Problem]:
@@ -87,7 +122,7 @@ def _policy(index: Index, policy: AuthorizationPolicy) -> Iterator[Problem]:
         if selector.match_labels.keys() == {"app"}:
             app = selector.match_labels["app"]
             name = qualify(app, policy.metadata.namespace)
-            yield _unknown_service(name, place_of(app, policy.place), index.services)
+            yield from _unknown_service(index, name, place_of(app, policy.place), index.services)
         else:
             message = f"policy `{policy.qualified}` selects no workload: none has {labels}"
             yield Problem.at(policy.place, "selects-nothing", message)
@@ -116,7 +151,8 @@ def _principal(index: Index, principal: str, place: Place) -> Iterator[Problem]:
         yield Problem.at(place, "foreign-principal", message, f"this mesh is `{index.mesh.spec.trust_domain}`")
         return
     if name not in index.accounts:
-        yield _unknown_service(name, place, [one for one, attested in index.accounts.items() if attested])
+        known = [one for one, attested in index.accounts.items() if attested]
+        yield from _unknown_service(index, name, place, known)
     elif not index.accounts[name]:
         message = f"`{name}` is anonymous to the mesh: no rule can name it as a caller"
         yield Problem.at(place, "anonymous-caller", message, "run it in a pod")
@@ -127,15 +163,17 @@ def _route(index: Index, route: HTTPRoute | TCPRoute) -> Iterator[Problem]:
     parents = [qualify(ref.name, namespace) for ref in route.spec.parent_refs]
     for parent, ref in zip(parents, route.spec.parent_refs, strict=True):
         if parent not in index.services:
-            yield _unknown_service(parent, place_of(ref.name, route.place), index.services)
+            yield from _unknown_service(index, parent, place_of(ref.name, route.place), index.services)
         else:
-            yield from _parent(index.services[parent], ref, route)
+            yield from _parent(index, index.services[parent], ref, route)
     for rule in route.spec.rules:
         for backend in rule.backend_refs:
             yield from _backend(index, route, backend, [one for one in parents if one in index.services])
 
 
-def _parent(service: Service, ref: ParentRef, route: HTTPRoute | TCPRoute) -> Iterator[Problem]:
+def _parent(index: Index, service: Service, ref: ParentRef, route: HTTPRoute | TCPRoute) -> Iterator[Problem]:
+    if index.unread.may_declare(service.qualified):
+        return
     chosen = [one for one in service.spec.ports if ref.port in {None, one.port}]
     place = place_of(ref.name, route.place)
     if not chosen:
@@ -152,7 +190,9 @@ def _backend(index: Index, route: HTTPRoute | TCPRoute, ref: BackendRef, parents
     name, place = qualify(ref.name, route.metadata.namespace), place_of(ref.name, ref.place)
     service = index.services.get(name)
     if service is None:
-        yield _unknown_service(name, place, index.services)
+        yield from _unknown_service(index, name, place, index.services)
+        return
+    if index.unread.may_declare(name):
         return
     if ref.port not in {one.port for one in service.spec.ports}:
         ports = ", ".join(str(one.port) for one in service.spec.ports)
@@ -193,10 +233,8 @@ def _tcp_clashes(index: Index) -> Iterator[Problem]:
 def _host_ports(index: Index) -> Iterator[Problem]:
     taken: dict[int, str] = {METRICS_PORT: "the mesh's metrics"}
     for name, service in index.services.items():
-        for port in service.spec.ports:
-            if port.node_port is not None:
-                place = port.place if port.place.file else service.place
-                yield from _take(taken, port.node_port, f"service `{name}`", place)
+        for port, place in service.doors():
+            yield from _take(taken, port, f"service `{name}`", place)
     for name, workload in index.workloads.items():
         if workload.spec.run is not None and not workload.attested:
             for one in workload.spec.ports:

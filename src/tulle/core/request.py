@@ -1,7 +1,7 @@
 """A request as decisions see it: method, two readings of its path, host, headers."""
 
 import re
-from typing import Final, final
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 MAX_ESCAPE_LAYERS: Final = 4
@@ -11,18 +11,18 @@ MAX_HOST: Final = 255
 """Octets of a host name, as in DNS."""
 
 _UNRESERVED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-_SAFE: Final = rb"A-Za-z0-9_~!$&'()*+,=:@-"
-_PLAIN: Final = re.compile(b"/(?:[%b][.%b]*(?:/[%b][.%b]*)*/?)?" % (_SAFE, _SAFE, _SAFE, _SAFE))
-"""Paths that read the same everywhere: no escape, no `;`, no empty element, none that begins with a dot."""
+_OF_PLAIN_PATH: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~!$&'()*+,=:@-./"
 
 _FORBIDDEN: Final = re.compile(rb"[\x00-\x20\x7f?#]")
 _MALFORMED_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPE_OR_HIGH: Final = re.compile(rb"%[0-9A-Fa-f]{2}|[\x80-\xff]")
 _HOST: Final = re.compile(rb"(?:([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?|(\[[0-9A-Fa-f:.]+\]))(?::[0-9]*)?")
 _SLASHES: Final = re.compile(rb"/{2,}")
+_PARAMETERS: Final = re.compile(rb";[^/]*")
+_PARAMETERS_BEGIN: Final = re.compile(rb";|%(?:25)*3[Bb]")
+_SLASH_ESCAPED: Final = re.compile(rb"\\|%(?:25)*(?:2[Ff]|5[Cc])")
 
 
-@final
 class RequestView:
     """What routing and authorization may look at. Made once per request, from a head that was judged valid."""
 
@@ -51,15 +51,26 @@ class RequestView:
 def canonical_path(raw: bytes | str) -> tuple[str, str] | None:
     """Both readings of a path (without query): the canonical one to forward and the folded one.
 
-    None: refuse the request (malformed escape, control byte, escaped NUL, `?`, `#`, no leading slash).
+    None: refuse the request (malformed escape, control byte, escaped NUL, `?`, `#`, no leading slash, an escaped slash
+    within parameters).
     A plain path answers with the same string twice, so `path is folded` says that one judgement is enough.
     Text is taken as UTF-8. An empty path is `/`, and `*` (of OPTIONS) stays as it is.
     """
-    octets = raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else raw
-    if _PLAIN.fullmatch(octets) is not None:
-        plain = octets.decode("ascii")
-        return plain, plain
-    return _readings(octets)
+    text = raw if isinstance(raw, str) else raw.decode("utf-8", "surrogateescape")
+    if _is_plain(text):
+        return text, text
+    return _readings(text.encode("utf-8", "surrogateescape"))
+
+
+def _is_plain(path: str) -> bool:
+    """Whether it reads the same everywhere: no escape, no `;`, no empty element, none that begins with a dot."""
+    return (
+        path.startswith("/")
+        and path.isascii()
+        and "//" not in path
+        and "/." not in path
+        and not path.encode("ascii").translate(None, _OF_PLAIN_PATH)
+    )
 
 
 def canonical_host(raw: bytes | str) -> str | None:
@@ -79,7 +90,7 @@ def canonical_pattern(pattern: str) -> str:
 
 def folded_pattern(pattern: str) -> str:
     """A policy's path as it compares with folded paths; dot segments stay as written."""
-    return _SLASHES.sub(b"/", unquote_to_bytes(pattern).replace(b"\\", b"/")).decode("utf-8", "surrogateescape")
+    return _fold(unquote_to_bytes(pattern)).decode("utf-8", "surrogateescape")
 
 
 def _readings(octets: bytes) -> tuple[str, str] | None:
@@ -89,7 +100,10 @@ def _readings(octets: bytes) -> tuple[str, str] | None:
         return "*", "*"
     if octets[:1] != b"/" or _FORBIDDEN.search(octets) or _MALFORMED_ESCAPE.search(octets):
         return None
-    path = _without_dots(_normal_escapes(octets), False)
+    path = _normal_escapes(octets)
+    if _is_torn(path):
+        return None
+    path = _without_dots(path)
     folded = path
     layers = 0
     while b"%" in folded:
@@ -102,7 +116,7 @@ def _readings(octets: bytes) -> tuple[str, str] | None:
         folded = decoded
     if b"\0" in folded:
         return None
-    folded = _without_dots(_SLASHES.sub(b"/", folded.replace(b"\\", b"/")), True)
+    folded = _without_dots(_fold(folded))
     canonical = path.decode("ascii")
     lenient = folded.decode("utf-8", "surrogateescape")
     return (canonical, canonical) if canonical == lenient else (canonical, lenient)
@@ -121,18 +135,30 @@ def _normal_escape(match: re.Match[bytes]) -> bytes:
     return octet if octet in _UNRESERVED else found.upper()
 
 
-def _without_dots(path: bytes, lenient: bool) -> bytes:
-    """RFC 3986 §5.2.4 for a path that begins with a slash; lenient: `..;x` is a dot segment as well (servlets)."""
+def _is_torn(path: bytes) -> bool:
+    """Whether parameters hold an escaped slash: cut off before or after decoding, they end in different places."""
+    for segment in path.split(b"/"):
+        begin = _PARAMETERS_BEGIN.search(segment)
+        if begin is not None and _SLASH_ESCAPED.search(segment, begin.end()):
+            return True
+    return False
+
+
+def _fold(decoded: bytes) -> bytes:
+    """Backslashes are slashes, parameters (`;x`) are cut off as servlets do, repeated slashes are one."""
+    return _SLASHES.sub(b"/", _PARAMETERS.sub(b"", decoded.replace(b"\\", b"/")))
+
+
+def _without_dots(path: bytes) -> bytes:
+    """RFC 3986 §5.2.4 for a path that begins with a slash."""
     kept: list[bytes] = []
     segments = path[1:].split(b"/")
     for segment in segments:
-        bare = segment.partition(b";")[0] if lenient else segment
-        if bare == b"..":
+        if segment == b"..":
             if kept:
                 kept.pop()
-        elif bare != b".":
+        elif segment != b".":
             kept.append(segment)
-    last = segments[-1].partition(b";")[0] if lenient else segments[-1]
-    if last in (b".", b".."):
+    if segments[-1] in (b".", b".."):
         kept.append(b"")
     return b"/" + b"/".join(kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, final
 
 CRLF: Final = b"\r\n"
@@ -37,31 +38,38 @@ _TE: Final = 5
 _UPGRADE: Final = 6
 _EXPECT: Final = 7
 _HOP: Final = 8
+_REQUEST_ID: Final = 9
 
-SPECIAL: Final[dict[bytes, int]] = {
-    b"host": _HOST,
-    b"content-length": _LENGTH,
-    b"transfer-encoding": _ENCODING,
-    b"connection": _CONNECTION,
-    b"te": _TE,
-    b"upgrade": _UPGRADE,
-    b"expect": _EXPECT,
-    b"keep-alive": _HOP,
-    b"http2-settings": _HOP,
-    b"proxy-authenticate": _HOP,
-    b"proxy-authentication-info": _HOP,
-    b"proxy-authorization": _HOP,
-    b"proxy-connection": _HOP,
+_NOTED: Final[dict[str, int]] = {
+    "Host": _HOST,
+    "Content-Length": _LENGTH,
+    "Transfer-Encoding": _ENCODING,
+    "Connection": _CONNECTION,
+    "TE": _TE,
+    "Upgrade": _UPGRADE,
+    "Expect": _EXPECT,
+    "Keep-Alive": _HOP,
+    "HTTP2-Settings": _HOP,
+    "Proxy-Authenticate": _HOP,
+    "Proxy-Authentication-Info": _HOP,
+    "Proxy-Authorization": _HOP,
+    "Proxy-Connection": _HOP,
+    "X-Request-Id": _REQUEST_ID,
 }
 """Names that are judged here or never forwarded as they came."""
 
-PLAIN: Final[dict[bytes, bytes]] = {
-    spelling: name.lower().encode()
-    for name in _COMMON.split()
-    if name.lower().encode() not in SPECIAL
+SPECIAL: Final[dict[bytes, int]] = {name.lower().encode(): kind for name, kind in _NOTED.items()}
+"""The same in lower case."""
+
+_NOTHING: Final = 0
+"""The field means nothing here."""
+
+USUAL: Final[dict[bytes, int]] = {
+    spelling: SPECIAL.get(name.lower().encode(), _NOTHING)
+    for name in [*_NOTED, *_COMMON.split()]
     for spelling in (name.encode(), name.lower().encode(), name.title().encode())
 }
-"""Usual spellings of usual names that mean nothing here: neither case nor syntax needs a look."""
+"""Usual spellings of usual names: neither case nor syntax needs a look."""
 
 FORBIDDEN_IN_TRAILERS: Final = frozenset(
     b"age authorization cache-control connection content-encoding content-length content-range content-type cookie date "
@@ -72,11 +80,44 @@ FORBIDDEN_IN_TRAILERS: Final = frozenset(
 """Fields that frame, route, authorize or describe content: too late after it (RFC 9110, 6.5.1)."""
 
 
+MAX_PLAIN_LINE: Final = 256
+"""Octets of a field line worth remembering."""
+
+NO_NAMES: Final[list[bytes]] = []
+"""Shared by all heads whose Connection names nothing; never appended to."""
+
+
+@final
+class PlainLines:
+    """Field lines seen before that mean nothing here and go on as they came. That is so whoever sends them, whatever is beside them."""
+
+    __slots__ = ("_most", "known")
+
+    def __init__(self, most: int = 1024) -> None:
+        self.known: set[bytes] = set()
+        self._most = most
+        """Lines; beyond, all are forgotten."""
+
+    def add(self, line: bytes) -> None:
+        """Remembers a line, within bounds."""
+        if len(line) > MAX_PLAIN_LINE:
+            return
+        if len(self.known) >= self._most:
+            self.known.clear()
+        if self._most:
+            self.known.add(line)
+
+
+NOTHING_KNOWN: Final = PlainLines(0)
+"""For readers that remember nothing."""
+
+
 @final
 class Fields:
     """The fields of one head while it is read. `fault` says what is wrong with them, empty when nothing is."""
 
     __slots__ = (
+        "_kept",
         "close",
         "content_length",
         "encoding",
@@ -84,9 +125,8 @@ class Fields:
         "fault",
         "host",
         "keep",
-        "kept",
         "named",
-        "parsed",
+        "request_id",
         "te_trailers",
         "upgrade",
         "upgrade_named",
@@ -94,13 +134,12 @@ class Fields:
 
     def __init__(self) -> None:
         self.fault = ""
-        self.parsed: list[tuple[bytes, bytes]] = []
-        self.kept: list[bytes] = []
-        """Lines that go on, in canonical form, without CRLF."""
         self.host: bytes | None = None
         self.content_length = -1
         self.encoding: bytes | None = None
         self.expect: bytes | None = None
+        self.request_id: bytes | None = None
+        """X-Request-Id, as it came; several are joined by commas."""
         self.close = False
         """Connection names `close`."""
         self.keep = False
@@ -108,51 +147,79 @@ class Fields:
         self.upgrade_named = False
         self.upgrade = False
         self.te_trailers = False
-        self.named: list[bytes] = []
+        self.named = NO_NAMES
+        self._kept: list[bytes] = []
+        """What goes on: blocks of lines in canonical form, without the last CRLF."""
 
-    def read(self, lines: list[bytes], first: int, end: int) -> None:
-        """Reads `lines[first:end]`, which hold no CR, LF or other control. Stops at the first fault."""
-        parsed = self.parsed
-        kept = self.kept
-        for line in lines[first:end]:
-            raw, separator, value = line.partition(b": ")
-            plain = PLAIN.get(raw)
-            stripped = value.strip(BLANK)
-            if plain is not None and separator and stripped is value:
-                parsed.append((plain, value))
-                kept.append(line)
+    def copy(self) -> Fields:
+        """Reads on from here without changing this one."""
+        other = Fields()
+        other.host = self.host
+        other.content_length = self.content_length
+        other.encoding = self.encoding
+        other.expect = self.expect
+        other.request_id = self.request_id
+        other.close = self.close
+        other.keep = self.keep
+        other.upgrade_named = self.upgrade_named
+        other.upgrade = self.upgrade
+        other.te_trailers = self.te_trailers
+        other.named = self.named
+        other.fault = self.fault
+        other._kept = list(self._kept)
+        return other
+
+    def read(self, lines: list[bytes], plain: PlainLines) -> None:
+        """Reads field lines, which hold no CR, LF or other control. Stops at the first fault."""
+        known = plain.known
+        begin = 0
+        index = 0
+        for line in lines:
+            if line in known:
+                index += 1
                 continue
-            name = raw.lower()
-            special = SPECIAL.get(name)
-            if not separator or (special is None and not is_token(raw)):
-                raw, separator, value = line.partition(b":")
-                if not separator or not is_token(raw):
-                    self.fault = name_fault(line)
-                    return
-                stripped = value.strip(BLANK)
-                name = raw.lower()
-                special = SPECIAL.get(name)
-            parsed.append((name, stripped))
-            if special is not None:
-                goes_on = self._note(special, stripped)
-                if self.fault:
-                    return
-                if not goes_on:
-                    continue
-            kept.append(raw + b": " + stripped)
-        if self.named:
-            self._drop_named()
+            name, separator, value = line.partition(b": ")
+            kind = USUAL.get(name)
+            if kind is None or not separator:
+                kind = SPECIAL.get(name.lower(), _NOTHING)
+                if not separator or (kind == _NOTHING and not is_token(name)):
+                    name, separator, value = line.partition(b":")
+                    if not separator or not is_token(name):
+                        self.fault = name_fault(line)
+                        return
+                    kind = SPECIAL.get(name.lower(), _NOTHING)
+            stripped = value.strip(BLANK)
+            is_canonical = stripped is value and bool(value)
+            if kind == _NOTHING and is_canonical:
+                plain.add(line)
+                index += 1
+                continue
+            goes_on = kind == _NOTHING or self._note(kind, stripped)
+            if self.fault:
+                return
+            if not goes_on or not is_canonical:
+                self._add(lines, begin, index)
+                if goes_on:
+                    self._add([name + b": " + stripped], 0, 1)
+                begin = index + 1
+            index += 1
+        self._add(lines, begin, index)
 
     def forwarded(self) -> bytes:
-        """The lines that go on, each ended by CRLF."""
-        if not self.kept:
+        """The lines that go on, in canonical form, each ended by CRLF."""
+        if not self._kept:
             return b""
-        return CRLF.join(self.kept) + CRLF
+        forward = CRLF.join(self._kept) + CRLF
+        return without(forward, self.named) if self.named else forward
 
-    def drop(self, name: bytes) -> None:
-        """Keeps fields of this lower-case name from going on."""
-        self.named.append(name)
-        self._drop_named()
+    def _add(self, lines: list[bytes], begin: int, end: int) -> None:
+        """`lines[begin:end]` go on."""
+        if begin < end:
+            self._kept.append(CRLF.join(lines[begin:end]))
+
+    def own_request_id(self) -> bytes | None:
+        """X-Request-Id, unless Connection names it."""
+        return None if b"x-request-id" in self.named else self.request_id
 
     def encoding_fault(self, version_minor: int) -> str:
         """Why Transfer-Encoding cannot frame the body; empty when it can, or is not there."""
@@ -197,6 +264,9 @@ class Fields:
                 self.fault = "more than one Expect"
             self.expect = value
             return True
+        elif special == _REQUEST_ID:
+            self.request_id = value if self.request_id is None else self.request_id + b", " + value
+            return True
         return False
 
     def _note_connection(self, value: bytes) -> None:
@@ -216,11 +286,38 @@ class Fields:
             elif not is_token(option):
                 self.fault = "Connection names what is no field name"
                 return
-            elif option not in SPECIAL:
-                self.named.append(option)
+            elif SPECIAL.get(option, _REQUEST_ID) == _REQUEST_ID:
+                self.named = [*self.named, option]
 
-    def _drop_named(self) -> None:
-        self.kept = [line for line in self.kept if line[: line.index(b":")].lower() not in self.named]
+
+def are_plain(lines: list[bytes]) -> bool:
+    """Whether these lines, which hold no control, mean nothing here and go on as they came."""
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        kind = USUAL.get(name)
+        if kind is None:
+            if name.lower() in SPECIAL or not is_token(name):
+                return False
+        elif kind != _NOTHING:
+            return False
+        if not value or value.strip(BLANK) is not value:
+            return False
+    return True
+
+
+def read_pairs(lines: bytes) -> list[tuple[bytes, bytes]]:
+    """Sound field lines, each ended by CRLF, as (lower-case name, value without surrounding blanks)."""
+    pairs: list[tuple[bytes, bytes]] = []
+    for line in lines.splitlines():
+        name, _, value = line.partition(b":")
+        pairs.append((name.lower(), value.strip(BLANK)))
+    return pairs
+
+
+def without(forward: bytes, names: Iterable[bytes]) -> bytes:
+    """Canonical lines but for those of these lower-case names."""
+    dropped = frozenset(names)
+    return b"".join([line for line in forward.splitlines(True) if line[: line.index(b":")].lower() not in dropped])
 
 
 def is_token(name: bytes) -> bool:

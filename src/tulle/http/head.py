@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from tulle.http.h2.field import Field, lines_of
+from tulle.http.fields import read_pairs
+from tulle.http.h2.field import NO_FIELDS, Field, lines_of, pairs_of
 
 NO_BODY: Final = 0
 """Framing: nothing follows the head."""
@@ -54,14 +55,15 @@ class RequestHead:
     __slots__ = (
         "_forward",
         "authority",
+        "came",
         "chunked",
         "content_length",
         "expect_continue",
-        "fields",
         "framing",
         "going",
         "host",
         "keep_alive",
+        "lines",
         "method",
         "named",
         "origin",
@@ -69,6 +71,8 @@ class RequestHead:
         "port",
         "protocol",
         "query",
+        "request_id",
+        "size",
         "target",
         "te_trailers",
         "upgrade",
@@ -86,7 +90,7 @@ class RequestHead:
         port: int,
         authority: bytes,
         version_minor: int,
-        fields: list[tuple[bytes, bytes]],
+        lines: bytes,
         forward: bytes | None,
         framing: int,
         content_length: int,
@@ -96,6 +100,9 @@ class RequestHead:
         upgrade: bool,
         te_trailers: bool,
         named: list[bytes],
+        request_id: bytes | None,
+        size: int,
+        came: list[Field] | None = None,
         going: list[Field] | None = None,
         protocol: bytes = b"",
     ) -> None:
@@ -117,11 +124,13 @@ class RequestHead:
         """Host with its port, lower case: what is forwarded as Host."""
         self.version_minor = version_minor
         """1, or 0 for HTTP/1.0; 1 for HTTP/2."""
-        self.fields = fields
-        """All fields in order, (lower-case name, value without surrounding blanks), hop-by-hop ones included."""
-        self._forward = forward
+        self.lines = lines
+        """All field lines as they came, each ended by CRLF. Empty from HTTP/2."""
+        self.came = came
+        """All fields, pseudo-header fields among them, as HTTP/2 brought them; None: HTTP/1.1 did, see `lines`."""
         self.going = going
         """The fields that go on as HTTP/2 brought them; None: HTTP/1.1 did, see `forward`."""
+        self._forward = forward
         self.framing = framing
         """NO_BODY, SIZED or CHUNKED. CHUNKED from HTTP/2: a body of unknown length, and perhaps trailers."""
         self.content_length = content_length
@@ -139,13 +148,22 @@ class RequestHead:
         """The client says that it reads trailers."""
         self.named = named
         """Lower-case field names that Connection lists as hop-by-hop; they are not in `forward`."""
+        self.request_id = request_id
+        """The value of X-Request-Id, unless Connection names it; several are joined by a comma."""
+        self.size = size
+        """Octets of the whole head as it came; 0 from HTTP/2."""
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """All fields in order, (lower-case name, value without surrounding blanks), hop-by-hop ones included. Made anew."""
+        return read_pairs(self.lines) if self.came is None else pairs_of(self.came, self.authority)
 
     @property
     def forward(self) -> bytes:
         """The fields that go on, re-serialised with the names' own case: all but Host, framing and hop-by-hop."""
         forward = self._forward
         if forward is None:
-            forward = self._forward = lines_of(self.going) if self.going is not None else b""
+            forward = self._forward = lines_of(self.going or NO_FIELDS)
         return forward
 
     def value(self, name: bytes) -> bytes | None:
@@ -159,11 +177,12 @@ class ResponseHead:
 
     __slots__ = (
         "_forward",
+        "came",
         "content_length",
-        "fields",
         "framing",
         "going",
         "keep_alive",
+        "lines",
         "named",
         "reason",
         "status",
@@ -176,13 +195,14 @@ class ResponseHead:
         status: int,
         reason: bytes,
         version_minor: int,
-        fields: list[tuple[bytes, bytes]],
+        lines: bytes,
         forward: bytes | None,
         framing: int,
         content_length: int,
         keep_alive: bool,
         upgrade: bool,
         named: list[bytes],
+        came: list[Field] | None = None,
         going: list[Field] | None = None,
     ) -> None:
         self.status = status
@@ -190,11 +210,13 @@ class ResponseHead:
         self.reason = reason
         """The reason phrase; may be empty."""
         self.version_minor = version_minor
-        self.fields = fields
-        """All fields in order, (lower-case name, value)."""
-        self._forward = forward
+        self.lines = lines
+        """All field lines as they came, each ended by CRLF. Empty from HTTP/2."""
+        self.came = came
+        """All fields as HTTP/2 brought them; None: HTTP/1.1 did, see `lines`."""
         self.going = going
         """The fields that go on as HTTP/2 brought them; None: HTTP/1.1 did, see `forward`."""
+        self._forward = forward
         self.framing = framing
         """NO_BODY, SIZED, CHUNKED or UNTIL_CLOSE."""
         self.content_length = content_length
@@ -206,11 +228,16 @@ class ResponseHead:
         self.named = named
 
     @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """All fields in order, (lower-case name, value). Made anew."""
+        return read_pairs(self.lines) if self.came is None else pairs_of(self.came, b"")
+
+    @property
     def forward(self) -> bytes:
         """The fields that go on, re-serialised: all but framing and hop-by-hop."""
         forward = self._forward
         if forward is None:
-            forward = self._forward = lines_of(self.going) if self.going is not None else b""
+            forward = self._forward = lines_of(self.going or NO_FIELDS)
         return forward
 
     def value(self, name: bytes) -> bytes | None:

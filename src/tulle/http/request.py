@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, final
 
-from tulle.http.fields import BLANK, CRLF, TEXT, Fields, is_token, line_fault
+from tulle.http.fields import BLANK, CRLF, NOTHING_KNOWN, TEXT, Fields, PlainLines, is_token, line_fault, without
 from tulle.http.head import CHUNKED, NO_BODY, SIZED, Limits, Refusal, RequestHead
 
 END: Final = b"\r\n\r\n"
@@ -12,6 +12,7 @@ END: Final = b"\r\n\r\n"
 METHODS: Final[dict[bytes, str]] = {
     name.encode(): name for name in ("GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "TRACE")
 }
+HTTP_1_1: Final = b"HTTP/1.1"
 MAX_METHOD: Final = 32
 """Octets of a method; longer ones nobody has: 501."""
 
@@ -20,6 +21,24 @@ BESIDE_TARGET: Final = MAX_METHOD + len(b"  HTTP/1.1")
 
 NAME_OF_HOST: Final = b"abcdefghijklmnopqrstuvwxyz0123456789.-_~!$&'()*+;=%"
 ADDRESS_OF_HOST: Final = b"0123456789abcdef:."
+
+
+@final
+class Authority:
+    """What a Host field says."""
+
+    __slots__ = ("host", "octets", "port")
+
+    def __init__(self, octets: bytes, host: str, port: int) -> None:
+        self.octets = octets
+        """Lower case."""
+        self.host = host
+        """Without port; IPv6 keeps its brackets."""
+        self.port = port
+        """-1 when it names none."""
+
+
+_NOWHERE: Final = Authority(b"", "", -1)
 
 
 def find_head_end(buffer: bytes, start: int = 0) -> int:
@@ -50,7 +69,7 @@ def refuse_early(buffer: bytes, start: int, limits: Limits) -> Refusal | None:
     return _version_refusal(parts[2])
 
 
-def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
+def parse_request(head: bytes, limits: Limits, plain: PlainLines = NOTHING_KNOWN) -> RequestHead | Refusal:
     """Judges one whole head, its empty line included. One CRLF in front of it is tolerated."""
     if len(head) > limits.header_bytes:
         return _oversized(head, 0, limits)
@@ -71,7 +90,7 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
         return Refusal(400, "request line is not `method target version`")
     target = parts[1]
     version_minor = 1
-    if parts[2] != b"HTTP/1.1":
+    if parts[2] != HTTP_1_1:
         if parts[2] != b"HTTP/1.0":
             refused = _version_refusal(parts[2])
             return refused if refused is not None else Refusal(505, "version")
@@ -85,14 +104,28 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
         method = parts[0].decode("ascii")
     if len(target) > limits.target_bytes:
         return Refusal(414, "target too long")
-    if not target or not target.isascii() or b"#" in target or b"\t" in target:
-        return Refusal(400, "bad character in the target")
+    if not target or not target.isascii() or target.find(b"#") >= 0 or target.find(b"\t") >= 0:
+        return Refusal(400, "bad character in the target")  # `in` on bytes raises and clears an error inside: 200 ns
 
     fields = Fields()
-    fields.read(lines, first + 1, count - 1)
+    fields.read(lines[first + 1 : count - 1], plain)
     if fields.fault:
         return Refusal(400, fields.fault)
+    begin = 2 * first + len(lines[first]) + 2
+    return judge_request(method, target, version_minor, fields, None, fields.forwarded(), head[begin:-2], len(head))
 
+
+def judge_request(
+    method: str,
+    target: bytes,
+    version_minor: int,
+    fields: Fields,
+    authority: Authority | None,
+    forward: bytes,
+    lines: bytes,
+    size: int,
+) -> RequestHead | Refusal:
+    """Judges a head whose first line and fields are sound by themselves. `authority`: of Host, where it is known already."""
     host_field = fields.host
     origin = target
     if target[0] != 47:
@@ -103,30 +136,24 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
             scheme, separator, rest = target.partition(b"://")
             if not separator or scheme.lower() != b"http":
                 return Refusal(400, "target is neither a path nor an http URI")
-            named, origin = _split_absolute(rest)
+            meant, origin = _split_absolute(rest)
             if host_field is None:
                 if version_minor == 1:
                     return Refusal(400, "no Host")
-                host_field = named
-            elif without_default_port(named) != without_default_port(host_field):
+                host_field = meant
+            elif without_default_port(meant) != without_default_port(host_field):
                 return Refusal(400, "Host is not the target's")
-            if not named:
+            if not meant:
                 return Refusal(400, "bad Host")
-
-    host = ""
-    port = -1
-    authority = b""
-    if host_field is None:
-        if version_minor == 1:
+    if authority is None:
+        if host_field is not None:
+            authority = read_authority(host_field)
+            if authority is None:
+                return Refusal(400, "bad Host")
+        elif version_minor == 1:
             return Refusal(400, "no Host")
-    else:
-        authority = host_field.lower()
-        split = port_index(authority)
-        if split < 0:
-            return Refusal(400, "bad Host")
-        host = authority[:split].decode("ascii")
-        if split < len(authority):
-            port = int(authority[split + 1 :])
+        else:
+            authority = _NOWHERE
 
     chunked = fields.encoding is not None
     if chunked:
@@ -141,13 +168,15 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
         framing = SIZED
 
     expect_continue = False
+    named = fields.named
     if fields.expect is not None:
         if fields.expect.lower() != b"100-continue":
             return Refusal(400, "Expect other than 100-continue")
         if version_minor == 1 and framing != NO_BODY:
             expect_continue = True
         else:
-            fields.drop(b"expect")
+            named = [*named, b"expect"]
+            forward = without(forward, named)
 
     path, _, query = origin.decode("ascii").partition("?")
     return RequestHead(
@@ -156,12 +185,12 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
         origin,
         path,
         query,
-        host,
-        port,
-        authority,
+        authority.host,
+        authority.port,
+        authority.octets,
         version_minor,
-        fields.parsed,
-        fields.forwarded(),
+        lines,
+        forward,
         framing,
         content_length,
         chunked,
@@ -169,8 +198,20 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead | Refusal:
         expect_continue,
         fields.upgrade and fields.upgrade_named,
         fields.te_trailers,
-        fields.named,
+        named,
+        fields.own_request_id(),
+        size,
     )
+
+
+def read_authority(host: bytes) -> Authority | None:
+    """Judges the value of a Host field; None: malformed."""
+    octets = host.lower()
+    split = port_index(octets)
+    if split < 0:
+        return None
+    port = int(octets[split + 1 :]) if split < len(octets) else -1
+    return Authority(octets, octets[:split].decode("ascii"), port)
 
 
 def _oversized(buffer: bytes, start: int, limits: Limits) -> Refusal:

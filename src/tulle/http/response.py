@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from tulle.http.fields import CRLF, TEXT, Fields, line_fault
+from tulle.http.fields import CRLF, NOTHING_KNOWN, TEXT, Fields, PlainLines, line_fault
 from tulle.http.head import CHUNKED, NO_BODY, SIZED, UNTIL_CLOSE, Limits, Refusal, ResponseHead
 
 STATUS_LINE: Final = 12
 """Octets of `HTTP/1.1 200`."""
 
 
-def parse_response(head: bytes, request_method: str, limits: Limits) -> ResponseHead | Refusal:
+def parse_response(
+    head: bytes, request_method: str, limits: Limits, plain: PlainLines = NOTHING_KNOWN
+) -> ResponseHead | Refusal:
     """Judges one whole head, its empty line included, as the answer to a request of this method."""
     if len(head) > limits.header_bytes:
         return Refusal(431, "head too long")
@@ -39,7 +41,7 @@ def parse_response(head: bytes, request_method: str, limits: Limits) -> Response
         return Refusal(400, "status outside 100 to 599")
 
     fields = Fields()
-    fields.read(lines, 1, count - 1)
+    fields.read(lines[1 : count - 1], plain)
     fault = fields.fault or fields.encoding_fault(version_minor)
     if fault:
         return Refusal(400, fault)
@@ -64,7 +66,7 @@ def parse_response(head: bytes, request_method: str, limits: Limits) -> Response
         status,
         line[STATUS_LINE + 1 :],
         version_minor,
-        fields.parsed,
+        head[len(line) + 2 : -2],
         fields.forwarded(),
         framing,
         content_length,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tulle.http.fields import CRLF, without
 from tulle.http.head import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 
 NOTHING: Final[frozenset[bytes]] = frozenset()
@@ -53,6 +54,11 @@ def write_request(
 
     `extra`: whole lines with CRLF, added last. `target` replaces the origin form. `drop`: lower-case names that do not go on.
     """
+    return open_request(head, extra + CRLF, target, drop)
+
+
+def open_request(head: RequestHead, last: bytes, target: bytes = b"", drop: frozenset[bytes] = NOTHING) -> bytes:
+    """The head as `write_request` writes it, but ending in `last` instead of the empty line."""
     if head.framing == CHUNKED:
         framing = b"\r\ntransfer-encoding: chunked\r\n"
     elif head.content_length >= 0:
@@ -69,9 +75,8 @@ def write_request(
             b" HTTP/1.1\r\nhost: ",
             head.authority,
             framing,
-            without(head.forward, head.fields, drop) if drop else head.forward,
-            extra,
-            b"\r\n",
+            without(head.forward, drop) if drop else head.forward,
+            last,
         )
     )
 
@@ -112,7 +117,7 @@ def write_response(
             b"HTTP/1.1 %d " % head.status,
             head.reason,
             framing,
-            without(head.forward, head.fields, drop) if drop else head.forward,
+            without(head.forward, drop) if drop else head.forward,
             extra,
             b"\r\n",
         )
@@ -157,14 +162,3 @@ def last_chunk(trailers: list[tuple[bytes, bytes]]) -> bytes:
         lines.append(name + b": " + value + b"\r\n")
     lines.append(b"\r\n")
     return b"".join(lines)
-
-
-def without(forward: bytes, fields: list[tuple[bytes, bytes]], drop: frozenset[bytes]) -> bytes:
-    """The lines of `forward` without the names in `drop`; `forward` itself when none is there."""
-    for field in fields:
-        if field[0] in drop:
-            break
-    else:
-        return forward
-    kept = [line for line in forward.splitlines(True) if line[: line.index(b":")].lower() not in drop]
-    return b"".join(kept)

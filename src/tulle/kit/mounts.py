@@ -4,13 +4,14 @@ import ctypes
 import os
 import struct
 
-from tulle.kit.syscalls import MOUNT_SETATTR, MOVE_MOUNT, OPEN_TREE, libc, syscall
+from tulle.kit.syscalls import MOUNT_SETATTR, MOVE_MOUNT, OPEN_TREE, OPENAT2, libc, syscall
 
 NOSUID, NODEV, NOEXEC = 2, 4, 8
 _BIND, _REC, _PRIVATE = 4096, 16384, 1 << 18
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE = 1
-_MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 4, 0x40
+_RESOLVE_NO_SYMLINKS = 4
 _ATTR_RDONLY, _ATTR_NOSUID = 1, 2
 
 
@@ -33,10 +34,26 @@ def bind_to_itself(path: str) -> None:
     libc("mount", encoded, encoded, None, _BIND | _REC, None)
 
 
-def copy(path: str) -> int:
-    """A descriptor of the tree of mounts at `path`, to be attached elsewhere."""
+def copy(path: str, *, through_links: bool = True) -> int:
+    """A descriptor of the tree of mounts at `path`, to be attached elsewhere. Raises OSError with the path."""
     flags = _OPEN_TREE_CLONE | _AT_RECURSIVE | os.O_CLOEXEC
-    return syscall(OPEN_TREE, "open_tree", _AT_FDCWD, os.fsencode(path), flags)
+    if through_links:
+        return syscall(OPEN_TREE, "open_tree", _AT_FDCWD, os.fsencode(path), flags)
+    place = _open_plain(path)
+    try:
+        return syscall(OPEN_TREE, "open_tree", place, b"", flags | _AT_EMPTY_PATH)
+    finally:
+        os.close(place)
+
+
+def attach_to_itself(tree: int, path: str) -> None:
+    """Mounts a copied tree where it came from; its descriptor stays open and is that mount."""
+    place = _open_plain(path)
+    try:
+        flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+        syscall(MOVE_MOUNT, "move_mount", tree, b"", place, b"", flags)
+    finally:
+        os.close(place)
 
 
 def attach(tree: int, target: str) -> None:
@@ -57,9 +74,24 @@ def seal_tree(tree: int) -> None:
     syscall(MOUNT_SETATTR, "mount_setattr", tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, buffer, len(attributes))
 
 
-def open_for_writing(path: str, *, below: bool = False) -> None:
-    """Makes a mount (with `below`: and all below it) writable again."""
-    _set_attributes(path, _AT_RECURSIVE if below else 0, 0, _ATTR_RDONLY)
+def open_for_writing(path: str) -> None:
+    """Makes a mount writable again."""
+    _set_attributes(path, 0, 0, _ATTR_RDONLY)
+
+
+def open_tree_for_writing(tree: int, *, below: bool = False) -> None:
+    """Makes a mount (with `below`: and all below it) writable again, by the descriptor that `copy` gave."""
+    attributes = struct.pack("=QQQQ", 0, _ATTR_RDONLY, 0, 0)
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if below else 0)
+    syscall(MOUNT_SETATTR, "mount_setattr", tree, b"", flags, buffer, len(attributes))
+
+
+def _open_plain(path: str) -> int:
+    """A descriptor of a path, none of whose parts is a symbolic link at this moment."""
+    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
+    buffer = ctypes.create_string_buffer(how, len(how))
+    return syscall(OPENAT2, f"openat2 {path}", _AT_FDCWD, os.fsencode(path), buffer, len(how))
 
 
 def _set_attributes(path: str, flags: int, add: int, remove: int) -> None:

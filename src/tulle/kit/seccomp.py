@@ -1,8 +1,9 @@
 """The system calls that a service in a pod does without: a small filter, assembled by hand.
 
 It closes what namespaces leave open: nesting user namespaces (and with them every kernel door that asks for a
-capability), sockets of families that no network namespace confines (vsock) or no redirect sees (MPTCP), io_uring
-(which runs calls past a filter), and looking into other processes.
+capability), sockets of families that no network namespace confines (vsock) or of protocols that no redirect sees
+(MPTCP) or that load a module of the kernel (SCTP, DCCP), io_uring (which runs calls past a filter), and looking into
+other processes.
 """
 
 import ctypes
@@ -21,7 +22,8 @@ _NAMESPACES = 0x7E020000
 _NEWTIME = 0x80
 _X32 = 0x40000000
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
-_MPTCP = 262
+_PROTOCOLS = (0, 1, 6, 17, 58)
+"""Any, ICMP (the datagrams of `ping`), TCP, UDP, ICMPv6. Not MPTCP, nor what would load a rare module."""
 
 _EVERYWHERE = {
     "io_uring_setup": 425,
@@ -35,6 +37,7 @@ _EVERYWHERE = {
     "fspick": 433,
     "pidfd_getfd": 438,
     "mount_setattr": 442,
+    "quotactl_fd": 443,
     "open_tree_attr": 467,
 }
 """Numbers that every architecture shares."""
@@ -54,6 +57,10 @@ _X86_64 = {
     "delete_module": 176,
     "quotactl": 179,
     "kexec_load": 246,
+    "lookup_dcookie": 212,
+    "modify_ldt": 154,
+    "iopl": 172,
+    "ioperm": 173,
     "add_key": 248,
     "request_key": 249,
     "keyctl": 250,
@@ -71,6 +78,7 @@ _X86_64 = {
 }
 
 _AARCH64 = {
+    "lookup_dcookie": 18,
     "umount2": 39,
     "mount": 40,
     "pivot_root": 41,
@@ -137,6 +145,12 @@ def denied_calls(machine: str) -> dict[str, int]:
     return {**_architecture(machine).denied, **_EVERYWHERE}
 
 
+def judged_calls(machine: str) -> dict[str, int]:
+    """Names and numbers of the calls whose arguments decide, or that do not exist for a pod."""
+    arch = _architecture(machine)
+    return {"clone": arch.clone, "unshare": arch.unshare, "socket": arch.socket, "clone3": _CLONE3}
+
+
 def assemble(machine: str) -> bytes:
     """The filter as BPF. Raises UnknownArchitecture."""
     arch = _architecture(machine)
@@ -167,8 +181,8 @@ def _architecture(machine: str) -> _Architecture:
 def _judge_socket() -> list[bytes]:
     internet = [
         _step(_LOAD, _argument(2)),
-        *_if_equal(_MPTCP, [_refuse(errno.EPROTONOSUPPORT)]),
-        _step(_RETURN, _ALLOW),
+        *(one for protocol in _PROTOCOLS for one in _if_equal(protocol, [_step(_RETURN, _ALLOW)])),
+        _refuse(errno.EPROTONOSUPPORT),
     ]
     netlink = [_step(_LOAD, _argument(2)), *_if_equal(0, [_step(_RETURN, _ALLOW)]), _refuse(errno.EPROTONOSUPPORT)]
     return [

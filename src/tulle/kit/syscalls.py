@@ -12,6 +12,7 @@ OPEN_TREE = 428
 MOVE_MOUNT = 429
 PIDFD_OPEN = 434
 CLOSE_RANGE = 436
+OPENAT2 = 437
 MOUNT_SETATTR = 442
 
 Argument = int | bytes | ctypes.Array[ctypes.c_char] | None

@@ -1,13 +1,16 @@
 """What must hold within one resource, whatever the others say."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from tulle.model.names import is_label
-from tulle.model.place import Place, Problem, place_of
+from tulle.model.place import Place, Problem, Word, place_of
 from tulle.model.resources import (
     BackendRef,
     HTTPRoute,
+    HTTPRouteMatch,
     ParentRef,
+    PathMatch,
     Resource,
     Run,
     Service,
@@ -32,6 +35,7 @@ def inconsistencies(resource: Resource) -> Iterator[Problem]:
             yield from _route(resource, resource.spec.parent_refs, references)
             for rule in resource.spec.rules:
                 yield from _weights(rule.backend_refs, rule.place)
+            yield from _matches(resource)
         case TCPRoute():
             rules = resource.spec.rules
             yield from _route(resource, resource.spec.parent_refs, [ref for one in rules for ref in one.backend_refs])
@@ -63,6 +67,15 @@ def _workload(workload: Workload) -> Iterator[Problem]:
         yield Problem.at(workload.place, "unenforceable", message, "run it in a pod, or leave `calls` out")
     if spec.run is not None:
         yield from _command(spec.run)
+    for number, port in enumerate(spec.ports):
+        others = spec.ports[:number]
+        if any(port.port == one.port for one in others):
+            yield Problem.at(
+                workload.place, "port-clash", f"port {port.port} of `{workload.qualified}` is written twice"
+            )
+        if port.name is not None and any(port.name == one.name for one in others):
+            message = f"two ports of `{workload.qualified}` are called `{port.name}`"
+            yield Problem.at(place_of(port.name, workload.place), "duplicate-value", message, "rename one")
 
 
 def _command(run: Run) -> Iterator[Problem]:
@@ -81,9 +94,36 @@ def _route(resource: Resource, parents: Iterable[ParentRef], backends: Iterable[
     references: list[ParentRef | BackendRef] = [*parents, *backends]
     for ref in references:
         if ref.namespace is not None and ref.namespace != resource.metadata.namespace:
-            message = f"`{resource.qualified}` refers to namespace `{ref.namespace}`: not supported yet"
+            message = (
+                f"`{resource.qualified}` refers to namespace `{ref.namespace}`: Gateway API allows that only with a"
+                " ReferenceGrant there, which is not supported yet"
+            )
             place = place_of(ref.namespace, resource.place)
             yield Problem.at(place, "unsupported-field", message, "keep a route, its parent and its backends together")
+
+
+def _matches(route: HTTPRoute) -> Iterator[Problem]:
+    """Conditions that exclude each other, and rules of which an earlier one takes every request."""
+    seen: set[HTTPRouteMatch] = set()
+    for rule in route.spec.rules:
+        matches = {_plain(one) for one in rule.matches or (HTTPRouteMatch(),)}
+        if matches <= seen:
+            yield Problem.at(
+                rule.place, "never-matches", "an earlier rule of the route takes all that this one matches"
+            )
+        seen |= matches
+        for name, place in (
+            (header.name, place_of(header.name, rule.place)) for one in matches for header in one.headers
+        ):
+            if any([header.name for header in one.headers].count(name) > 1 for one in matches):
+                message = f"header `{name}` is asked for twice in one match"
+                yield Problem.at(place, "never-matches", message, "write a match for each value: any of them matches")
+
+
+def _plain(match: HTTPRouteMatch) -> HTTPRouteMatch:
+    """Equal for what matches the same."""
+    headers = [replace(one, name=Word.at(one.name.lower(), place_of(one.name))) for one in match.headers]
+    return replace(match, path=match.path or PathMatch(), headers=tuple(sorted(headers, key=lambda one: one.name)))
 
 
 def _weights(backends: tuple[BackendRef, ...], place: Place) -> Iterator[Problem]:

@@ -1,16 +1,17 @@
-"""Nodes → dataclasses, by the dataclasses' own types; every fault is noted and the rest still read."""
+"""Nodes → dataclasses, by the dataclasses' own types; every fault is noted and the rest still read.
+
+What is wrong is left out of what is read. That serves to look for further problems, never to be compiled: whoever has
+problems has no mesh.
+"""
 
 import enum
 import re
-import types
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import lru_cache
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
+from tulle.manifest.forms import Form, Way, expectation, form_of, record_type
 from tulle.manifest.later import LATER
 from tulle.manifest.tree import Fields, Items, Node, Scalar
-from tulle.model.fields import Between, Check
 from tulle.model.place import Place, Problem, Word, nearest
 
 T = TypeVar("T")
@@ -20,6 +21,15 @@ MUST_SAY = frozenset({"Source", "Operation", "Rule", "AccessRule", "MeshRule"})
 
 NOT_EMPTY = frozenset({"Source", "Operation"})
 """Types in which nothing at all would quietly mean anyone or anything: refused."""
+
+HINTS = {
+    ("MeshFile", "mesh"): "begin with `mesh: name`",
+    ("ParentRef", "kind"): "write `kind: Service`",
+}
+"""What to write for a field that is missing."""
+
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,15})")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,9})?")
 
 
 def camel(name: str) -> str:
@@ -31,26 +41,6 @@ def camel(name: str) -> str:
 def snake(name: str) -> str:
     """`from_` → `from`, as the mesh file writes it."""
     return name.rstrip("_")
-
-
-@dataclass(frozen=True, slots=True)
-class FieldType:
-    """One field of a dataclass, as YAML sees it."""
-
-    attribute: str
-    hint: Any
-    required: bool
-
-
-@lru_cache(maxsize=256)
-def field_types(kind: type) -> tuple[FieldType, ...]:
-    """The fields that YAML may give; `place` is the reader's."""
-    hints = get_type_hints(kind, include_extras=True)
-    return tuple(
-        FieldType(one.name, hints[one.name], one.default is MISSING and one.default_factory is MISSING)
-        for one in fields(kind)
-        if one.name != "place"
-    )
 
 
 class Bad(enum.Enum):
@@ -67,150 +57,172 @@ class Decoder:
 
     def __init__(self, naming: Callable[[str], str]) -> None:
         self.problems: list[Problem] = []
+        self.partial: set[Place] = set()
+        """Where records begin that were read without what is wrong in them."""
+        self.nameless = False
+        """Something was lost that says what something is called."""
         self._naming = naming
+        self._lost = 0
 
     def fault(self, place: Place, code: str, message: str, hint: str = "") -> Bad:
         """Notes a problem."""
         self.problems.append(Problem.at(place, code, message, hint))
+        self._lost += 1
         return BAD
 
     def read(self, node: Node, kind: type[T], what: str, ignore: frozenset[str] = frozenset()) -> T | None:
-        """`node` as a dataclass of type `kind`; None when anything in it is wrong. `ignore` names fields read already."""
-        found = self._record(node, kind, what, node.place, ignore)
+        """`node` as a dataclass of type `kind`, without what is wrong in it; None when too much is.
+
+        `ignore` names fields read already.
+        """
+        found = self._record(node, form_of(cast("Any", kind)), what, node.place, ignore)
         return None if found is BAD else cast("T", found)
 
-    def _value(self, node: Node, hint: Any, what: str, place: Place, must_say: bool) -> Any:
-        if get_origin(hint) in {types.UnionType, Union}:
-            return self._union(node, get_args(hint), what, place, must_say)
-        base, claims = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
-        origin = get_origin(base)
-        if origin is tuple:
-            return self._items(node, get_args(base)[0], what, must_say)
-        if origin is Mapping:
-            key_hint, value_hint = get_args(base)
-            return self._mapping(node, key_hint, value_hint, what)
-        if is_dataclass(base):
-            return self._record(node, base, what, place)
+    def _value(self, node: Node, form: Form, what: str, place: Place, must_say: bool) -> Any:
+        if form.way is Way.EITHER:
+            form = self._arm(node, form)
+        if form.way is Way.RECORD:
+            return self._record(node, form, what, place)
+        if form.way is Way.LIST:
+            return self._items(node, form, what, must_say)
+        if form.way is Way.MAPPING:
+            return self._mapping(node, form, what)
         if not isinstance(node, Scalar) or node.is_null:
-            return self._mistyped(node, hint, what)
-        if base is str:
-            return self._text(node, claims, what)
-        if issubclass(base, enum.Enum):
-            return self._choice(node, base, what)
-        return self._number(node, base, claims, what)
+            return self._mistyped(node, form, what)
+        if form.way is Way.TEXT:
+            return self._text(node, form, what)
+        return self._choice(node, form, what) if form.way is Way.CHOICE else self._number(node, form, what)
 
-    def _union(self, node: Node, arms: tuple[Any, ...], what: str, place: Place, must_say: bool) -> Any:
-        arms = tuple(arm for arm in arms if arm is not types.NoneType)
-        for arm in arms:
-            if len(arms) == 1 or shape(arm) is type(node):
-                return self._value(node, arm, what, place, must_say)
-        return self._mistyped(node, arms[0], what)
+    def _arm(self, node: Node, form: Form) -> Form:
+        """The arm that is written like this; of several the number for what looks like one."""
+        ways = {Items: {Way.LIST}, Fields: {Way.MAPPING, Way.RECORD}}.get(type(node), set())
+        for one in form.inner:
+            if one.way in ways:
+                return one
+        texts = [one for one in form.inner if one.way not in {Way.LIST, Way.MAPPING, Way.RECORD}] or [form.inner[0]]
+        numeric = isinstance(node, Scalar) and node.plain and _WHOLE.fullmatch(node.text) is not None
+        return next((one for one in texts if (one.way is Way.NUMBER) == numeric), texts[0])
 
-    def _mistyped(self, node: Node, hint: Any, what: str) -> Bad:
-        found = {Items: "a list", Fields: "a mapping"}.get(type(node)) or _shown(cast("Scalar", node))
-        return self.fault(node.place, "wrong-type", f"`{what}` must be {expectation(hint)}, found {found}")
+    def _mistyped(self, node: Node, form: Form, what: str) -> Bad:
+        found = {Items: "a list", Fields: "a mapping"}.get(type(node)) or shown(cast("Scalar", node))
+        hint = f"write `[{node.text}]`" if form.way is Way.LIST and isinstance(node, Scalar) and node.text else ""
+        return self.fault(
+            node.place, "wrong-type", f"{said(what)} must be {expectation(form.hint)}, found {found}", hint
+        )
 
-    def _text(self, node: Scalar, claims: tuple[Check, ...], what: str) -> Any:
-        for claim in claims:
-            if not claim.holds(node.text):
-                return self.fault(node.place, "bad-value", f"`{what}` must be {claim.expects}, found {_shown(node)}")
+    def _text(self, node: Scalar, form: Form, what: str) -> Any:
+        for check in form.checks:
+            if not check.holds(node.text):
+                hint = check.hint(node.text) if check.hint else ""
+                message = f"{said(what)} must be {check.expects}, found {shown(node)}"
+                return self.fault(node.place, "bad-value", message, hint)
         return Word.at(node.text, node.place)
 
-    def _choice(self, node: Scalar, kind: type[enum.Enum], what: str) -> Any:
-        known = [str(one.value) for one in kind]
+    def _choice(self, node: Scalar, form: Form, what: str) -> Any:
+        known = [str(one.value) for one in form.base]
         if node.text in known:
-            return kind(node.text)
-        message = f"`{what}` must be {expectation(kind)}, found {_shown(node)}"
+            return form.base(node.text)
+        message = f"{said(what)} must be {expectation(form.hint)}, found {shown(node)}"
         return self.fault(node.place, "bad-value", message, nearest(node.text, known))
 
-    def _number(self, node: Scalar, kind: type, claims: tuple[Between, ...], what: str) -> Any:
-        shaped = r"-?(0|[1-9][0-9]{0,15})" + ("" if kind is int else r"(\.[0-9]{1,9})?")
-        if not node.plain or not re.fullmatch(shaped, node.text):
-            hint = "write it without quotes" if not node.plain and re.fullmatch(shaped, node.text) else ""
-            expected = expectation(Annotated[kind, *claims] if claims else kind)
-            return self.fault(node.place, "wrong-type", f"`{what}` must be {expected}, found {_shown(node)}", hint)
-        number = kind(node.text)
-        for claim in claims:
-            if not claim.low <= number <= claim.high:
-                expected = expectation(Annotated[kind, *claims])
-                return self.fault(node.place, "bad-value", f"`{what}` must be {expected}, found {_shown(node)}")
+    def _number(self, node: Scalar, form: Form, what: str) -> Any:
+        shaped = (_WHOLE if form.base is int else _DECIMAL).fullmatch(node.text)
+        if not node.plain or not shaped:
+            hint = "write it without quotes" if not node.plain and shaped else ""
+            message = f"{said(what)} must be {expectation(form.hint)}, found {shown(node)}"
+            return self.fault(node.place, "wrong-type", message, hint)
+        number = form.base(node.text)
+        if form.limits and not form.limits.low <= number <= form.limits.high:
+            message = f"{said(what)} must be {expectation(form.hint)}, found {shown(node)}"
+            return self.fault(node.place, "bad-value", message)
         return number
 
-    def _items(self, node: Node, hint: Any, what: str, must_say: bool) -> Any:
+    def _items(self, node: Node, form: Form, what: str, must_say: bool) -> Any:
         if not isinstance(node, Items):
-            return self._mistyped(node, tuple[hint, ...], what)
+            return self._mistyped(node, form, what)
         if not node.nodes and must_say:
-            return self.fault(node.place, "empty-list", f"`{what}` is empty", "leave it out, or say what it holds")
-        read = [self._value(one, hint, what, one.place, False) for one in node.nodes]
-        return BAD if any(one is BAD for one in read) else tuple(read)
+            return self.fault(node.place, "empty-list", f"{said(what)} is empty", "leave it out, or say what it holds")
+        (inner,) = form.inner
+        read = [self._value(one, inner, what, one.place, False) for one in node.nodes]
+        if form.is_set and len(set(read)) < len(read):
+            self._twice(node, read, what)
+        return tuple(one for one in read if one is not BAD)
 
-    def _mapping(self, node: Node, key_hint: Any, hint: Any, what: str) -> Any:
+    def _twice(self, node: Items, read: list[Any], what: str) -> None:
+        seen: set[Any] = {BAD}
+        for one, value in zip(node.nodes, read, strict=True):
+            if value in seen and value is not BAD:
+                message = f"{said(what)} holds {shown(cast('Scalar', one))} twice"
+                self.fault(one.place, "duplicate-value", message, "once is enough")
+            seen.add(value)
+
+    def _mapping(self, node: Node, form: Form, what: str) -> Any:
         if not isinstance(node, Fields):
-            return self._mistyped(node, Mapping[key_hint, hint], what)
+            return self._mistyped(node, form, what)
+        key_form, value_form = form.inner
         read: dict[Any, Any] = {}
         for entry in node.entries:
-            key = self._value(entry.key, key_hint, what, entry.key.place, False)
-            read[key] = self._value(entry.node, hint, f"{what}.{entry.key.text[:64]}", entry.key.place, False)
-        return BAD if BAD in read or any(one is BAD for one in read.values()) else read
+            key = self._value(entry.key, key_form, what, entry.key.place, False)
+            value = self._value(entry.node, value_form, f"{what}.{entry.key.text[:64]}", entry.key.place, False)
+            if key is BAD:
+                self.nameless = True
+            elif value is not BAD:
+                read[key] = value
+        return read
 
-    def _record(self, node: Node, kind: Any, what: str, place: Place, ignore: frozenset[str] = frozenset()) -> Any:
+    def _record(self, node: Node, form: Form, what: str, place: Place, ignore: frozenset[str] = frozenset()) -> Any:
         if not isinstance(node, Fields):
-            return self._mistyped(node, kind, what)
-        known = {self._naming(one.attribute): one for one in field_types(kind)}
+            return self._mistyped(node, form, what)
+        kind, before, is_whole = form.base, self._lost, True
+        known = record_type(kind, self._naming)
+        strict = kind.__name__ in MUST_SAY
         given: dict[str, Any] = {}
+        places = {"place": place}
         for entry in node.entries:
-            if (name := entry.key.text) in ignore:
+            name = entry.key.text
+            if name in ignore:
                 continue
-            if (one := known.get(name)) is None:
-                given[name] = self._unknown(entry.key, kind, known.keys(), what)
+            one = known.members.get(name)
+            if one is None:
+                self._unknown(entry.key, kind, known.members.keys(), what)
                 continue
-            must_say = one.required or kind.__name__ in MUST_SAY
-            given[one.attribute] = self._value(entry.node, one.hint, name, entry.key.place, must_say)
-        for name, one in known.items():
-            if one.required and one.attribute not in given:
-                given[one.attribute] = self.fault(place, "missing-field", f"`{what}` needs `{name}`")
-        if not given and kind.__name__ in NOT_EMPTY:
-            return self.fault(place, "empty-list", f"`{what}` says nothing", "leave it out for anyone or anything")
-        if any(one is BAD for one in given.values()):
+            value = self._value(entry.node, one.form, name, entry.key.place, strict or one.required)
+            if value is not BAD:
+                given[one.attribute] = value
+                places[f"{one.attribute}_place"] = entry.key.place
+            elif one.vital:
+                is_whole = False
+                self.nameless = self.nameless or not one.required
+        for one in known.required:
+            if one.attribute not in given and all(entry.key.text != one.name for entry in node.entries):
+                is_whole = False
+                hint = HINTS.get((kind.__name__, one.name), "")
+                self.fault(place, "missing-field", f"{said(what)} needs `{one.name}`", hint)
+        if not node.entries and kind.__name__ in NOT_EMPTY:
+            return self.fault(place, "empty-list", f"{said(what)} says nothing", "leave it out for anyone or anything")
+        if not is_whole:
             return BAD
-        if any(one.name == "place" for one in fields(kind)):
-            given["place"] = place
+        if self._lost != before:
+            self.partial.add(place)
+        given.update((name, places[name]) for name in known.places if name in places)
         return kind(**given)
 
-    def _unknown(self, key: Scalar, kind: type, known: Any, what: str) -> Bad:
+    def _unknown(self, key: Scalar, kind: type, known: Any, what: str) -> None:
         later = LATER.get(kind.__name__, {})
         if key.text in later:
-            message = f"`{key.text}` is not supported yet"
-            return self.fault(key.place, "unsupported-field", message, later[key.text])
+            self.fault(key.place, "unsupported-field", f"`{key.text}` is not supported yet", later[key.text])
+            return
         hint = nearest(key.text, known) or "known here: " + ", ".join(f"`{one}`" for one in sorted(known))
-        return self.fault(key.place, "unknown-field", f"`{what}` has no field {_shown(key)}", hint)
+        self.fault(key.place, "unknown-field", f"{said(what)} has no field {shown(key)}", hint)
 
 
-def shape(hint: Any) -> type[Node]:
-    """The kind of node that a type is written as."""
-    base = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    if get_origin(base) is tuple:
-        return Items
-    return Fields if get_origin(base) is Mapping or is_dataclass(base) else Scalar
+def said(what: str) -> str:
+    """A field in a sentence; what is no field is said in words."""
+    return what if " " in what else f"`{what}`"
 
 
-def expectation(hint: Any) -> str:
-    """What a type expects, to end the sentence `must be …`."""
-    base, claims = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
-    if shape(base) is Items:
-        return "a list"
-    if shape(base) is Fields:
-        return "a mapping"
-    if base is str:
-        return claims[0].expects if claims else "text"
-    if issubclass(base, enum.Enum):
-        *most, last = [f"`{one.value}`" for one in base]
-        return f"{', '.join(most)} or {last}" if most else last
-    number = "a whole number" if base is int else "a number"
-    return f"{number} from {claims[0].low} to {claims[0].high}" if claims else number
-
-
-def _shown(node: Scalar) -> str:
+def shown(node: Scalar) -> str:
+    """A scalar in a sentence."""
     if node.is_null:
         return "nothing"
     text = node.text if len(node.text) <= 64 else node.text[:61] + "…"

@@ -11,10 +11,9 @@ from tulle.manifest.meshfile import (
     Posture,
     ReadinessEntry,
     ServiceEntry,
-    Speaks,
 )
 from tulle.model.names import ROOT_NAMESPACE, QualifiedName, SpiffeId
-from tulle.model.place import Place, Problem, Word, place_of
+from tulle.model.place import NOWHERE, Place, Problem, Word, place_of
 from tulle.model.resources import (
     Address,
     AppProtocol,
@@ -175,12 +174,12 @@ class _Sugar:
         )
 
     def _dialled(self, named: _Named, entry: ServiceEntry, port: int) -> Iterator[Resource]:
-        ports = _ports(port, port, entry.protocol, entry.expose, named.place)
+        ports = _ports(port, port, entry.protocol, named.place, entry.expose, entry.expose_place)
         kind = ServiceType.NODE_PORT if entry.expose else ServiceType.CLUSTER_IP
         spec = ServiceSpec(ports=ports, selector={"app": named.name}, type=kind)
         yield Service(metadata=named.metadata(), spec=spec, place=named.place)
         for version in entry.versions:
-            inner = _ports(port, port, entry.protocol, None, named.place)
+            inner = _ports(port, port, entry.protocol, named.place)
             chosen = {"app": named.name, "version": str(version)}
             spec = ServiceSpec(ports=inner, selector=chosen)
             yield Service(metadata=named.metadata(f"-{version}"), spec=spec, place=entry.versions[version].place)
@@ -193,18 +192,18 @@ class _Sugar:
             BackendRef(name=f"{named.name}-{version}", port=port, weight=one.weight, place=one.place)
             for version, one in entry.versions.items()
         )
-        if entry.protocol is not Speaks.TCP:
+        if entry.protocol is not AppProtocol.TCP:
             http = HTTPRouteRule(backend_refs=backends, place=named.place)
             spec = HTTPRouteSpec(parent_refs=parents, rules=(http,))
             yield HTTPRoute(metadata=named.metadata(), spec=spec, place=named.place)
-        if entry.protocol is not Speaks.HTTP:
+        if entry.protocol is not AppProtocol.HTTP:
             tcp = TCPRouteRule(backend_refs=backends, place=named.place)
             yield TCPRoute(
                 metadata=named.metadata(), spec=TCPRouteSpec(parent_refs=parents, rules=(tcp,)), place=named.place
             )
 
     def _external(self, named: _Named, entry: External) -> Iterator[Resource]:
-        ports = _ports(entry.port, entry.port, entry.protocol, None, named.place)
+        ports = _ports(entry.port, entry.port, entry.protocol, named.place)
         labels = {"app": named.name}
         yield Service(metadata=named.metadata(), spec=ServiceSpec(ports=ports, selector=labels), place=named.place)
         address = Address(host=entry.host, port=entry.port)
@@ -212,10 +211,10 @@ class _Sugar:
         yield from self._guards(named, entry.protocol, entry.allow, entry.deny)
 
     def _guards(
-        self, named: _Named, protocol: Speaks | None, allow: tuple[AccessRule, ...], deny: tuple[AccessRule, ...]
+        self, named: _Named, protocol: AppProtocol | None, allow: tuple[AccessRule, ...], deny: tuple[AccessRule, ...]
     ) -> Iterator[AuthorizationPolicy]:
         for rule in allow:
-            if protocol is Speaks.TCP and (rule.methods or rule.paths or rule.hosts):
+            if protocol is AppProtocol.TCP and (rule.methods or rule.paths or rule.hosts):
                 message = f"`{named.key}` speaks tcp: a rule on methods, paths or hosts can never allow"
                 self._fault(rule.place, "never-matches", message, "leave them out, or say `protocol: http`")
         selector = Selector(match_labels={"app": named.name})
@@ -270,13 +269,24 @@ def _qualify(written: str, namespace: str) -> str:
 
 
 def _ports(
-    port: int, target: int, protocol: Speaks | None, expose: int | None, place: Place
+    port: int,
+    target: int,
+    protocol: AppProtocol | None,
+    place: Place,
+    expose: int | None = None,
+    expose_place: Place = NOWHERE,
 ) -> tuple[ServicePort, ...]:
-    speaks = None if protocol is None else AppProtocol(protocol.value)
-    first = ServicePort(port=port, target_port=target, app_protocol=speaks, node_port=expose, place=place)
-    if protocol is Speaks.TCP or port == HTTP_PORT:
+    first = ServicePort(
+        port=port,
+        target_port=target,
+        app_protocol=protocol,
+        node_port=expose,
+        node_port_place=expose_place,
+        place=place,
+    )
+    if protocol is AppProtocol.TCP or port == HTTP_PORT:
         return (first,)
-    return (first, ServicePort(port=HTTP_PORT, target_port=target, app_protocol=speaks, place=place))
+    return (first, ServicePort(port=HTTP_PORT, target_port=target, app_protocol=protocol, place=place))
 
 
 def _port_of(readiness: ReadinessEntry | str) -> int | None:
@@ -289,5 +299,12 @@ def _readiness(entry: ServiceEntry) -> Readiness | None:
     if port is None:
         return None
     if isinstance(given, ReadinessEntry):
-        return Readiness(port=port, path=given.path, timeout_seconds=given.timeout)
+        return Readiness(
+            port=port,
+            path=given.path,
+            startup_seconds=given.startup,
+            timeout_seconds=given.timeout,
+            period_seconds=given.period,
+            failure_threshold=given.failure_threshold,
+        )
     return Readiness(port=port, path=given)

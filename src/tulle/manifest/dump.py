@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from tulle.manifest.decode import camel
+from tulle.model.place import is_place
 from tulle.model.resources import KINDS, Metadata, ParentRef, Resource
 
 
@@ -43,7 +44,7 @@ def _plain(value: Any) -> Any:
         written = {}
         for one in fields(value):
             held = getattr(value, one.name)
-            if one.name != "place" and (_always(value, one.name) or not _is_default(one, held)):
+            if not is_place(one.name) and (_always(value, one.name) or not _is_default(one, held)):
                 written[camel(one.name)] = _plain(held)
         return written
     if isinstance(value, Mapping):

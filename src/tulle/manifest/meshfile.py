@@ -5,22 +5,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tulle.model.fields import (
-    AbsolutePath,
     EnvName,
     Host,
+    HostPattern,
     HttpPath,
     Label,
-    Pattern,
+    MethodPattern,
+    OwnPath,
+    PathPattern,
     Port,
     Seconds,
     ServicePattern,
     ServiceRef,
+    SomeSeconds,
     Text,
+    Times,
     TrustDomain,
     Weight,
 )
 from tulle.model.place import NOWHERE, Place
-from tulle.model.resources import Isolation
+from tulle.model.resources import AppProtocol, Isolation
 
 
 class Posture(enum.StrEnum):
@@ -34,26 +38,17 @@ class Posture(enum.StrEnum):
     """As strict, but what would be refused passes and is counted."""
 
 
-class Speaks(enum.StrEnum):
-    """What a port speaks."""
-
-    HTTP = "http"
-    """HTTP/1.1."""
-    TCP = "tcp"
-    """Opaque bytes; needed when the server speaks first."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRule:
     """Who may ask what of the service it stands in. Fields are ANDed, values within a field ORed."""
 
     from_: tuple[ServicePattern, ...] | None = None
     """Callers; `*` is anyone attested. Without it anyone, the anonymous included."""
-    methods: tuple[Pattern, ...] = ()
+    methods: tuple[MethodPattern, ...] = ()
     """HTTP methods."""
-    paths: tuple[Pattern, ...] = ()
+    paths: tuple[PathPattern, ...] = ()
     """Request paths; `*` first or last."""
-    hosts: tuple[Pattern, ...] = ()
+    hosts: tuple[HostPattern, ...] = ()
     """Hosts asked for."""
     ports: tuple[Port, ...] = ()
     """Ports that the service listens on."""
@@ -70,11 +65,11 @@ class MeshRule:
     """Callers; `*` is anyone attested. Without it anyone, the anonymous included."""
     to: tuple[ServicePattern, ...] = ("*",)
     """Services called; all unless said."""
-    methods: tuple[Pattern, ...] = ()
+    methods: tuple[MethodPattern, ...] = ()
     """HTTP methods."""
-    paths: tuple[Pattern, ...] = ()
+    paths: tuple[PathPattern, ...] = ()
     """Request paths; `*` first or last."""
-    hosts: tuple[Pattern, ...] = ()
+    hosts: tuple[HostPattern, ...] = ()
     """Hosts asked for."""
     ports: tuple[Port, ...] = ()
     """Ports that the services listen on."""
@@ -83,14 +78,20 @@ class MeshRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadinessEntry:
-    """When it counts as ready."""
+    """When it counts as ready, and gets traffic. Asked from within its pod, often until the first yes, then every period."""
 
     path: HttpPath | None = None
     """Answers GET with 200–399; without it a connection is enough."""
     port: Port | None = None
     """The service's `port` unless said."""
-    timeout: Seconds = 60.0
-    """Seconds; not ready by then: said in the status."""
+    startup: Seconds = 60.0
+    """Seconds; not ready by then: said in the status, and asked more slowly."""
+    timeout: SomeSeconds = 1.0
+    """Seconds for one answer."""
+    period: Seconds = 10.0
+    """Seconds between questions once it is ready; 0: never again. While it is unready at most 2."""
+    failure_threshold: Times = 3
+    """So many failures in a row make it unready: it keeps running and gets no new traffic until it answers again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +117,13 @@ class ServiceEntry:
     """Instead of `run`: several versions and their weights."""
     port: Port | None = None
     """Where it listens; callers dial the same, and 80 for HTTP. Without it nothing can call it."""
-    protocol: Speaks | None = None
+    protocol: AppProtocol | None = None
     """What it speaks; detected by the first bytes unless said."""
     namespace: Label = "default"
     """Part of its name and identity."""
     expose: Port | None = None
     """A port of the box that leads to it; its callers are anonymous, rules still decide."""
+    expose_place: Place = field(default=NOWHERE, compare=False, repr=False)
     calls: tuple[ServicePattern, ...] | None = None
     """Services that it may call at all; without it, whatever lets it in."""
     allow: tuple[AccessRule, ...] = ()
@@ -134,8 +136,8 @@ class ServiceEntry:
     """Relative to the mesh file's directory, which is the default."""
     user: Text | None = None
     """Name or uid; root only. Without it a uid of its own."""
-    writable: tuple[AbsolutePath, ...] = ()
-    """Directories it may write to besides its own /tmp and /run."""
+    writable: tuple[OwnPath, ...] = ()
+    """Paths it may write to besides its own /tmp and /run; relative to its working directory. As root its uid must own them."""
     readiness: ReadinessEntry | HttpPath | None = None
     """When it counts as ready; `/path` is short for a path on its port. A connection to its port unless said."""
     depends_on: tuple[ServiceRef, ...] = ()
@@ -155,7 +157,7 @@ class External:
     """An IP address or a DNS name, seen from the box."""
     port: Port
     """Where it listens; callers dial the same."""
-    protocol: Speaks | None = None
+    protocol: AppProtocol | None = None
     """What it speaks; detected by the first bytes unless said."""
     namespace: Label = "default"
     """Part of its name."""

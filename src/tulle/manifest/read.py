@@ -1,18 +1,18 @@
 """Files → resources, or every problem in them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from tulle.manifest.consistent import inconsistencies
-from tulle.manifest.decode import Decoder, camel, snake
-from tulle.manifest.desugar import desugar
-from tulle.manifest.later import LATER_KINDS
-from tulle.manifest.meshfile import MeshFile
-from tulle.manifest.tree import MAX_BYTES, Fields, Node, Scalar, read_trees
-from tulle.model.place import Problem, in_order, nearest
-from tulle.model.resources import KINDS, Resource
+from tulle.kit.collector import no_collection
+from tulle.manifest.document import read_document
+from tulle.manifest.tree import MAX_BYTES, read_trees
+from tulle.model.place import Problem, in_order
+from tulle.model.resources import Resource
+from tulle.model.unread import Unread, union
+
+Beyond = Callable[[Sequence[Resource], Unread], Iterable[Problem]]
+"""What is surely wrong between resources, although some could not be read: `tulle.compiler.sure_faults`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Loaded:
     """File name → its text, as read."""
 
 
-def load(paths: Sequence[Path]) -> Loaded | list[Problem]:
+def load(paths: Sequence[Path], beyond: Beyond | None = None) -> Loaded | list[Problem]:
     """Reads files, and of directories every `*.yaml` and `*.yml` directly in them."""
     files: dict[str, str] = {}
     problems: list[Problem] = []
@@ -37,25 +37,41 @@ def load(paths: Sequence[Path]) -> Loaded | list[Problem]:
             problems.append(Problem("unreadable", f"cannot read it: {error.strerror}", str(path)))
         except UnicodeDecodeError as error:
             problems.append(Problem("bad-yaml", f"not UTF-8 at octet {error.start}", str(path)))
-    read = parse(files)
-    if isinstance(read, list):
-        return in_order([*problems, *read])
-    return in_order(problems) if problems else read
+    return _read(files, problems, beyond)
 
 
-def parse(files: Mapping[str, str]) -> Loaded | list[Problem]:
-    """File name → text; what it says, or all that is wrong with it."""
+def parse(files: Mapping[str, str], beyond: Beyond | None = None) -> Loaded | list[Problem]:
+    """File name → text; what it says, or all that is wrong with it.
+
+    With `beyond`, what is wrong between the resources is said beside what is wrong within them. Without problems
+    `beyond` is not asked: the compiler will be.
+    """
+    return _read(files, [], beyond)
+
+
+@no_collection()
+def _read(files: Mapping[str, str], problems: list[Problem], beyond: Beyond | None) -> Loaded | list[Problem]:
     resources: list[Resource] = []
-    problems: list[Problem] = []
+    is_empty = True
+    unread = [Unread(everything=bool(problems))]
     for file in sorted(files):
-        trees, faults = read_trees(file, files[file])
+        faults: list[Problem] = []
+        for tree in read_trees(file, files[file], faults):
+            is_empty = False
+            document = read_document(tree)
+            resources.extend(document.resources)
+            problems.extend(document.problems)
+            if document.problems:
+                unread.append(document.unread)
+        unread.append(Unread(everything=any(one.code in {"bad-yaml", "too-large"} for one in faults)))
         problems.extend(faults)
-        for tree in trees:
-            found, faults = _document(tree)
-            resources.extend(found)
-            problems.extend(faults)
-    problems.extend(problem for one in resources for problem in inconsistencies(one))
-    return in_order(problems) if problems else Loaded(tuple(resources), dict(files))
+    if is_empty and not problems:
+        hint = "a mesh file begins with `mesh: name`, a resource with `apiVersion` and `kind`"
+        first = min(files, default="")
+        return [Problem("missing-field", "nothing is declared here", first, 1 if first else 0, hint)]
+    if not problems:
+        return Loaded(tuple(resources), dict(files))
+    return in_order([*problems, *(beyond(resources, union(unread)) if beyond else ())])
 
 
 def _files(paths: Sequence[Path], problems: list[Problem]) -> Iterator[Path]:
@@ -63,44 +79,11 @@ def _files(paths: Sequence[Path], problems: list[Problem]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(one for one in path.iterdir() if one.suffix in {".yaml", ".yml"} and one.is_file())
+        try:
+            inside = sorted(one for one in path.iterdir() if one.suffix in {".yaml", ".yml"} and one.is_file())
+        except OSError as error:
+            problems.append(Problem("unreadable", f"cannot read it: {error.strerror}", str(path)))
+            continue
         if not inside:
             problems.append(Problem("unreadable", "no *.yaml in this directory", str(path)))
         yield from inside
-
-
-def _document(tree: Node) -> tuple[Sequence[Resource], list[Problem]]:
-    if not isinstance(tree, Fields):
-        hint = "a mesh file begins with `mesh: name`, a resource with `apiVersion` and `kind`"
-        return (), [Problem.at(tree.place, "wrong-type", "a document must be a mapping", hint)]
-    given = {entry.key.text: entry.node for entry in tree.entries}
-    if "kind" in given or "apiVersion" in given:
-        return _resource(tree, given)
-    decoder = Decoder(snake)
-    mesh = decoder.read(tree, MeshFile, "the mesh file")
-    if mesh is None:
-        return (), decoder.problems
-    return desugar(mesh)
-
-
-def _resource(tree: Fields, given: Mapping[str, Node]) -> tuple[Sequence[Resource], list[Problem]]:
-    decoder = Decoder(camel)
-    kinds = {kind.__name__: kind for kind in KINDS}
-    for name in ("apiVersion", "kind"):
-        if not isinstance(given.get(name), Scalar):
-            return (), [Problem.at(tree.place, "missing-field", f"a resource needs `{name}`, a text")]
-    written, version = cast("Scalar", given["kind"]), cast("Scalar", given["apiVersion"])
-    kind = kinds.get(written.text)
-    if kind is None:
-        known = nearest(written.text, kinds) or "known: " + ", ".join(kinds)
-        later = LATER_KINDS.get(written.text)
-        code, message, hint = ("unknown-kind", f"no kind named `{written.text[:64]}`", known)
-        if later is not None:
-            code, message, hint = ("unsupported-kind", f"kind `{written.text}` is not supported yet", later)
-        return (), [Problem.at(written.place, code, message, hint)]
-    if version.text not in kind.versions:
-        hint = f"write `{kind.versions[0]}`"
-        message = f"no `{written.text}` in apiVersion `{version.text[:64]}`"
-        return (), [Problem.at(version.place, "unknown-kind", message, hint)]
-    resource = decoder.read(tree, kind, written.text, ignore=frozenset({"apiVersion", "kind"}))
-    return ((resource,) if resource else ()), decoder.problems

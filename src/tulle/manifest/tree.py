@@ -3,7 +3,7 @@
 Scalars stay text: the field they stand in decides whether `no`, `010` or `12:30` is a word or a mistake.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import yaml
@@ -20,17 +20,18 @@ MAX_NODES = 500_000
 """In one file, aliases written out."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PLAIN = (None, "")
+"""Styles of a scalar without quotes, as the two loaders say it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scalar:
-    """A text."""
+    """A text. Not frozen, as no node is: a large mesh has a million, and freezing doubles what each costs."""
 
     text: str
     plain: bool
     """Written without quotes, so that it may also be a number, true, false or null."""
     place: Place
-    size: int = 1
 
     @property
     def is_null(self) -> bool:
@@ -38,16 +39,15 @@ class Scalar:
         return self.plain and self.text in {"", "~", "null", "Null", "NULL"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Items:
     """A sequence."""
 
-    nodes: tuple["Node", ...]
+    nodes: list["Node"]
     place: Place
-    size: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One key of a mapping, and what it holds."""
 
@@ -55,41 +55,43 @@ class Entry:
     node: "Node"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fields:
     """A mapping; keys are unique texts."""
 
-    entries: tuple[Entry, ...]
+    entries: list[Entry]
     place: Place
-    size: int
 
 
 Node = Scalar | Items | Fields
 
 
-def read_trees(file: str, text: str) -> tuple[list[Node], list[Problem]]:
-    """The documents of a file, empty ones left out, and what is wrong with it as YAML."""
-    composer = _Composer(file)
+def read_trees(file: str, text: str, problems: list[Problem]) -> Iterator[Node]:
+    """The documents of a file, one at a time, empty ones left out; what is wrong with it as YAML goes to `problems`."""
+    composer = _Composer(file, problems)
     if len(text) > MAX_BYTES:
-        return [], [composer.refuse(1, "too-large", f"larger than {MAX_BYTES // 1024 // 1024} MiB")]
+        composer.fault(1, "too-large", f"larger than {MAX_BYTES // 1024 // 1024} MiB")
+        return
     try:
         text.encode()
-        return list(composer.documents(text)), composer.problems
+        yield from composer.documents(text)
     except _Refused as refused:
-        return [], [*composer.problems, refused.problem]
+        problems.append(refused.problem)
     except yaml.MarkedYAMLError as error:
         ends = "end of stream" in (error.problem or "")  # then what was begun is to blame, not the last line
         mark = (error.context_mark if ends else None) or error.problem_mark or error.context_mark
         line = min(mark.line, text.rstrip("\n").count("\n")) + 1 if mark else 1
         said = " ".join(part for part in (error.context, error.problem) if part)
-        hint = "indent with spaces; YAML allows no tab here" if "'\\t'" in said else ""
-        return [], [*composer.problems, composer.refuse(line, "bad-yaml", said, hint)]
+        indent = text.split("\n")[line - 1] if mark else ""
+        tabs = "\t" in indent[: len(indent) - len(indent.lstrip())] or "'\\t'" in said
+        composer.fault(line, "bad-yaml", said, "indent with spaces; YAML allows no tab here" if tabs else "")
     except yaml.YAMLError as error:
-        line = text.count("\n", 0, getattr(error, "position", 0) or 0) + 1
-        said = str(getattr(error, "reason", "") or error).partition("\n")[0]
-        return [], [*composer.problems, composer.refuse(line, "bad-yaml", said)]
+        position = getattr(error, "position", 0) or 0  # libyaml counts octets, PyYAML's own reader letters
+        before = text.encode()[:position].decode(errors="ignore") if _Loader is not yaml.SafeLoader else text[:position]
+        line = before.count("\n") + 1
+        composer.fault(line, "bad-yaml", str(getattr(error, "reason", "") or error).partition("\n")[0])
     except UnicodeError:
-        return [], [*composer.problems, composer.refuse(1, "bad-yaml", "not valid UTF-8")]
+        composer.fault(1, "bad-yaml", "not valid UTF-8")
 
 
 class _Refused(Exception):
@@ -101,98 +103,118 @@ class _Refused(Exception):
 
 
 class _Composer:
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.problems: list[Problem] = []
-        self._anchors: dict[str, Node] = {}
+    def __init__(self, file: str, problems: list[Problem]) -> None:
+        self._file = file
+        self._problems = problems
+        self._anchors: dict[str, tuple[Node, int]] = {}
+        """What an anchor names, and how many values that is, aliases written out."""
         self._nodes = 0
-        self._events: Iterator[yaml.Event] = iter(())
+        self._next: Callable[[], yaml.Event] = _no_event
+        self._place = Place(file, 1)
+        """Of the last node: most stand on the line of their neighbour."""
 
-    def refuse(self, line: int, code: str, message: str, hint: str = "") -> Problem:
-        return Problem(code, message, self.file, line, hint)
+    def fault(self, line: int, code: str, message: str, hint: str = "") -> None:
+        self._problems.append(Problem(code, message, self._file, line, hint))
 
     def documents(self, text: str) -> Iterator[Node]:
-        self._events = iter(yaml.parse(text, Loader=_Loader))
+        events = iter(yaml.parse(text, Loader=_Loader))
+        self._next = events.__next__
         count = 0
-        for event in self._events:
+        for event in events:
             if not isinstance(event, yaml.DocumentStartEvent):
                 continue
             count += 1
             if count > MAX_DOCUMENTS:
-                raise _Refused(self.refuse(_line(event), "too-large", "too many documents"))
+                raise self._refused(_line(event), "too-large", "too many documents")
             self._anchors.clear()
-            node = self._compose(next(self._events), 0)
+            node = self._compose(self._next(), 0)
             if not (isinstance(node, Scalar) and node.is_null):
                 yield node
 
+    def _refused(self, line: int, code: str, message: str) -> _Refused:
+        return _Refused(Problem(code, message, self._file, line))
+
     def _compose(self, event: yaml.Event, depth: int) -> Node:
-        line = _line(event)
-        place = Place(self.file, line)
+        mark = event.start_mark
+        line = mark.line + 1 if mark else 1
+        place = self._place
+        if place.line != line:
+            place = self._place = Place(self._file, line)
+        if isinstance(event, yaml.ScalarEvent) and event.tag is None and event.anchor is None:  # nearly all there are
+            self._nodes += 1
+            if self._nodes <= MAX_NODES:
+                return Scalar(event.value, event.style in _PLAIN, place)
         if depth > MAX_DEPTH:
-            raise _Refused(self.refuse(line, "too-large", f"nested deeper than {MAX_DEPTH}"))
+            raise self._refused(line, "too-large", f"nested deeper than {MAX_DEPTH}")
+        before = self._nodes
         if isinstance(event, yaml.AliasEvent):
             return self._aliased(event, line)
-        tag = getattr(event, "tag", None)
-        if tag not in {None, "tag:yaml.org,2002:str"}:
-            said = str(tag).replace("tag:yaml.org,2002:", "!!")
-            self.problems.append(self.refuse(line, "bad-yaml", f"tag `{said}` is not allowed", "leave the tag out"))
         self._count(1, line)
         node: Node
         if isinstance(event, yaml.ScalarEvent):
-            node = Scalar(event.value, event.style in {None, ""} and tag is None, place)
+            node = Scalar(event.value, event.tag is None and event.style in _PLAIN, place)
         elif isinstance(event, yaml.SequenceStartEvent):
             nodes: list[Node] = []
-            while not isinstance(inner := next(self._events), yaml.SequenceEndEvent):
+            while not isinstance(inner := self._next(), yaml.SequenceEndEvent):
                 nodes.append(self._compose(inner, depth + 1))
-            node = Items(tuple(nodes), place, 1 + sum(one.size for one in nodes))
+            node = Items(nodes, place)
         else:
             node = self._mapping(place, depth)
-        if anchor := getattr(event, "anchor", None):
-            self._anchors[anchor] = node
+        assert isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent))  # noqa: S101  (no other begins a node)
+        if event.tag is not None:
+            self._tag(event.tag, line)
+        if event.anchor:
+            self._anchors[event.anchor] = (node, self._nodes - before)
         return node
 
+    def _tag(self, tag: str, line: int) -> None:
+        if tag != "tag:yaml.org,2002:str":
+            said = tag.replace("tag:yaml.org,2002:", "!!")
+            self.fault(line, "bad-yaml", f"tag `{said}` is not allowed", "leave the tag out")
+
     def _aliased(self, event: yaml.AliasEvent, line: int) -> Node:
-        node = self._anchors.get(event.anchor or "")
-        if node is None:
-            raise _Refused(self.refuse(line, "bad-yaml", f"alias `*{event.anchor}` has no anchor before it"))
-        self._count(node.size, line)
+        found = self._anchors.get(event.anchor or "")
+        if found is None:
+            raise self._refused(line, "bad-yaml", f"alias `*{event.anchor}` has no anchor before it")
+        node, size = found
+        self._count(size, line)
         return node
 
     def _count(self, more: int, line: int) -> None:
         self._nodes += more
         if self._nodes > MAX_NODES:
-            raise _Refused(self.refuse(line, "too-large", f"more than {MAX_NODES} values, aliases written out"))
+            raise self._refused(line, "too-large", f"more than {MAX_NODES} values, aliases written out")
 
     def _mapping(self, place: Place, depth: int) -> Fields:
         own: dict[str, Entry] = {}
         merged: dict[str, Entry] = {}
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key = self._compose(event, depth + 1)
-            node = self._compose(next(self._events), depth + 1)
+            node = self._compose(self._next(), depth + 1)
             if not isinstance(key, Scalar) or key.is_null:
-                self._fault(key.place, "bad-yaml", "a key must be a word")
-            elif key.plain and key.text == "<<":
+                self.fault(key.place.line, "bad-yaml", "a key must be a word")
+            elif key.text == "<<" and key.plain:
                 self._merge(merged, node)
             elif key.text in own:
                 first = own[key.text].key.place.line
-                self._fault(key.place, "duplicate-key", f"`{key.text}` is written twice", f"first on line {first}")
+                self.fault(key.place.line, "duplicate-key", f"`{key.text}` is written twice", f"first on line {first}")
             else:
                 own[key.text] = Entry(key, node)
-        entries = tuple({**merged, **own}.values())
-        return Fields(entries, place, 1 + sum(1 + one.node.size for one in entries))
+        return Fields(list(({**merged, **own} if merged else own).values()), place)
 
     def _merge(self, merged: dict[str, Entry], node: Node) -> None:
         for one in node.nodes if isinstance(node, Items) else (node,):
             if not isinstance(one, Fields):
-                self._fault(one.place, "bad-yaml", "`<<` merges mappings only")
+                self.fault(one.place.line, "bad-yaml", "`<<` merges mappings only")
                 continue
-            self._count(one.size, one.place.line)
             for entry in one.entries:
                 merged.setdefault(entry.key.text, entry)
 
-    def _fault(self, place: Place, code: str, message: str, hint: str = "") -> None:
-        self.problems.append(Problem.at(place, code, message, hint))
-
 
 def _line(event: yaml.Event) -> int:
-    return event.start_mark.line + 1 if event.start_mark else 1
+    mark = event.start_mark
+    return mark.line + 1 if mark else 1
+
+
+def _no_event() -> yaml.Event:
+    raise StopIteration

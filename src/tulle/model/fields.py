@@ -1,11 +1,27 @@
 """What a field may hold: types of text and numbers, each with the reason it gives when it refuses."""
 
-import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
+from tulle.model.checks import (
+    host_hint,
+    hostname_hint,
+    is_clean,
+    is_header_value,
+    is_host,
+    is_host_pattern,
+    is_hostname,
+    is_http_path,
+    is_method_pattern,
+    is_path_pattern,
+    is_pattern,
+    is_route_path,
+    is_service_pattern,
+    method_hint,
+    path_hint,
+)
 from tulle.model.names import is_label, is_trust_domain
 
 
@@ -18,6 +34,8 @@ class Check:
     holds: Callable[[str], bool]
     pattern: str = ""
     """The claim, or a weaker one, as a regular expression for editors."""
+    hint: Callable[[str], str] | None = None
+    """What to write instead of a text that fails; may say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,46 +46,9 @@ class Between:
     high: float
 
 
-def _is_pattern(text: str) -> bool:
-    return (
-        bool(text)
-        and text.isprintable()
-        and "*" not in (text[1:-1] if len(text) > 1 else "")
-        and text != "**"
-        and not (len(text) > 1 and text[0] == "*" == text[-1])
-    )
-
-
-def _is_service_pattern(text: str) -> bool:
-    first, slash, second = text.partition("/")
-    if not slash:
-        return text == "*" or is_label(text)
-    return is_label(first) and (second == "*" or is_label(second))
-
-
-def _is_host(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return len(text) < 254 and re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?", text) is not None
-    return True
-
-
-def _is_hostname(text: str) -> bool:
-    return re.fullmatch(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text) is not None
-
-
-def _is_clean(text: str) -> bool:
-    return "\0" not in text
-
-
-def _is_http_path(text: str) -> bool:
-    return re.fullmatch(r"/[!-~]*", text) is not None and "?" not in text and "#" not in text
-
-
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
-Text = Annotated[str, Check("text", _is_clean)]
+Text = Annotated[str, Check("text", is_clean)]
 Label = Annotated[
     str,
     Check("a name of lower-case letters, digits and dashes, at most 63", is_label, "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"),
@@ -76,34 +57,115 @@ ServiceRef = Annotated[
     str,
     Check(
         "`name` or `namespace/name`",
-        lambda t: _is_service_pattern(t) and "*" not in t,
+        lambda t: is_service_pattern(t) and "*" not in t,
         "^([a-z0-9-]+/)?[a-z0-9-]+$",
     ),
 ]
 ServicePattern = Annotated[
     str,
     Check(
-        "`name`, `namespace/name`, `namespace/*` or `*`", _is_service_pattern, r"^(\*|([a-z0-9-]+/)?([a-z0-9-]+|\*))$"
+        "`name`, `namespace/name`, `namespace/*` or `*`", is_service_pattern, r"^(\*|([a-z0-9-]+/)?([a-z0-9-]+|\*))$"
     ),
 ]
 TrustDomain = Annotated[str, Check("a trust domain such as `shop.local`", is_trust_domain, "^[a-z0-9._-]+$")]
-Pattern = Annotated[str, Check("text with `*` at most once, first or last", _is_pattern, r"^([^*]+\*?|\*[^*]*)$")]
-Host = Annotated[str, Check("an IP address or a DNS name", _is_host, "^[A-Za-z0-9_:.-]+$")]
-Hostname = Annotated[str, Check("a lower-case host name, or `*.suffix`", _is_hostname, r"^(\*\.)?[a-z0-9.-]+$")]
-HttpPath = Annotated[str, Check("a path that begins with `/`, without query", _is_http_path, "^/[!-~]*$")]
+_STARRED = "with `*` at most once, first or last"
+NamespacePattern = Annotated[
+    str,
+    Check(f"a namespace, {_STARRED}", lambda t: is_pattern(t, r"[a-z0-9-]+"), r"^([a-z0-9-]+\*?|\*[a-z0-9-]*)$"),
+]
+PrincipalPattern = Annotated[
+    str,
+    Check(
+        f"a principal, {_STARRED}",
+        lambda t: is_pattern(t, r"[A-Za-z0-9._/-]+"),
+        r"^([A-Za-z0-9._/-]+\*?|\*[A-Za-z0-9._/-]*)$",
+        lambda t: f"write `{t.removeprefix('spiffe://')}`" if t.startswith("spiffe://") else "",
+    ),
+]
+MethodPattern = Annotated[
+    str,
+    Check(f"an HTTP method in capitals, {_STARRED}", is_method_pattern, r"^([^*a-z]+\*?|\*[^*a-z]*)$", method_hint),
+]
+PathPattern = Annotated[
+    str,
+    Check(
+        f"a path that begins with `/`, {_STARRED}, without query",
+        is_path_pattern,
+        r"^(/[^*?#]*\*?|\*[^*?#]*)$",
+        path_hint,
+    ),
+]
+HostPattern = Annotated[
+    str,
+    Check(
+        f"a host name {_STARRED}, without port",
+        is_host_pattern,
+        r"^([A-Za-z0-9_.-]+\*?|\*[A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])$",
+        host_hint,
+    ),
+]
+Host = Annotated[
+    str,
+    Check(
+        "an IP address or a DNS name",
+        is_host,
+        "^[A-Za-z0-9_:.-]+$",
+        lambda t: "the port has a field of its own" if re.search(r":[0-9]+$", t) else "",
+    ),
+]
+Hostname = Annotated[
+    str,
+    Check(
+        "a lower-case host name, or `*.suffix`, without port",
+        is_hostname,
+        r"^(\*\.)?[a-z0-9_.-]+$",
+        hostname_hint,
+    ),
+]
+HttpPath = Annotated[str, Check("a path that begins with `/`, without query", is_http_path, "^/[!-~]*$", path_hint)]
+RoutePath = Annotated[str, Check("a path that begins with `/`, without query", is_route_path, "^/[!-~]*$", path_hint)]
 Method = Annotated[
-    str, Check("an HTTP method in capitals", lambda t: re.fullmatch(r"[A-Z][A-Z-]*", t) is not None, "^[A-Z][A-Z-]*$")
+    str,
+    Check(
+        "an HTTP method in capitals",
+        lambda t: re.fullmatch(r"[A-Z][A-Z-]*", t) is not None,
+        "^[A-Z][A-Z-]*$",
+        method_hint,
+    ),
 ]
 HeaderName = Annotated[
-    str, Check("an HTTP header name", lambda t: re.fullmatch(_TOKEN, t) is not None, "^[!#-'*+.0-9A-Z^-z|~-]+$")
+    str,
+    Check(
+        "an HTTP header name",
+        lambda t: re.fullmatch(_TOKEN, t) is not None,
+        "^[!#-'*+.0-9A-Z^-z|~-]+$",
+        lambda t: f"write `{t.strip(' :')}`" if re.fullmatch(_TOKEN, t.strip(" :")) else "",
+    ),
+]
+HeaderValue = Annotated[
+    str,
+    Check(
+        "text without blanks at its ends", is_header_value, "", lambda t: f"write `{t.strip()}`" if t.strip() else ""
+    ),
 ]
 EnvName = Annotated[
     str,
     Check("a variable's name", lambda t: re.fullmatch(r"[^=\0]+", t) is not None, "^[^=]+$"),
 ]
-AbsolutePath = Annotated[
-    str, Check("an absolute path", lambda t: t.startswith("/") and "\0" not in t and ".." not in t.split("/"), "^/")
+OwnPath = Annotated[
+    str, Check("a path without `..`", lambda t: t != "" and "\0" not in t and ".." not in t.split("/"), ".")
 ]
 Port = Annotated[int, Between(1, 65535)]
+PortName = Annotated[
+    str,
+    Check(
+        "the name of a port: letters, digits and dashes, at most 15, one of them a letter",
+        lambda t: len(t) <= 15 and is_label(t) and re.search("[a-z]", t) is not None,
+        "^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$",
+        lambda t: "write it without quotes" if t.isdecimal() else "",
+    ),
+]
 Weight = Annotated[int, Between(0, 1_000_000)]
 Seconds = Annotated[float, Between(0, 3600)]
+SomeSeconds = Annotated[float, Between(0.001, 3600)]
+Times = Annotated[int, Between(1, 1000)]

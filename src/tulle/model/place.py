@@ -35,6 +35,11 @@ class Word(str):
         return word
 
 
+def is_place(field: str) -> bool:
+    """True for a dataclass's field that nobody writes: where the record, or its field `x` (`x_place`), was written."""
+    return field == "place" or field.endswith("_place")
+
+
 def place_of(text: str, otherwise: Place = NOWHERE) -> Place:
     """Where `text` was written, when it knows."""
     return text.place if isinstance(text, Word) else otherwise

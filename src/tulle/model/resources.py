@@ -6,25 +6,34 @@ reserves ends in `_`. Strings that came from a file are `Word`s, which know thei
 
 import enum
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tulle.model.fields import (
-    AbsolutePath,
     EnvName,
     HeaderName,
+    HeaderValue,
     Host,
     Hostname,
+    HostPattern,
     HttpPath,
     Label,
     Method,
-    Pattern,
+    MethodPattern,
+    NamespacePattern,
+    OwnPath,
+    PathPattern,
     Port,
+    PortName,
+    PrincipalPattern,
+    RoutePath,
     Seconds,
     ServicePattern,
     ServiceRef,
+    SomeSeconds,
     Text,
+    Times,
     TrustDomain,
     Weight,
 )
@@ -111,7 +120,7 @@ class AppProtocol(enum.StrEnum):
     HTTP = "http"
     """HTTP/1.1."""
     TCP = "tcp"
-    """Opaque bytes."""
+    """Opaque bytes; needed when the server speaks first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,20 +131,21 @@ class ServicePort:
     """As callers dial it."""
     name: Label | None = None
     """For people."""
-    target_port: Port | None = None
-    """As the workload listens; `port` unless said."""
+    target_port: Port | PortName | None = None
+    """As the workload listens: a number, or the name that the workload's `ports` give it; `port` unless said."""
     protocol: Transport = Transport.TCP
     """What carries the bytes."""
     app_protocol: AppProtocol | None = None
     """What is spoken; detected by the first bytes unless said."""
     node_port: Port | None = None
     """A port of the box, all addresses, that leads here; needs `type: NodePort`."""
+    node_port_place: Place = field(default=NOWHERE, compare=False, repr=False)
     place: Place = field(default=NOWHERE, compare=False, repr=False)
 
     @property
     def target(self) -> int:
-        """As the workload listens."""
-        return self.target_port or self.port
+        """As the workload listens. A name counts as `port` until the compiler's index has resolved it."""
+        return self.target_port if isinstance(self.target_port, int) else self.port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +173,13 @@ class Service(Resource):
         """Its name in its namespace."""
         return ServiceName(str(self.metadata.namespace), str(self.metadata.name))
 
+    def doors(self) -> Iterator[tuple[int, Place]]:
+        """Ports of the box that lead here, each with where it was written."""
+        for port in self.spec.ports:
+            if port.node_port is not None:
+                places = (port.node_port_place, port.place)
+                yield port.node_port, next((one for one in places if one.file), self.place)
+
 
 class Isolation(enum.StrEnum):
     """What a workload runs in."""
@@ -175,14 +192,20 @@ class Isolation(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """When a workload counts as ready."""
+    """When a workload counts as ready, and gets traffic: a container's `readinessProbe`, asked from within its pod."""
 
     port: Port
     """Takes connections on a loopback address."""
     path: HttpPath | None = None
     """Answers GET with 200–399; without it a connection is enough."""
-    timeout_seconds: Seconds = 60.0
-    """Not ready by then: said in the status."""
+    startup_seconds: Seconds = 60.0
+    """Not ready by then: said in the status, and asked more slowly. Until the first yes it is asked more often than later."""
+    timeout_seconds: SomeSeconds = 1.0
+    """For one answer."""
+    period_seconds: Seconds = 10.0
+    """Between questions once it is ready; 0: never again. While it is unready at most 2."""
+    failure_threshold: Times = 3
+    """So many failures in a row make it unready: it keeps running and gets no new traffic until it answers again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +220,8 @@ class Run:
     """Relative to the manifest's directory, which is the default."""
     user: Text | None = None
     """Name or uid; root only. Without it a uid of its own."""
-    writable: tuple[AbsolutePath, ...] = ()
-    """Directories it may write to besides its own /tmp and /run."""
+    writable: tuple[OwnPath, ...] = ()
+    """Paths it may write to besides its own /tmp and /run; relative to its working directory. As root its uid must own them."""
     readiness: Readiness | None = None
     """Ready as soon as it runs unless said."""
     depends_on: tuple[ServiceRef, ...] = ()
@@ -233,8 +256,8 @@ class WorkloadPort:
 
     port: Port
     """On loopback or any address of its pod."""
-    name: Label | None = None
-    """For people."""
+    name: PortName | None = None
+    """What a Service's `targetPort` may call it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +366,7 @@ class PathMatch:
 
     type: PathType = PathType.PREFIX
     """How it is compared."""
-    value: HttpPath = "/"
+    value: RoutePath = "/"
     """What it is compared with."""
 
 
@@ -360,7 +383,7 @@ class HeaderMatch:
 
     name: HeaderName
     """In any case of letters."""
-    value: Text
+    value: HeaderValue
     """What it must equal."""
     type: HeaderMatchType = HeaderMatchType.EXACT
     """How it is compared."""
@@ -455,13 +478,13 @@ class PolicyAction(enum.StrEnum):
 class Source:
     """Who calls. Fields are ANDed, values within a field ORed."""
 
-    principals: tuple[Pattern, ...] = ()
+    principals: tuple[PrincipalPattern, ...] = ()
     """`<trust domain>/ns/<namespace>/sa/<service account>`; `*` is anyone attested."""
-    not_principals: tuple[Pattern, ...] = ()
+    not_principals: tuple[PrincipalPattern, ...] = ()
     """None of these; an anonymous caller is none of them."""
-    namespaces: tuple[Pattern, ...] = ()
+    namespaces: tuple[NamespacePattern, ...] = ()
     """The caller's namespace."""
-    not_namespaces: tuple[Pattern, ...] = ()
+    not_namespaces: tuple[NamespacePattern, ...] = ()
     """None of these."""
 
 
@@ -477,17 +500,17 @@ class From:
 class Operation:
     """What is asked. Fields are ANDed, values within a field ORed; all but ports are HTTP-only."""
 
-    methods: tuple[Pattern, ...] = ()
+    methods: tuple[MethodPattern, ...] = ()
     """HTTP methods."""
-    not_methods: tuple[Pattern, ...] = ()
+    not_methods: tuple[MethodPattern, ...] = ()
     """None of these."""
-    paths: tuple[Pattern, ...] = ()
+    paths: tuple[PathPattern, ...] = ()
     """Request paths."""
-    not_paths: tuple[Pattern, ...] = ()
+    not_paths: tuple[PathPattern, ...] = ()
     """None of these."""
-    hosts: tuple[Pattern, ...] = ()
+    hosts: tuple[HostPattern, ...] = ()
     """Hosts asked for, in any case of letters."""
-    not_hosts: tuple[Pattern, ...] = ()
+    not_hosts: tuple[HostPattern, ...] = ()
     """None of these."""
     ports: tuple[Port, ...] = ()
     """Ports of the workload."""

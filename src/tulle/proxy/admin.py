@@ -4,6 +4,8 @@ import json
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from tulle.http.server import HttpError, Request, Response
 from tulle.proxy.arrival import Register
 from tulle.proxy.control import Listeners
@@ -61,10 +63,22 @@ class Admin:
             case "GET", "/tap":
                 wanted = _filter(request.query)
                 return Response(200, self._tap.lines(wanted), "application/jsonl")
+            case "GET", "/refusals":
+                return Response(200, msgspec.json.encode(self._relay.refusals.found(request.query.get("id"))))
             case "POST", "/drain":
                 self._drain()
                 return _json({"draining": True}, 202)
-            case _, ("/snapshot" | "/status" | "/metrics" | "/live" | "/ready" | "/connections" | "/tap" | "/drain"):
+            case _, (
+                "/snapshot"
+                | "/status"
+                | "/metrics"
+                | "/live"
+                | "/ready"
+                | "/connections"
+                | "/tap"
+                | "/refusals"
+                | "/drain"
+            ):
                 raise HttpError(405, f"{request.method} is not for {request.path}")
             case _:
                 raise HttpError(404, f"no {request.path}")
@@ -79,9 +93,12 @@ class Admin:
 
     def _put_snapshot(self, text: bytes) -> Response:
         try:
-            return _json({"generation": self._plane.apply(text)})
+            answer: dict[str, object] = {"generation": self._plane.apply(text)}
         except RefusedSnapshot as fault:
             raise HttpError(400, str(fault)) from fault
+        if self._plane.warning:
+            answer["warning"] = self._plane.warning
+        return _json(answer)
 
     def _metrics(self) -> Response:
         self._relay.counters.defects = self._relay.dispatcher.defects
@@ -106,6 +123,7 @@ class Admin:
             "generation": self._telemetry.generation,
             "ready": not self._waits_for(),
             "waits_for": self._waits_for(),
+            "warnings": [self._plane.warning] if self._plane.warning else [],
             "draining": relay.is_draining,
             "seconds": round(time.monotonic() - self._started, 3),
             "resident_bytes": self._telemetry.resident_bytes(),

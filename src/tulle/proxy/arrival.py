@@ -7,6 +7,7 @@ from typing import final
 from tulle.proxy.counters import Counters
 from tulle.proxy.relay import Arrival, Lane
 from tulle.proxy.stream import CallerEnd
+from tulle.wire.reason import Reason
 
 
 class Drainable(CallerEnd):
@@ -14,6 +15,22 @@ class Drainable(CallerEnd):
 
     def close_when_idle(self) -> None:
         """Ends now when nothing is being served, else after the answer."""
+        raise NotImplementedError
+
+    def cut(self, reason: Reason) -> None:
+        """Ends now: what is not answered yet is answered so."""
+        raise NotImplementedError
+
+
+class Opaque:
+    """A stream that no request divides: judged when it begins, and again whenever a snapshot comes into force."""
+
+    def judge_again(self) -> None:
+        """Cuts what the tables in force would not let begin."""
+        raise NotImplementedError
+
+    def cut(self, reason: Reason) -> None:
+        """Ends now, by a reset to both sides."""
         raise NotImplementedError
 
 
@@ -31,6 +48,8 @@ class Connection:
         """`http` or `tcp`; empty until it is known."""
         self.speaker: Drainable | None = None
         """Set once it speaks HTTP."""
+        self.opaque: Opaque | None = None
+        """Set once it is known to speak something else."""
         self._register = register
         self._counters: Counters | None = None
         """Where it is counted as open."""
@@ -78,6 +97,20 @@ class Register:
                 self._by_pod[pod] = left
             else:
                 del self._by_pod[pod]
+
+    def judge_again(self) -> None:
+        """A snapshot came into force. Requests are judged one by one anyway; what has none is judged here."""
+        for connection in list(self.connections):
+            if connection.opaque is not None:
+                connection.opaque.judge_again()
+
+    def cut(self, reason: Reason) -> None:
+        """Ends all of them."""
+        for connection in list(self.connections):
+            if connection.speaker is not None:
+                connection.speaker.cut(reason)
+            elif connection.opaque is not None:
+                connection.opaque.cut(reason)
 
     def of(self, pod: str) -> int:
         """How many came by this pod's listener; empty: by doors."""

@@ -13,16 +13,23 @@ class BrokerRefused(OSError):
 
 
 class BrokerClient:
-    """One SOCK_SEQPACKET connection; answers may come in any order, late, or never when a broker died."""
+    """One SOCK_SEQPACKET connection; answers may come in any order and late.
+
+    A broker that dies takes questions with it: the supervisor forks another, says so, and they are asked again. One that was
+    answered twice for that keeps its first answer.
+    """
 
     def __init__(self, link: socket.socket, report: Callable[[str], None]) -> None:
         link.setblocking(False)
         self._link = link
         self._report = report
         self._next = getrandbits(48)
-        self._waiting: dict[int, asyncio.Future[socket.socket]] = {}
-        self._unsent: deque[tuple[int, bytes]] = deque()
+        self._waiting: dict[int, tuple[asyncio.Future[socket.socket], bytes]] = {}
+        """By number: who waits, and the question."""
+        self._unsent: deque[int] = deque()
         """Questions for which the link had no room yet."""
+        self._lost = ""
+        """Why no answer can come any more; empty while one can."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Takes answers from now on."""
@@ -30,26 +37,36 @@ class BrokerClient:
 
     async def make_socket(self, pod: str, family: int) -> socket.socket:
         """An unconnected, non-blocking TCP socket in the pod's network; `family` is 4 or 6. Raises OSError."""
+        if self._lost:
+            raise BrokerRefused(self._lost)
         loop = asyncio.get_running_loop()
         self._next += 1
         number = self._next
         answer: asyncio.Future[socket.socket] = loop.create_future()
-        self._waiting[number] = answer
+        self._waiting[number] = answer, json.dumps({"id": number, "pod": pod, "family": family}).encode()
         try:
-            question = {"id": number, "pod": pod, "family": family}
-            self._unsent.append((number, json.dumps(question).encode()))
-            if len(self._unsent) == 1:
-                self._send(loop)
+            self._ask(number, loop)
             return await answer
         finally:
             del self._waiting[number]
+
+    def ask_again(self) -> None:
+        """Another broker serves: asks it what the one before has not answered."""
+        loop = asyncio.get_running_loop()
+        for number in list(self._waiting):
+            if number not in self._unsent:
+                self._ask(number, loop)
+
+    def _ask(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._unsent.append(number)
+        if len(self._unsent) == 1:
+            self._send(loop)
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         """Sends what there is room for, in order; what nobody waits for any more is left out."""
         unsent = self._unsent
         while unsent:
-            number, question = unsent[0]
-            waiting = self._waiting.get(number)
+            waiting, question = self._waiting.get(unsent[0], _NOBODY)
             if waiting is not None and not waiting.done():
                 try:
                     self._link.send(question)
@@ -67,17 +84,15 @@ class BrokerClient:
         except BlockingIOError:
             return
         except OSError as fault:
-            self._report(f"the broker's socket broke: {fault}")
-            loop.remove_reader(self._link.fileno())
+            self._lose(f"the broker's socket broke: {fault}", loop)
             return
         if not message and not descriptors:
-            self._report("the supervisor closed the broker's socket")
-            loop.remove_reader(self._link.fileno())
+            self._lose("the supervisor closed the broker's socket", loop)
             return
         sockets = [socket.socket(fileno=one) for one in descriptors]
         try:
             said = json.loads(message)
-            waiting = self._waiting.get(said["id"])
+            waiting, _ = self._waiting.get(said["id"], _NOBODY)
             if waiting is None or waiting.done():
                 return
             if sockets:
@@ -91,3 +106,15 @@ class BrokerClient:
         finally:
             for one in sockets:
                 one.close()
+
+    def _lose(self, why: str, loop: asyncio.AbstractEventLoop) -> None:
+        """Nothing comes any more: whoever waits learns it now, not at its deadline."""
+        self._report(why)
+        self._lost = why
+        loop.remove_reader(self._link.fileno())
+        for waiting, _ in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(BrokerRefused(why))
+
+
+_NOBODY: tuple[asyncio.Future[socket.socket] | None, bytes] = (None, b"")

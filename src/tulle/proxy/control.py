@@ -1,14 +1,14 @@
 """What the supervisor hands over: listeners in pods, doors, and which pods are ready."""
 
-import asyncio
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from tulle.core.tables import Tables
 from tulle.proxy.arrival import Register
 from tulle.proxy.listen import Listener
+from tulle.proxy.loop import READ, Dispatcher, Foremost
 from tulle.proxy.relay import Relay
 from tulle.proxy.tcp import Dial
 
@@ -18,21 +18,34 @@ Key = TypeVar("Key", int, str)
 class Listeners:
     """The listening sockets that this proxy accepts from, by name, and the readiness of pods."""
 
-    def __init__(self, relay: Relay, register: Register, dial: Dial) -> None:
+    def __init__(self, relay: Relay, register: Register, dial: Dial, ask_again: Callable[[], None]) -> None:
         self.pods: dict[str, Listener] = {}
+        self.addresses: dict[str, dict[str, Listener]] = {}
+        """By pod, then by `127.80.x.y:port`: listeners at virtual addresses, where the kernel does not redirect."""
         self.doors: dict[int, Listener] = {}
         self.ready: set[str] = set()
         self.is_synced = False
         self._relay = relay
         self._register = register
         self._dial = dial
+        self._ask_again = ask_again
+        """Of the broker that was forked again."""
         self._is_closed = False
 
     def take(self, kind: str, name: str, sock: socket.socket | None) -> None:
         """One Handover. What replaces a listener of the same name closes the old one."""
         if kind == "pod" and sock is not None:
             self.ready.discard(name)
+            self._drop_addresses(name)
             self._replace(self.pods, name, Listener(self._relay, self._register, self._dial, sock, name, 0))
+        elif kind == "address" and sock is not None:
+            pod, _, address = name.partition("@")
+            host, port = sock.getsockname()
+            listener = Listener(self._relay, self._register, self._dial, sock, pod, 0, (host, port))
+            self._replace(self.addresses.setdefault(pod, {}), address, listener)
+        elif kind == "no-address":
+            pod, _, address = name.partition("@")
+            self._drop(self.addresses.get(pod, {}), address)
         elif kind == "door" and sock is not None:
             port = int(name)
             self._replace(self.doors, port, Listener(self._relay, self._register, self._dial, sock, "", port))
@@ -45,8 +58,11 @@ class Listeners:
         elif kind == "gone":
             self.ready.discard(name)
             self._drop(self.pods, name)
+            self._drop_addresses(name)
             if name.isdecimal():
                 self._drop(self.doors, int(name))
+        elif kind == "broker":
+            self._ask_again()
         elif kind == "synced":
             self.is_synced = True
             self.open()
@@ -64,13 +80,23 @@ class Listeners:
     def open(self) -> None:
         """Accepts from all of them, once there is a snapshot and it is known which pods are ready."""
         if self._relay.tables is not None and self.is_synced and not self._is_closed:
-            for listener in (*self.pods.values(), *self.doors.values()):
+            for listener in self._all():
                 listener.open()
 
     def close(self) -> None:
         """Accepts no longer."""
         self._is_closed = True
-        for listener in (*self.pods.values(), *self.doors.values()):
+        for listener in self._all():
+            listener.close()
+
+    def _all(self) -> Iterator[Listener]:
+        yield from self.pods.values()
+        for listeners in self.addresses.values():
+            yield from listeners.values()
+        yield from self.doors.values()
+
+    def _drop_addresses(self, pod: str) -> None:
+        for listener in self.addresses.pop(pod, {}).values():
             listener.close()
 
     def _replace(self, table: dict[Key, Listener], key: Key, listener: Listener) -> None:
@@ -85,30 +111,40 @@ class Listeners:
 
 
 class Control:
-    """Reads the supervisor's datagrams."""
+    """Reads the supervisor's datagrams before the callers' requests: who was told that a pod is ready finds it so."""
 
-    def __init__(self, link: socket.socket, listeners: Listeners, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        link: socket.socket,
+        listeners: Listeners,
+        on_supervisor_gone: Callable[[], None],
+        report: Callable[[str], None],
+    ) -> None:
         link.setblocking(False)
-        self._link = link
+        self._dispatcher = dispatcher
+        self._link = Foremost(link, self._read)
         self._listeners = listeners
+        self._on_supervisor_gone = on_supervisor_gone
         self._report = report
 
-    def start(self, loop: asyncio.AbstractEventLoop, on_supervisor_gone: Callable[[], None]) -> None:
+    def start(self) -> None:
         """Takes handovers from now on."""
-        loop.add_reader(self._link.fileno(), self._read, loop, on_supervisor_gone)
+        self._dispatcher.watch(self._link, READ)
 
-    def _read(self, loop: asyncio.AbstractEventLoop, on_supervisor_gone: Callable[[], None]) -> None:
-        while True:
+    def _read(self) -> None:
+        self._dispatcher.wake()  # what is told may schedule something with asyncio
+        while self._link.is_open:
             try:
-                message, descriptors, _, _ = socket.recv_fds(self._link, 65536, 4)
+                message, descriptors, _, _ = socket.recv_fds(self._link.sock, 65536, 4)
             except BlockingIOError:
                 return
             except OSError:
                 message, descriptors = b"", []
             sockets = [socket.socket(fileno=one) for one in descriptors]
             if not message:
-                loop.remove_reader(self._link.fileno())
-                on_supervisor_gone()
+                self._dispatcher.close(self._link)
+                self._on_supervisor_gone()
                 return
             try:
                 said = json.loads(message)

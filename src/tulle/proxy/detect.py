@@ -72,6 +72,9 @@ class Detector(Party):
     def on_lost(self) -> None:
         self._close()
 
+    def on_defect(self) -> None:
+        self._close()
+
     def on_drained(self) -> None:
         pass
 
@@ -91,6 +94,7 @@ class Detector(Party):
 
     def _speak_http(self) -> None:
         self.deadline = NEVER
+        self._look_again()
         self._connection.become(self._lane, "http", self._relay.counters)
         speaker = HttpDownstream(self._relay, self._connection, self._lane, self._wire)
         self._connection.speaker = speaker
@@ -100,8 +104,14 @@ class Detector(Party):
 
     def _speak_opaque(self) -> None:
         self.deadline = NEVER
+        self._look_again()
         self._connection.become(self._lane, "tcp", self._relay.counters)
         Tunnel(self._relay, self._connection, self._lane, self._wire, self._octets, self._dial).begin()
+
+    def _look_again(self) -> None:
+        """A snapshot may have come since this connection was accepted."""
+        if self._lane.tables is not self._relay.tables:
+            self._lane = self._relay.lane(self._connection.arrival)
 
     def _close(self) -> None:
         self.deadline = NEVER

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final, final
 
 from tulle.http.body import BodyReader
-from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, ResponseHead
-from tulle.http.request import find_head_end, parse_request, refuse_early
+from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, RequestHead, ResponseHead
+from tulle.http.opening import Opening, read_opened
+from tulle.http.request import END, find_head_end, parse_request, refuse_early
 from tulle.http.write import chunk, last_chunk, response_framing, write_response
 from tulle.proxy.arrival import Connection, Drainable
 from tulle.proxy.counters import ABORTED
@@ -20,6 +21,8 @@ from tulle.wire.reason import Reason
 
 MAX_MISSES: Final = 16
 """Heads in a row that were not remembered; then this connection stops asking."""
+MAX_SERVED: Final = 32
+"""Requests of one connection answered by ourselves in one turn; then it is the others' turn."""
 LINGER: Final = 2.0
 """Seconds a closed connection's last octets are read and dropped, so that our answer is not lost to a reset."""
 MAX_LINGER_BYTES: Final = 1 << 20
@@ -47,9 +50,17 @@ class HttpDownstream(Drainable):
         self._is_answered = False
         """All of the answer has been written; some may still be kept."""
         self._is_reading = False
+        self._is_postponed = False
+        """What is in `_buffer` waits for the next turn; nothing is read until then."""
         self._lingers = False
         self._dropped = 0
         self._misses = 0
+        self._size = 0
+        """Octets of the last head that was followed by a body."""
+        self._opening: Opening | None = None
+        """What its heads' fields begin with."""
+        self._strays = 0
+        """Heads in a row that began otherwise."""
         self.deadline = relay.dispatcher.now + relay.idle_timeout
 
     def on_octets(self, octets: bytes) -> None:
@@ -102,6 +113,19 @@ class HttpDownstream(Drainable):
     def on_lost(self) -> None:
         self.on_end()
 
+    def on_defect(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            if self._buffer and not self._lingers:
+                self._refuse(Reason.INTERNAL, 0)
+            else:
+                self._end()
+        elif exchange.status == 0 and not exchange.is_over:
+            self._closes = True
+            exchange.answer(Reason.INTERNAL)
+        else:
+            self.on_end()
+
     def on_drained(self) -> None:
         exchange = self._exchange
         if exchange is not None:
@@ -133,7 +157,13 @@ class HttpDownstream(Drainable):
             exchange.on_caller_gone()
             self._end()
         else:
-            exchange.on_stalled()
+            exchange.break_off(Reason.UPSTREAM_TIMEOUT)
+
+    def on_turn(self) -> None:
+        self._is_postponed = False
+        if self._wire.is_open and self._exchange is None:
+            self._wire.resume()
+            self._read_requests()
 
     def inform(self, head: ResponseHead) -> None:
         if self._exchange is not None and self._exchange.judged.head.version_minor == 1:
@@ -219,14 +249,33 @@ class HttpDownstream(Drainable):
         if self._exchange is None and not self._buffer and not self._wire.kept:
             self._end()
 
+    def cut(self, reason: Reason) -> None:
+        exchange = self._exchange
+        self._closes = True
+        if exchange is None or exchange.is_over:
+            self._end()
+        elif exchange.status == 0:
+            exchange.answer(reason)
+        elif self._is_answered:
+            self.on_end()  # it waits for its caller to read
+        else:
+            exchange.break_off(reason)
+
     def _read_requests(self) -> None:
         """Serves what is in the buffer until one has to be waited for."""
-        if self._is_reading:
+        if self._is_reading or self._is_postponed:
             return
         self._is_reading = True
+        served = 0
         while (
             self._exchange is None and self._buffer and not self._lingers and self._wire.is_open and not self._wire.kept
         ):
+            if served == MAX_SERVED:
+                self._is_postponed = True
+                self._wire.pause()
+                self._relay.dispatcher.postpone(self)
+                break
+            served += 1
             if not self._read_request():
                 break
         self._is_reading = False
@@ -238,34 +287,51 @@ class HttpDownstream(Drainable):
         if lane.tables is not relay.tables:
             lane = self._lane = relay.lane(self._connection.arrival)
         buffer = self._buffer
-        judged: Judged | None = None
-        end = len(buffer)
-        if self._misses < MAX_MISSES and end <= MAX_REMEMBERED_HEAD:
-            judged = lane.memo.get(buffer)
-        if judged is None:
-            end = find_head_end(buffer, 0)
-            if end < 0:
-                refusal = refuse_early(buffer, 0, relay.head_limits)
-                if refusal is not None:
-                    self._refuse(reason_of_refusal(refusal.status), refusal.status)
-                return False
-            octets = buffer if end == len(buffer) else buffer[:end]
-            if end != len(buffer) and self._misses < MAX_MISSES:
-                judged = lane.memo.get(octets)
-            if judged is None:
-                head = parse_request(octets, relay.head_limits)
-                if isinstance(head, Refusal):
-                    self._refuse(reason_of_refusal(head.status), head.status)
-                    return False
-                judged = relay.judge_head(lane, head)
-                if self._misses < MAX_MISSES:
-                    self._misses += 1
-                    relay.remember(lane, octets, judged)
-            else:
+        probes = self._misses < MAX_MISSES
+        if probes:
+            size = len(buffer) if buffer[-4:] == END else self._size
+            judged = lane.memo.get(buffer[:size]) if size <= MAX_REMEMBERED_HEAD else None
+            if judged is not None:
                 self._misses = 0
-        else:
-            self._misses = 0
-        return self._begin(judged, end)
+                return self._begin(judged, judged.head.size)
+        head = self._read_head(lane, buffer)
+        if head is None:
+            return False
+        if isinstance(head, Refusal):
+            self._refuse(reason_of_refusal(head.status), head.status)
+            return False
+        judged = relay.judge_head(lane, head)
+        if probes:
+            self._misses += 1
+            if head.framing != NO_BODY:
+                self._size = head.size
+            relay.remember(lane, buffer[: head.size], judged)
+        return self._begin(judged, head.size)
+
+    def _read_head(self, lane: Lane, buffer: bytes) -> RequestHead | Refusal | None:
+        """Reads the head that the buffer begins with, the short way where it begins as others did; None: it is not complete yet."""
+        relay = self._relay
+        limits = relay.head_limits
+        learns = self._strays < MAX_MISSES
+        opening = self._opening
+        if opening is None and learns:
+            opening = self._opening = lane.opening
+        if opening is not None:
+            found = read_opened(buffer, opening, limits)
+            if found is not None:
+                self._strays = 0
+                return found
+        end = find_head_end(buffer, 0)
+        if end < 0:
+            return refuse_early(buffer, 0, limits)
+        octets = buffer if end == len(buffer) else buffer[:end]
+        head = parse_request(octets, limits, relay.plain_lines)
+        if learns and isinstance(head, RequestHead):
+            self._strays += 1
+            learnt = relay.learn(lane, octets)
+            if learnt is not None and (opening is None or self._strays > 1):
+                self._opening = learnt
+        return head
 
     def _begin(self, judged: Judged, end: int) -> bool:
         relay = self._relay
@@ -291,7 +357,7 @@ class HttpDownstream(Drainable):
         self.deadline = exchange.started + (relay.request_timeout if done else relay.idle_timeout)
         if relay.counters.in_flight > relay.requests_in_flight:
             exchange.request_done = done
-            exchange.request_id = judged.request_id(relay)
+            exchange.id_octets = judged.id_octets(relay)
             exchange.answer(Reason.OVERLOADED)
         else:
             exchange.begin(out, done, trailers)
@@ -324,8 +390,10 @@ class HttpDownstream(Drainable):
         self._closes = True
         self._buffer = b""
         relay.count_unread(self._lane, (status or reason.status) // 100 - 1, reason)
+        request_id = relay.next_id()
+        relay.refusals.remember(self._lane, request_id, None, reason, "")
         self._wire.write(
-            write_own_answer(reason, relay.next_id(), close=True, with_body=True, client_minor=1, status=status)
+            write_own_answer(reason, request_id, close=True, with_body=True, client_minor=1, status=status)
         )
         self._linger()
 

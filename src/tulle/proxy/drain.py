@@ -1,10 +1,11 @@
-"""Ends in order: nothing new is accepted, what is served is finished, until a deadline."""
+"""Ends in order: nothing new is accepted, what is served is finished; at a deadline the rest is answered 503 or cut."""
 
 import asyncio
 
 from tulle.proxy.arrival import Register
 from tulle.proxy.control import Listeners
 from tulle.proxy.relay import Relay
+from tulle.wire.reason import Reason
 
 LOOKS_PER_SECOND = 20
 
@@ -37,3 +38,6 @@ class Drain:
             if not self._register.connections:
                 return
             await asyncio.sleep(1 / LOOKS_PER_SECOND)
+        relay.dispatcher.enter()
+        self._register.cut(Reason.DRAINING)
+        await asyncio.sleep(0)  # a turn, in which they are closed

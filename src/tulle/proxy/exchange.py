@@ -7,7 +7,7 @@ from typing import Final, final
 
 from tulle.core.backends import BackendTable, EndpointRef
 from tulle.core.balance import pick_backend, pick_endpoint
-from tulle.core.retry import may_reconnect, may_retry
+from tulle.core.retry import is_repeatable, may_reconnect, may_retry
 from tulle.core.verdict import Deny
 from tulle.http.head import ResponseHead
 from tulle.proxy.counters import ABORTED, TRUNCATED
@@ -43,7 +43,8 @@ class Exchange:
         """Index into CLASSES; right once it is over."""
         self.policy = ""
         """The policy that decided, when one did."""
-        self.request_id = ""
+        self.id_octets = b""
+        """The request's id."""
         self.request_done = False
         self.is_over = False
         self._held: list[bytes] = []
@@ -54,12 +55,17 @@ class Exchange:
         self._tried: list[EndpointRef] | None = None
         relay.counters.in_flight += 1
 
+    @property
+    def request_id(self) -> str:
+        """What the caller, the endpoint and whoever looks call this request."""
+        return self.id_octets.decode("latin-1")
+
     def begin(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         """Authorizes, routes, connects, forwards."""
         judged = self.judged
         self.request_done = done
         relay = self.relay
-        self.request_id = judged.request_id(relay)
+        self.id_octets = judged.id_octets(relay)
         if judged.refusal is not None:
             self.answer(judged.refusal)
             return
@@ -118,7 +124,8 @@ class Exchange:
         if self.is_over:
             end.abandon()
             return
-        self._attach(end)
+        if not self._attach(end):
+            return  # its failure is told at the end of the turn
         if not self.request_done:
             self.caller.resume_request()
 
@@ -155,9 +162,9 @@ class Exchange:
             self.finish(TRUNCATED)
             self.caller.break_off()
 
-    def on_stalled(self) -> None:
-        """The endpoint has sent nothing of a begun answer for too long."""
-        self.reason = Reason.UPSTREAM_TIMEOUT
+    def break_off(self, reason: Reason) -> None:
+        """The rest of a begun answer does not come in time, or is not waited for."""
+        self.reason = reason
         self.finish(TRUNCATED)
         self.caller.break_off()
 
@@ -173,6 +180,7 @@ class Exchange:
         self.status = reason.status
         lane = self.lane
         self.relay.counters.answer(lane.source, lane.destination, reason.code)
+        self.relay.refusals.remember(lane, self.request_id, self.judged.head, reason, self.policy)
         self.finish(reason.status // 100 - 1)
         self.caller.answer(reason, self.request_id)
 
@@ -238,22 +246,28 @@ class Exchange:
         self.endpoint = endpoint
         endpoint.in_flight += 1
         connector = self.relay.connector
-        end = connector.take(endpoint)
-        if end is not None:
-            self._attach(end)
-            return
+        looks_again = not is_repeatable(self.judged.head.method, self.request_done)
+        while (end := connector.take(endpoint, looks_again)) is not None:
+            if self._attach(end):
+                return
+            self.endpoint_end = None
+            end.abandon()
         if not self.request_done:
             self.caller.pause_request()
         connector.dial(endpoint, self)
 
-    def _attach(self, end: EndpointEnd) -> None:
+    def _attach(self, end: EndpointEnd) -> bool:
+        """Sends the request. False: the connection broke before anything was sent, so another one may be tried."""
         self._attempts += 1
         self.endpoint_end = end
         payload = self._held
+        if not end.begin(self, payload, self.request_done, self._trailers):
+            self._attempts -= 1
+            return False
         self._is_replayable = self.request_done
         if not self.request_done:
             self._held = []
-        end.begin(self, payload, self.request_done, self._trailers)
+        return True
 
     def _leave_endpoint(self) -> None:
         endpoint = self.endpoint

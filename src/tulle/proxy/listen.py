@@ -23,7 +23,16 @@ PAUSE: Final = 0.1
 class Listener(Watched):
     """A listening socket that the supervisor handed over: a pod's, or a door."""
 
-    def __init__(self, relay: Relay, register: Register, dial: Dial, sock: socket.socket, pod: str, door: int) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        register: Register,
+        dial: Dial,
+        sock: socket.socket,
+        pod: str,
+        door: int,
+        meant: tuple[str, int] | None = None,
+    ) -> None:
         super().__init__(sock)
         sock.setblocking(False)
         self._relay = relay
@@ -32,6 +41,8 @@ class Listener(Watched):
         self.pod = pod
         """`namespace/workload`; empty for a door."""
         self._door = Arrival("", "", door)
+        self._meant = meant
+        """The virtual address that it listens at itself; None: connections are redirected to it, or it is a door."""
 
     def open(self) -> None:
         """Accepts from now on. Idempotent."""
@@ -71,7 +82,7 @@ class Listener(Watched):
         relay = self._relay
         arrival = self._door
         if self.pod:
-            meant = original_destination(sock)
+            meant = self._meant or original_destination(sock)
             if meant is None:
                 relay.counters.refuse(self._source(), "direct")
                 sock.close()

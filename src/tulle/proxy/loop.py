@@ -12,14 +12,16 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, final
 
-from tulle.proxy.wheel import Timed, Wheel
+from tulle.proxy.wheel import NEVER, Timed, Wheel
 
 READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
 ERROR: Final = select.EPOLLERR
 HANGUP: Final = select.EPOLLHUP
+MAX_EVENTS: Final = 256
+"""Events taken from the kernel in one turn."""
 
 
 class Watched:
@@ -31,6 +33,8 @@ class Watched:
         self.mask = -1
         """Events it is registered for; -1: not registered."""
         self.is_open = True
+        self.is_idle = False
+        """Nothing is awaited from it: what comes all the same is served before the turn's other events."""
 
     def on_event(self, mask: int) -> None:
         """Reads or writes; `mask` is epoll's."""
@@ -41,14 +45,35 @@ class Watched:
         raise NotImplementedError
 
 
+@final
+class Foremost(Watched):
+    """What it brings is heard before anything else of the turn is served."""
+
+    def __init__(self, sock: socket.socket, hear: Callable[[], None]) -> None:
+        super().__init__(sock)
+        self.is_idle = True
+        self._hear = hear
+
+    def on_event(self, mask: int) -> None:
+        """Hears all there is."""
+        self._hear()
+
+    def on_failure(self) -> None:
+        """A defect in hearing ends nothing: it has been told."""
+
+
 class Dispatcher:
     """Which descriptor is whose, and what a turn of the loop does."""
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self.epoll = select.epoll()
-        self.wheel = Wheel()
+        self.wheel = Wheel(self._contain)
         self.now = time.monotonic()
         """Of this turn, seconds."""
+        self.turns = 0
+        """Turns begun: two moments of one number had no look at the kernel between them."""
+        self.is_partial = False
+        """This turn has as many events as fit: the kernel may know of more."""
         self.woken = False
         """Something was given to asyncio in this turn, which must get a turn of its own."""
         self.defects = 0
@@ -56,6 +81,7 @@ class Dispatcher:
         self._closing: list[socket.socket] = []
         self._failed: list[Watched] = []
         self._soon: deque[tuple[float, Timed]] = deque()
+        self._postponed: list[Timed] = []
         self._report = report
 
     def watch(self, one: Watched, mask: int) -> None:
@@ -105,6 +131,10 @@ class Dispatcher:
             place -= 1
         self._soon.insert(place, (deadline, one))
 
+    def postpone(self, one: Timed) -> None:
+        """Calls `on_turn` in the next turn: others come first, and what is ready meanwhile."""
+        self._postponed.append(one)
+
     def wake(self) -> None:
         """To be called by whoever schedules something with asyncio from inside a handler."""
         self.woken = True
@@ -116,7 +146,7 @@ class Dispatcher:
 
     def wait(self) -> float:
         """Seconds until the next turn is due without events; infinite when nothing waits."""
-        if self._failed or self._closing:
+        if self._failed or self._closing or self._postponed:
             return 0.0
         wait = self.wheel.wait(self.now)
         if self._soon:
@@ -127,19 +157,31 @@ class Dispatcher:
         """Serves the events of the relay and what is due; returns the events of others."""
         now = time.monotonic()
         self.now = now
+        self.turns += 1
+        self.is_partial = len(events) >= MAX_EVENTS
+        postponed = self._postponed
+        if postponed:
+            self._postponed = []
         foreign: list[tuple[int, int]] = []
         watched = self._watched
         known = len(watched)
         for event in events:
             fd = event[0]
             one = watched[fd] if fd < known else None
+            if one is not None and one.is_idle:
+                self._serve(one, event[1])
+        for event in events:
+            fd = event[0]
+            one = watched[fd] if fd < known else None
             if one is None:
                 foreign.append(event)
                 continue
+            self._serve(one, event[1])
+        for timed in postponed:
             try:
-                one.on_event(event[1])
+                timed.on_turn()
             except Exception:  # noqa: BLE001  (one defect must not end the process)
-                self.defect(one)
+                self._contain(timed)
         if events:
             self.wheel.stir(now)
         self._finish(now)
@@ -152,20 +194,33 @@ class Dispatcher:
         if one is not None and one.is_open:
             self._failed.append(one)
 
-    def _finish(self, now: float) -> None:
+    def _serve(self, one: Watched, mask: int) -> None:
         try:
-            while self._soon and self._soon[0][0] <= now:
-                timed = self._soon.popleft()[1]
-                if timed.deadline <= now:
-                    timed.on_deadline(now)
-            self.wheel.turn(now)
+            one.on_event(mask)
         except Exception:  # noqa: BLE001  (one defect must not end the process)
-            self.defect(None)
+            self.defect(one)
+
+    def _contain(self, one: Timed) -> None:
+        """An exception escaped a call to `one`, and is being handled: tells it, ends what it hit."""
+        self.defect(None)
+        one.deadline = NEVER
+        one.give_up()
+
+    def _finish(self, now: float) -> None:
+        while self._soon and self._soon[0][0] <= now:
+            timed = self._soon.popleft()[1]
+            if timed.deadline <= now:
+                try:
+                    timed.on_deadline(now)
+                except Exception:  # noqa: BLE001  (one defect must not end the process)
+                    self._contain(timed)
+        self.wheel.turn(now)
         while self._failed:
             one = self._failed.pop()
             try:
                 one.on_failure()
             except Exception:  # noqa: BLE001  (one defect must not end the process)
+                self.defects += 1
                 self._report(trace())
                 self.close(one)
         if self._closing:

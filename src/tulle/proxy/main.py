@@ -63,15 +63,16 @@ async def run(
         dialer = Dialer(dispatcher, broker, dialling)
         pools = relay.connector = Pools(relay, dialer.dial)
         register = Register()
-        listeners = Listeners(relay, register, dialer.dial)
-        plane = Plane(relay, pools, dialer, listeners, telemetry, SnapshotMemory(options.memory_fd))
+        listeners = Listeners(relay, register, dialer.dial, broker.ask_again)
+        memory = SnapshotMemory(options.memory_fd)
+        plane = Plane(relay, pools, dialer, listeners, telemetry, memory, register, report)
         drain = Drain(relay, register, listeners)
         admin = Admin(relay, plane, listeners, register, telemetry, drain.begin, tulle.__version__)
 
         loop.add_signal_handler(signal.SIGTERM, drain.begin)
         loop.add_signal_handler(signal.SIGINT, drain.begin)
         broker.start(loop)
-        Control(socket.socket(fileno=options.control_fd), listeners, report).start(loop, drain.begin)
+        Control(dispatcher, socket.socket(fileno=options.control_fd), listeners, drain.begin, report).start()
         plane.restore()
         apis = [
             serving.create_task(serve(socket.socket(fileno=options.admin_fd), admin.answer, uids=uids)),

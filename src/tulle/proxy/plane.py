@@ -1,11 +1,15 @@
 """Puts snapshots in force: decoded and laid out beside the old one, then swapped."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from tulle.core.tables import InconsistentSnapshot, build_tables
+from tulle.kit.collector import no_collection
+from tulle.proxy.arrival import Register
 from tulle.proxy.control import Listeners
 from tulle.proxy.dial import Dialer
-from tulle.proxy.memory import SnapshotMemory
+from tulle.proxy.memory import SnapshotMemory, TooLarge
 from tulle.proxy.relay import Relay
 from tulle.proxy.telemetry import Telemetry
 from tulle.proxy.upstream import Pools
@@ -27,6 +31,8 @@ class Plane:
         listeners: Listeners,
         telemetry: Telemetry,
         memory: SnapshotMemory,
+        register: Register,
+        report: Callable[[str], None],
     ) -> None:
         self.snapshot: Snapshot | None = None
         self._relay = relay
@@ -35,6 +41,10 @@ class Plane:
         self._listeners = listeners
         self._telemetry = telemetry
         self._memory = memory
+        self._register = register
+        self._report = report
+        self.warning = ""
+        """Set while what is in force is not what a proxy started anew would serve."""
 
     def restore(self) -> bool:
         """Serves what an earlier proxy of this supervisor last served. False: nothing is remembered, or it is of no use."""
@@ -51,14 +61,26 @@ class Plane:
         """Puts a snapshot in force and remembers it; returns its generation. Raises RefusedSnapshot."""
         counted = self._relay.counters.snapshots
         try:
-            snapshot = decode_snapshot(text)
-            self._put_in_force(snapshot)
+            with no_collection():
+                snapshot = decode_snapshot(text)
+                self._put_in_force(snapshot)
         except (msgspec.MsgspecError, InconsistentSnapshot) as fault:
             counted["refused"] += 1
             raise RefusedSnapshot(str(fault)) from fault
         counted["accepted"] += 1
-        self._memory.store(text)
+        self._remember(text, snapshot.generation)
         return snapshot.generation
+
+    def _remember(self, text: bytes, generation: int) -> None:
+        self.warning = ""
+        try:
+            self._memory.store(text)
+        except (TooLarge, OSError) as fault:
+            self.warning = (
+                f"generation {generation} is in force but not remembered ({fault}): "
+                "a proxy started anew serves an older one until the agent has told it"
+            )
+            self._report(self.warning)
 
     def _put_in_force(self, snapshot: Snapshot) -> None:
         relay = self._relay
@@ -73,3 +95,4 @@ class Plane:
         self._telemetry.generation = snapshot.generation
         self.snapshot = snapshot
         self._listeners.open()
+        self._register.judge_again()

@@ -14,11 +14,14 @@ from tulle.core.request import RequestView, canonical_host, canonical_path
 from tulle.core.route import match_route
 from tulle.core.tables import ServicePortTable, Tables
 from tulle.core.verdict import Allow, Deny
+from tulle.http.fields import PlainLines
 from tulle.http.head import Limits as HeadLimits
 from tulle.http.head import RequestHead, ResponseHead
-from tulle.http.write import write_request
+from tulle.http.opening import Opening, learn_opening
+from tulle.http.write import open_request, write_request
 from tulle.proxy.counters import Counters, Pair
 from tulle.proxy.loop import Dispatcher
+from tulle.proxy.refusals import Refusals
 from tulle.proxy.stream import Connector
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Limits
@@ -27,6 +30,11 @@ MAX_REMEMBERED: Final = 512
 """Heads remembered by the whole process; beyond, all are forgotten."""
 MAX_REMEMBERED_HEAD: Final = 2048
 MAX_SEEN: Final = 4096
+MAX_OPENINGS: Final = 256
+MAX_HOSTS: Final = 256
+
+_LAST_OF_ID: Final = [b"%02x" % number for number in range(256)]
+_NO_HEADERS: Final[list[tuple[bytes, bytes]]] = []
 
 UNKNOWN: Final = "unknown"
 """Destination label of what is not declared."""
@@ -51,7 +59,7 @@ class Arrival:
 class Judged:
     """A request head, all that was decided about it, and the head to send: a function of its octets, lane and generation."""
 
-    __slots__ = ("has_id", "head", "pairs", "refusal", "route", "verdict", "wire")
+    __slots__ = ("head", "pairs", "refusal", "route", "verdict", "wire")
 
     def __init__(
         self,
@@ -60,7 +68,7 @@ class Judged:
         verdict: Allow | Deny,
         route: RouteTable | None,
         wire: bytes,
-        has_id: bool,
+        pairs: dict[str, Pair],
     ) -> None:
         self.head = head
         self.refusal = refusal
@@ -68,18 +76,31 @@ class Judged:
         self.verdict = verdict
         self.route = route
         self.wire = wire
-        """The serialised head: whole when the caller named a request id, else without its empty line."""
-        self.has_id = has_id
-        self.pairs: dict[str, Pair] = {}
-        """By backend name: where this request is counted."""
+        """The serialised head: whole when the caller named a request id, else up to where its value belongs."""
+        self.pairs = pairs
+        """By backend name: where this request is counted. Shared by those of one route."""
 
-    def request_id(self, relay: Relay) -> str:
+    def id_octets(self, relay: Relay) -> bytes:
         """The caller's own, or a new one."""
-        if self.has_id:
-            value = self.head.value(b"x-request-id")
-            if value is not None:
-                return value.decode("latin-1")
-        return relay.next_id()
+        own = self.head.request_id
+        return relay.next_id_octets() if own is None else own
+
+
+@final
+class HeadView(RequestView):
+    """What decisions see of a head; its fields are read when one asks for them."""
+
+    def __init__(self, head: RequestHead, path: str, folded: str, host: str) -> None:
+        super().__init__(head.method, path, folded, host, _NO_HEADERS)
+        self._head = head
+        self._are_read = False
+
+    def header(self, name: bytes) -> bytes | None:
+        if not self._are_read:
+            self._are_read = True
+            named = self._head.named
+            self.headers = [field for field in self._head.fields if field[0] not in named]
+        return super().header(name)
 
 
 @final
@@ -94,6 +115,19 @@ class Lane:
         self.source = caller.service
         self.destination = port.service if port is not None else UNKNOWN
         self.memo: dict[bytes, Judged] = {}
+        self.opening: Opening | None = None
+        """What the fields of heads that came here last begin with."""
+        self.stray = b""
+        """The last head that began otherwise."""
+        self._pairs: dict[str, dict[str, Pair]] = {}
+
+    def pairs_of(self, route: RouteTable | None) -> dict[str, Pair]:
+        """Where requests by this route are counted, by backend name; filled by who counts."""
+        name = route.name if route is not None else ""
+        found = self._pairs.get(name)
+        if found is None:
+            found = self._pairs[name] = {}
+        return found
 
 
 @final
@@ -126,13 +160,19 @@ class Relay:
         self.requests_in_flight = 8192
         self.is_draining = False
         self.answers: dict[bytes, RememberedAnswer] = {}
+        self.plain_lines = PlainLines()
         self.taps: list[Callable[[object], None]] = []
-        """Called with each finished Exchange; empty when nobody listens."""
+        """Called with each Exchange and Tunnel that has ended; empty when nobody listens."""
+        self.refusals = Refusals()
         self._lanes: dict[tuple[str, str, int], Lane] = {}
         self._remembered = 0
         self._seen: set[int] = set()
-        self._id_prefix = os.urandom(5).hex()
+        self._openings: dict[bytes, Opening] = {}
+        self._hosts: dict[str, str | None] = {}
+        self._id_prefix = os.urandom(5).hex().encode()
         self._id_count = getrandbits(20)
+        self._id_stem = b""
+        """All of an id but its last two digits."""
 
     def adopt(self, tables: Tables) -> None:
         """Puts a new generation in force. What is in flight goes on with the one it began with."""
@@ -183,36 +223,66 @@ class Relay:
 
     def next_id(self) -> str:
         """A new request id, unique among the proxies of a fleet."""
+        return self.next_id_octets().decode("ascii")
+
+    def next_id_octets(self) -> bytes:
+        """The same, as it stands in a head."""
         self._id_count += 1
-        return f"{self._id_prefix}{self._id_count & 0xFFFFFF:06x}"
+        last = self._id_count & 0xFF
+        if last == 0 or not self._id_stem:
+            self._id_stem = b"%b%04x" % (self._id_prefix, (self._id_count >> 8) & 0xFFFF)
+        return self._id_stem + _LAST_OF_ID[last]
+
+    def learn(self, lane: Lane, octets: bytes) -> Opening | None:
+        """Compares a head with the last one of this lane whose opening was not known; connections share what comes of it."""
+        before = lane.stray
+        lane.stray = octets if len(octets) <= MAX_REMEMBERED_HEAD else b""
+        learnt = learn_opening(before, octets)
+        if learnt is None:
+            return None
+        known = self._openings.get(learnt.octets)
+        if known is None:
+            if len(self._openings) >= MAX_OPENINGS:
+                self._openings.clear()
+            known = self._openings[learnt.octets] = learnt
+        lane.opening = known
+        return known
 
     def judge_head(self, lane: Lane, head: RequestHead) -> Judged:
         """Decides all that depends on the head alone."""
-        has_id = head.value(b"x-request-id") is not None and b"x-request-id" not in head.named
         port = lane.port
         if port is None:
-            return Judged(head, Reason.NO_SERVICE, _NOT_ASKED, None, b"", has_id)
+            return Judged(head, Reason.NO_SERVICE, _NOT_ASKED, None, b"", lane.pairs_of(None))
         if head.upgrade:
-            return Judged(head, Reason.UNSUPPORTED, _NOT_ASKED, None, b"", has_id)
+            return Judged(head, Reason.UNSUPPORTED, _NOT_ASKED, None, b"", lane.pairs_of(None))
         readings = canonical_path(head.path)
-        host = canonical_host(head.host) if head.host else ""
+        host = self._canonical_host(head.host) if head.host else ""
         if readings is None or host is None:
-            return Judged(head, Reason.BAD_REQUEST, _NOT_ASKED, None, b"", has_id)
-        fields = [field for field in head.fields if field[0] not in head.named] if head.named else head.fields
-        view = RequestView(head.method, readings[0], readings[1], host, fields)
+            return Judged(head, Reason.BAD_REQUEST, _NOT_ASKED, None, b"", lane.pairs_of(None))
+        path, folded = readings
+        view = HeadView(head, path, folded, host)
         verdict = judge(port, lane.caller, view)
         route = match_route(port, view)
         target = b""
-        if head.path != readings[0]:
-            target = readings[0].encode("ascii")
+        if head.path != path:
+            target = path.encode("ascii")
             if head.query:
                 target += b"?" + head.query.encode("ascii")
         elif not head.path and head.query:
             target = b"/?" + head.query.encode("ascii")
-        wire = write_request(head, b"", target)
-        if not has_id:
-            wire = wire[:-2]
-        return Judged(head, None, verdict, route, wire, has_id)
+        if head.request_id is None:
+            wire = open_request(head, b"x-request-id: ", target)
+        else:
+            wire = write_request(head, b"", target)
+        return Judged(head, None, verdict, route, wire, lane.pairs_of(route))
+
+    def _canonical_host(self, name: str) -> str | None:
+        found = self._hosts.get(name)
+        if found is None:
+            if len(self._hosts) >= MAX_HOSTS:
+                self._hosts.clear()
+            found = self._hosts[name] = canonical_host(name)
+        return found
 
     def remember(self, lane: Lane, octets: bytes, judged: Judged) -> None:
         """Keeps what was decided about a head, on its second appearance, within bounds; nothing of undeclared places."""

@@ -10,9 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tulle.proxy.loop import Dispatcher
-
-MAX_EVENTS = 256
+from tulle.proxy.loop import MAX_EVENTS, Dispatcher
 
 
 class RelaySelector(selectors.BaseSelector):

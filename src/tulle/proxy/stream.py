@@ -52,10 +52,10 @@ class EndpointEnd(Party):
     """Frames one stream towards an endpoint."""
 
     was_used: bool
-    """It carried a stream before: the endpoint may have closed it in the meantime."""
+    """It was kept before: the endpoint may have closed it in the meantime."""
 
-    def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> None:
-        """Sends the request's head and what there is of its body, in one write."""
+    def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> bool:
+        """Sends the request's head and what there is of its body, in one write. False: it broke before an octet was written."""
         raise NotImplementedError
 
     def transmit(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
@@ -78,8 +78,8 @@ class EndpointEnd(Party):
 class Connector:
     """Gives connections to endpoints."""
 
-    def take(self, endpoint: EndpointRef) -> EndpointEnd | None:
-        """A kept one, if there is any."""
+    def take(self, endpoint: EndpointRef, looks_again: bool) -> EndpointEnd | None:
+        """A kept one, if there is any. `looks_again`: worth a system call, since what is sent may not be repeated."""
         raise NotImplementedError
 
     def dial(self, endpoint: EndpointRef, exchange: Exchange) -> None:

@@ -1,4 +1,4 @@
-"""`/tap`: a summary of each request as it ends, to whoever listens; a slow listener loses some, and learns how many."""
+"""`/tap`: a summary of each request and opaque connection as it ends. A slow listener loses some, and learns how many."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from tulle.proxy.counters import CLASSES
 from tulle.proxy.exchange import Exchange
 from tulle.proxy.relay import Relay
+from tulle.proxy.tcp import Tunnel
 
 QUEUE = 1024
 """Summaries kept per listener."""
@@ -34,9 +35,12 @@ class Tap:
 
         def offer(one: object) -> None:
             nonlocal dropped
-            if not isinstance(one, Exchange):
+            if isinstance(one, Exchange):
+                summary = summarise(one)
+            elif isinstance(one, Tunnel):
+                summary = summarise_opaque(one)
+            else:
                 return
-            summary = summarise(one)
             if not wanted(summary):
                 return
             line = json.dumps(summary).encode() + b"\n"
@@ -68,6 +72,7 @@ def summarise(exchange: Exchange) -> dict[str, object]:
     return {
         "time": time.time(),
         "id": exchange.request_id,
+        "protocol": "http",
         "source": exchange.lane.source,
         "destination": exchange.lane.destination,
         "version": backend.version if backend is not None else "",
@@ -82,4 +87,24 @@ def summarise(exchange: Exchange) -> dict[str, object]:
         "seconds": round(exchange.ended - exchange.started, 6),
         "bytes_in": exchange.bytes_in,
         "bytes_out": exchange.bytes_out,
+    }
+
+
+def summarise_opaque(tunnel: Tunnel) -> dict[str, object]:
+    """Likewise of an opaque connection, which has no status, host or path."""
+    backend = tunnel.backend
+    port = tunnel.lane.port
+    return {
+        "time": time.time(),
+        "protocol": "tcp",
+        "source": tunnel.lane.source,
+        "destination": tunnel.lane.destination,
+        "version": backend.version if backend is not None else "",
+        "route": port.opaque.name if port is not None else "",
+        "class": CLASSES[tunnel.response_class],
+        "reason": tunnel.reason.code if tunnel.reason is not None else "",
+        "policy": tunnel.policy,
+        "seconds": round(tunnel.ended - tunnel.started, 6),
+        "bytes_in": tunnel.bytes_in,
+        "bytes_out": tunnel.bytes_out,
     }

@@ -12,7 +12,7 @@ from tulle.core.backends import BackendTable, EndpointRef
 from tulle.core.balance import pick_backend, pick_endpoint
 from tulle.core.retry import may_reconnect
 from tulle.core.verdict import Deny
-from tulle.proxy.arrival import Connection
+from tulle.proxy.arrival import Connection, Opaque
 from tulle.proxy.counters import CLOSED, RESET
 from tulle.proxy.relay import Lane, Relay
 from tulle.proxy.wheel import NEVER
@@ -59,6 +59,9 @@ class OpaqueEnd(Party):
     def on_lost(self) -> None:
         self._tunnel.reset(None)
 
+    def on_defect(self) -> None:
+        self._tunnel.reset(Reason.INTERNAL)
+
     def on_drained(self) -> None:
         other = self.other
         if other is not None:
@@ -70,37 +73,55 @@ class OpaqueEnd(Party):
 
 
 @final
-class Tunnel:
+class Tunnel(Opaque):
     """A caller's connection and the endpoint's that belongs to it."""
 
     def __init__(self, relay: Relay, connection: Connection, lane: Lane, wire: Wire, early: bytes, dial: Dial) -> None:
         self.relay = relay
+        self.lane = lane
+        self.backend: BackendTable | None = None
+        self.started = relay.dispatcher.now
+        self.ended = 0.0
+        self.response_class = RESET
+        """Index into CLASSES; right once it is over."""
+        self.reason: Reason | None = None
+        """Set when we refused or cut it."""
+        self.policy = ""
+        """The policy that decided, when one did."""
         self._connection = connection
-        self._lane = lane
         self._dial = dial
         self._caller = OpaqueEnd(self, wire)
         self._caller.early = early
         self._caller.received = len(early)
         self._far: OpaqueEnd | None = None
-        self._backend: BackendTable | None = None
         self._endpoint: EndpointRef | None = None
         self._tried: list[EndpointRef] = []
-        self._started = relay.dispatcher.now
         self._is_over = False
+        connection.opaque = self
         wire.pass_to(self._caller)
+
+    @property
+    def bytes_in(self) -> int:
+        """Octets from the caller."""
+        return self._caller.received
+
+    @property
+    def bytes_out(self) -> int:
+        """Octets from the endpoint."""
+        return self._far.received if self._far is not None else 0
 
     def begin(self) -> None:
         """Authorizes and connects; what is refused is reset."""
-        lane = self._lane
+        lane = self.lane
         port = lane.port
         if port is None:
             self._refuse(Reason.NO_SERVICE)
             return
         verdict = judge(port, lane.caller, None)
+        self.policy = verdict.by or ""
         if isinstance(verdict, Deny):
             is_shadow = lane.tables.shadow
-            counters = self.relay.counters
-            counters.deny(lane.source, lane.destination, verdict.by or "", verdict.reason.code, is_shadow)
+            self.relay.counters.deny(lane.source, lane.destination, self.policy, verdict.reason.code, is_shadow)
             if not is_shadow:
                 self._refuse(verdict.reason)
                 return
@@ -108,8 +129,27 @@ class Tunnel:
         if backend is None:
             self._refuse(Reason.NO_BACKEND)
             return
-        self._backend = backend
+        self.backend = backend
         self._connect()
+
+    def judge_again(self) -> None:
+        relay = self.relay
+        if self._is_over or self.lane.tables is relay.tables:
+            return
+        lane = relay.lane(self._connection.arrival)
+        port = lane.port
+        if port is None:
+            self._refuse(Reason.NO_SERVICE)
+            return
+        verdict = judge(port, lane.caller, None)
+        self.lane = lane
+        if isinstance(verdict, Deny) and not lane.tables.shadow:
+            self.policy = verdict.by or ""
+            relay.counters.deny(lane.source, lane.destination, self.policy, verdict.reason.code, False)
+            self._refuse(verdict.reason)
+
+    def cut(self, reason: Reason) -> None:
+        self.reset(reason)
 
     def next_deadline(self) -> float:
         """When it counts as idle, if nothing moves from now on."""
@@ -145,15 +185,16 @@ class Tunnel:
 
     def reset(self, reason: Reason | None) -> None:
         """One side broke: the other learns it by a reset."""
+        if reason is not None and not self._is_over:
+            self.reason = reason
+            self.relay.counters.answer(self.lane.source, self.lane.destination, reason.code)
         self._count(RESET)
-        if reason is not None:
-            self.relay.counters.answer(self._lane.source, self._lane.destination, reason.code)
         self._caller.wire.reset()
         if self._far is not None:
             self._far.wire.reset()
 
     def _connect(self) -> None:
-        backend = self._backend
+        backend = self.backend
         if backend is None:
             return
         endpoint = pick_endpoint(backend, getrandbits(32), self._tried)
@@ -161,7 +202,7 @@ class Tunnel:
             self._refuse(Reason.CONNECT_FAILED if self._tried else Reason.NO_HEALTHY_ENDPOINT)
             return
         if self._tried:
-            self.relay.counters.retry(self._lane.source, self._lane.destination, backend.version, "connect")
+            self.relay.counters.retry(self.lane.source, self.lane.destination, backend.version, "connect")
         self._endpoint = endpoint
         endpoint.in_flight += 1
         self._dial(endpoint, self.on_dialled)
@@ -198,11 +239,12 @@ class Tunnel:
         self._is_over = True
         self._leave_endpoint()
         relay = self.relay
-        now = relay.dispatcher.now
+        self.ended = now = relay.dispatcher.now
+        self.response_class = response_class
         self._caller.deadline = NEVER
-        lane = self._lane
+        lane = self.lane
         port = lane.port
-        backend = self._backend
+        backend = self.backend
         far = self._far
         pair = relay.counters.pair(
             lane.source,
@@ -214,6 +256,8 @@ class Tunnel:
         if far is not None:
             relay.counters.upstreams -= 1
             far.deadline = NEVER
-        received = far.received if far is not None else 0
-        relay.counters.finish(pair, response_class, now - self._started, self._caller.received, received)
+        relay.counters.finish(pair, response_class, now - self.started, self.bytes_in, self.bytes_out)
         self._connection.closed()
+        if relay.taps:
+            for tap in relay.taps:
+                tap(self)

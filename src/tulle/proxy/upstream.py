@@ -9,7 +9,7 @@ from typing import Final, final
 from tulle.core.backends import EndpointRef
 from tulle.http.body import BodyReader
 from tulle.http.head import CHUNKED, Refusal, ResponseHead
-from tulle.http.request import find_head_end
+from tulle.http.request import END, find_head_end
 from tulle.http.response import parse_response
 from tulle.http.write import chunk, last_chunk, write_response
 from tulle.proxy.exchange import NO_TRAILERS, Exchange
@@ -20,6 +20,8 @@ from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
 MAX_MISSES: Final = 16
+SURPLUS: Final = 1.0
+"""Seconds that a connection beyond the pool's size is kept: closed at once, it would be dialled again at once under load."""
 MAX_INTERIM: Final = 16
 """Interim answers (1xx) to one request."""
 
@@ -43,22 +45,26 @@ class HttpUpstream(EndpointEnd):
         self._is_chunked = False
         self._interim = 0
         self._misses = 0
+        self._size = 0
+        """Octets of the last head."""
         self.wire.start()
 
-    def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> None:
+    def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> bool:
         judged = exchange.judged
         self._exchange = exchange
+        self.wire.is_idle = False
         self._body = None
         self._interim = 0
         self.deadline = NEVER
         head = judged.wire
-        if not judged.has_id:
-            head += b"x-request-id: %b\r\n\r\n" % exchange.request_id.encode()
+        if judged.head.request_id is None:
+            head += exchange.id_octets + END
         self._is_chunked = judged.head.framing == CHUNKED
         if payload or (self._is_chunked and done):
             head += self._frame(payload, done, trailers)
         if not self.wire.write(head) and not done:
             exchange.caller.pause_request()
+        return not self.wire.is_broken
 
     def transmit(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         octets = self._frame(payload, done, trailers)
@@ -127,6 +133,12 @@ class HttpUpstream(EndpointEnd):
         if self._exchange is exchange:
             self._lose(Reason.UPSTREAM_RESET)
 
+    def on_defect(self) -> None:
+        if self._exchange is None:
+            self._pools.drop(self)
+        else:
+            self._lose(Reason.INTERNAL)
+
     def on_drained(self) -> None:
         if self._exchange is not None:
             self._exchange.caller.resume_request()
@@ -137,11 +149,13 @@ class HttpUpstream(EndpointEnd):
 
     def _read_head(self, exchange: Exchange, buffer: bytes) -> None:
         relay = self._relay
-        if self._misses < MAX_MISSES:
-            remembered = relay.answers.get(buffer)
-            if remembered is not None and exchange.judged.head.method != "HEAD":
+        method = exchange.judged.head.method
+        probes = method != "HEAD" and self._misses < MAX_MISSES
+        if probes:
+            remembered = relay.answers.get(buffer[: self._size])
+            if remembered is not None:
                 self._misses = 0
-                self._begin_body(exchange, remembered.head, remembered.wire, buffer, len(buffer))
+                self._begin_body(exchange, remembered.head, remembered.wire, buffer, self._size)
                 return
         while True:
             end = find_head_end(buffer, 0)
@@ -153,21 +167,21 @@ class HttpUpstream(EndpointEnd):
             octets = buffer if end == len(buffer) else buffer[:end]
             wire = b""
             head: ResponseHead | Refusal | None = None
-            method = exchange.judged.head.method
-            probes = method != "HEAD" and self._misses < MAX_MISSES
             if probes:
                 remembered = relay.answers.get(octets)
                 if remembered is not None:
                     self._misses = 0
+                    self._size = end
                     self._begin_body(exchange, remembered.head, remembered.wire, buffer, end)
                     return
-            head = parse_response(octets, method, relay.head_limits)
+            head = parse_response(octets, method, relay.head_limits, relay.plain_lines)
             if isinstance(head, Refusal) or head.status == 101:
                 self._lose(Reason.UPSTREAM_PROTOCOL)
                 return
             if head.status >= 200:
                 if probes:
                     self._misses += 1
+                    self._size = end
                     wire = write_response(head, 1, False)
                     relay.remember_answer(octets, head, wire)
                 self._begin_body(exchange, head, wire, buffer, end)
@@ -206,7 +220,6 @@ class HttpUpstream(EndpointEnd):
         self._exchange = None
         exchange.give_back()
         if is_clean and self._keep_alive and exchange.request_done and not self.wire.kept and not self.wire.is_broken:
-            self.was_used = True
             self._pools.keep(self)
         else:
             self.close()
@@ -230,22 +243,60 @@ class HttpUpstream(EndpointEnd):
 
 
 @final
+class Pool:
+    """Kept connections to one endpoint."""
+
+    __slots__ = ("idle", "returned", "turn")
+
+    def __init__(self) -> None:
+        self.idle: list[HttpUpstream] = []
+        """Last used last. The kernel was asked since whether anything came on them."""
+        self.returned: list[HttpUpstream] = []
+        """Given back in `turn`."""
+        self.turn = 0
+
+    def settle(self, turn: int) -> None:
+        """What was given back in an earlier turn may be taken now."""
+        if self.turn != turn:
+            self.turn = turn
+            if self.returned:
+                self.idle.extend(self.returned)
+                self.returned.clear()
+
+
+@final
 class Pools(Connector):
-    """Kept connections by endpoint, last used first."""
+    """Kept connections by endpoint, last used first.
+
+    What an endpoint sends without being asked must not be taken for the answer to somebody's next request. So a kept connection
+    stays watched, and octets or an end on it close it; they are served before a turn's other events; and what was given back in a
+    turn is not taken in that same turn. Hence nothing had come on a connection that is taken when this turn began, and for a
+    request that may not be repeated the kernel is asked once more. What comes after that look cannot be told from an answer.
+    """
 
     def __init__(
         self, relay: Relay, dial: Callable[[EndpointRef, Callable[[socket.socket | None], None]], None]
     ) -> None:
         self.relay = relay
         self._dial = dial
-        self._idle: dict[EndpointRef, list[HttpUpstream]] = {}
+        self._pools: dict[EndpointRef, Pool] = {}
 
-    def take(self, endpoint: EndpointRef) -> EndpointEnd | None:
-        idle = self._idle.get(endpoint)
+    def take(self, endpoint: EndpointRef, looks_again: bool) -> EndpointEnd | None:
+        pool = self._pools.get(endpoint)
+        if pool is None:
+            return None
+        dispatcher = self.relay.dispatcher
+        pool.settle(dispatcher.turns)
+        idle = pool.idle
         while idle:
             found = idle.pop()
-            if found.wire.is_open and not found.wire.is_broken:
-                return found
+            wire = found.wire
+            if not wire.is_open or wire.is_broken:
+                continue
+            if (looks_again or dispatcher.is_partial) and wire.has_news():
+                found.close()
+                continue
+            return found
         return None
 
     def dial(self, endpoint: EndpointRef, exchange: Exchange) -> None:
@@ -253,29 +304,39 @@ class Pools(Connector):
 
     def keep(self, end: HttpUpstream) -> None:
         """Takes back a connection that carries nothing."""
-        limits = self.relay.limits
-        idle = self._idle.get(end.endpoint)
-        if idle is None:
-            idle = self._idle[end.endpoint] = []
-        if len(idle) >= limits.pool_size or self.relay.is_draining:
+        relay = self.relay
+        limits = relay.limits
+        pool = self._pools.get(end.endpoint)
+        if pool is None:
+            pool = self._pools[end.endpoint] = Pool()
+        pool.settle(relay.dispatcher.turns)
+        if relay.is_draining or not limits.pool_size:
             end.close()
             return
-        end.deadline = self.relay.dispatcher.now + limits.pool_idle_timeout
+        end.was_used = True
+        is_surplus = len(pool.idle) + len(pool.returned) >= limits.pool_size
+        lasts = min(SURPLUS, limits.pool_idle_timeout) if is_surplus else limits.pool_idle_timeout
+        end.deadline = relay.dispatcher.now + lasts
+        end.wire.is_idle = True
         end.wire.resume()
-        idle.append(end)
+        pool.returned.append(end)
 
     def drop(self, end: HttpUpstream) -> None:
         """A kept connection has ended, or is no longer wanted."""
-        idle = self._idle.get(end.endpoint)
-        if idle is not None and end in idle:
-            idle.remove(end)
+        pool = self._pools.get(end.endpoint)
+        if pool is not None:
+            if end in pool.idle:
+                pool.idle.remove(end)
+            elif end in pool.returned:
+                pool.returned.remove(end)
         end.close()
 
     def keep_only(self, endpoints: set[EndpointRef]) -> None:
         """Closes what is kept to others."""
-        for endpoint in list(self._idle):
+        for endpoint in list(self._pools):
             if endpoint not in endpoints or not endpoint.ready:
-                for end in self._idle.pop(endpoint):
+                pool = self._pools.pop(endpoint)
+                for end in pool.idle + pool.returned:
                     end.close()
 
 
@@ -290,8 +351,13 @@ class Dialled:
 
     def arrive(self, sock: socket.socket | None) -> None:
         """The connection, or None when it failed."""
-        if sock is None:
-            self._exchange.on_connect_failed()
-            return
-        self._pools.relay.counters.upstreams += 1
-        self._exchange.on_connected(HttpUpstream(self._pools, self._endpoint, sock))
+        exchange = self._exchange
+        try:
+            if sock is None:
+                exchange.on_connect_failed()
+                return
+            self._pools.relay.counters.upstreams += 1
+            exchange.on_connected(HttpUpstream(self._pools, self._endpoint, sock))
+        except Exception:  # noqa: BLE001  (one defect must not end the process)
+            self._pools.relay.dispatcher.defect(None)
+            exchange.answer(Reason.INTERNAL)

@@ -27,6 +27,13 @@ class Timed:
         """Called once `deadline` has passed; moves it or ends."""
         raise NotImplementedError
 
+    def on_turn(self) -> None:
+        """Goes on with what was postponed to this turn."""
+        raise NotImplementedError
+
+    def give_up(self) -> None:
+        """An exception escaped one of these: has what it serves ended."""
+
 
 @final
 class Alarm(Timed):
@@ -45,7 +52,9 @@ class Alarm(Timed):
 class Wheel:
     """Calls `on_deadline` of what is due. After a revolution without events it sleeps until the first deadline."""
 
-    def __init__(self, revolution: float = 4.0) -> None:
+    def __init__(self, on_defect: Callable[[Timed], None], revolution: float = 4.0) -> None:
+        self._on_defect = on_defect
+        """Called while an exception that escaped an `on_deadline` is handled; the others still get their turn."""
         self._tick = revolution / SLOTS
         self._slots: list[set[Timed]] = [set() for _ in range(SLOTS)]
         self._earliest: list[float] = [NEVER] * SLOTS
@@ -110,7 +119,10 @@ class Wheel:
         earliest = NEVER
         for one in list(self._slots[hand]):
             if one.deadline <= now and one.slot == hand:
-                one.on_deadline(now)
+                try:
+                    one.on_deadline(now)
+                except Exception:  # noqa: BLE001  (one defect must not keep the others' deadlines)
+                    self._on_defect(one)
             if one.slot == hand and one.deadline < earliest:
                 earliest = one.deadline
         self._earliest[hand] = earliest

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
+from collections.abc import Callable
 from typing import Final, final
 
 from tulle.proxy.loop import ERROR, HANGUP, READ, WRITE, Dispatcher, Watched
@@ -17,6 +19,11 @@ RESET: Final = struct.pack("ii", 1, 0)
 class Party(Timed):
     """Who speaks on a wire."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.line: Wire | None = None
+        """What it speaks on, or spoke on last."""
+
     def on_octets(self, octets: bytes) -> None:
         """Something was read; never empty."""
         raise NotImplementedError
@@ -26,12 +33,20 @@ class Party(Timed):
         raise NotImplementedError
 
     def on_lost(self) -> None:
-        """The connection is broken, or a defect of ours hit it; the wire is still open and must be closed."""
+        """The connection is broken; the wire is still open and must be closed."""
+        raise NotImplementedError
+
+    def on_defect(self) -> None:
+        """A defect of ours hit what it serves, which must end; the wire is sound and must be closed."""
         raise NotImplementedError
 
     def on_drained(self) -> None:
         """All that was kept has been sent."""
         raise NotImplementedError
+
+    def give_up(self) -> None:
+        if self.line is not None:
+            self.line.give_up()
 
 
 @final
@@ -47,8 +62,10 @@ class Wire(Watched):
         """The peer shut its half."""
         self._dispatcher = dispatcher
         self._party = party
+        party.line = self
         self._recv = sock.recv
         self._send = sock.send
+        self._poll: Callable[[int], list[tuple[int, int]]] | None = None
         self._reads = True
         self._shuts = False
         """Shut our half once nothing is kept."""
@@ -65,6 +82,7 @@ class Wire(Watched):
         wheel = self._dispatcher.wheel
         wheel.remove(self._party)
         self._party = party
+        party.line = self
         wheel.add(party, self._dispatcher.now)
 
     def write(self, octets: bytes) -> bool:
@@ -96,6 +114,15 @@ class Wire(Watched):
             return self._recv(READ_BYTES)
         except OSError:
             return b""
+
+    def has_news(self) -> bool:
+        """Whether octets, an end or an error wait to be read: asks the kernel, at the price of a system call."""
+        poll = self._poll
+        if poll is None:
+            poller = select.poll()
+            poller.register(self.fd, READ)
+            poll = self._poll = poller.poll
+        return bool(poll(0))
 
     def pause(self) -> None:
         """Reads no more for now."""
@@ -170,9 +197,17 @@ class Wire(Watched):
 
     def on_failure(self) -> None:
         """A send failed or a defect happened: the party ends."""
-        if self.is_open:
+        if not self.is_open:
+            return
+        if self.is_broken:
             self.kept = b""
             self._party.on_lost()
+        else:
+            self._party.on_defect()
+
+    def give_up(self) -> None:
+        """A defect hit its party: ended at the end of the turn."""
+        self._dispatcher.fail(self)
 
     def _send_kept(self) -> None:
         try:

@@ -1,9 +1,14 @@
-"""`python -m tulle.supervisor --mesh NAME --manifest PATH [--manifest …] [--metrics-port N]`."""
+"""`python -m tulle.supervisor --mesh NAME --manifest PATH [--manifest …] [--metrics-port N] [--redirect WAY]`.
+
+WAY says how what a pod dials reaches the proxy: `redirect` (nftables), `addresses` (a listener at each virtual
+address), or `auto`, the first where the kernel has it.
+"""
 
 import getopt
 import os
 import sys
 
+from tulle.supervisor.launch import AUTO, WAYS
 from tulle.supervisor.supervisor import METRICS_PORT, AlreadyRunning, Supervisor
 
 _BAD_USAGE = 2
@@ -12,9 +17,12 @@ _BAD_USAGE = 2
 def main(arguments: list[str]) -> int:
     """Runs one mesh until it is told to stop; returns the exit code."""
     try:
-        options, rest = getopt.getopt(arguments, "", ["mesh=", "manifest=", "metrics-port="])
+        options, rest = getopt.getopt(arguments, "", ["mesh=", "manifest=", "metrics-port=", "redirect="])
         said = dict(options)
         mesh, port = said["--mesh"], int(said.get("--metrics-port", METRICS_PORT))
+        way = said.get("--redirect", AUTO)
+        if way not in WAYS:
+            raise ValueError(f"--redirect is one of {', '.join(WAYS)}")
         if rest:
             raise ValueError(rest[0])
     except (getopt.GetoptError, KeyError, ValueError) as fault:
@@ -24,7 +32,7 @@ def main(arguments: list[str]) -> int:
         pass
     manifests = [value for name, value in options if name == "--manifest"]
     try:
-        return Supervisor(mesh, manifests, metrics_port=port).run()
+        return Supervisor(mesh, manifests, metrics_port=port, way=way).run()
     except AlreadyRunning as fault:
         sys.stderr.write(f"tulle: {fault}\n")
         return 1

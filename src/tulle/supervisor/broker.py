@@ -18,18 +18,20 @@ from tulle.supervisor.loop import Loop
 
 _REQUEST_BYTES = 1024
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
-_POD, _GONE = b"+", b"-"
+_POD, _GONE, _ALL = b"+", b"-", b"="
 
 
 class Broker:
     """The supervisor's side: forks it, tells it of pods, forks it again when it ends."""
 
-    def __init__(self, loop: Loop, say: Callable[[str], None]) -> None:
+    def __init__(self, loop: Loop, say: Callable[[str], None], forked_again: Callable[[], None]) -> None:
         self.for_proxy, self._requests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         """Both ends stay here too: broker and proxy may each end without the other noticing."""
         self.pid = 0
         self._loop = loop
         self._say = say
+        self._forked_again = forked_again
+        """Called when another one takes the place of one that ended: what that one had been asked may be lost."""
         self._networks: dict[str, int] = {}
         self._news: socket.socket | None = None
         self._stopping = False
@@ -50,6 +52,7 @@ class Broker:
         self._loop.child(self.pid, self._ended)
         for pod, network in self._networks.items():
             self._tell(_POD + pod.encode(), network)
+        self._tell(_ALL)
 
     def add(self, pod: str, network: int) -> None:
         """From now on sockets are made in this namespace for `pod`. The descriptor stays the caller's."""
@@ -79,6 +82,7 @@ class Broker:
         if not self._stopping:
             self._say("the broker ended; forking another")
             self.start()
+            self._forked_again()
 
 
 def serve(news: socket.socket, requests: socket.socket) -> None:
@@ -91,6 +95,9 @@ def serve(news: socket.socket, requests: socket.socket) -> None:
     privileges.hide_memory()
     requests.setblocking(False)
     walker = _Walker(home)
+    while not walker.knows_all:
+        if not _learn(news, walker):
+            return
     poll = select.poll()
     poll.register(news, select.POLLIN)
     poll.register(requests, select.POLLIN)
@@ -105,6 +112,8 @@ def serve(news: socket.socket, requests: socket.socket) -> None:
 
 class _Walker:
     def __init__(self, home: int) -> None:
+        self.knows_all = False
+        """Has been told of every pod there is; no question is answered before."""
         self._home = home
         self._networks: dict[str, int] = {}
         self._at = home
@@ -138,6 +147,8 @@ def _learn(news: socket.socket, walker: _Walker) -> bool:
         walker.add(pod, descriptors[0])
     elif message[:1] == _GONE:
         walker.remove(pod)
+    elif message[:1] == _ALL:
+        walker.knows_all = True
     return bool(message)
 
 
@@ -147,7 +158,7 @@ def _answer(requests: socket.socket, walker: _Walker) -> None:
         number, pod, family = int(question["id"]), str(question["pod"]), int(question["family"])
     except (BlockingIOError, ConnectionError):
         return
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         _send(requests, {"error": "a request has id, pod and family"})
         return
     try:

@@ -1,16 +1,16 @@
-"""The agent's line: plans come in, statuses go out."""
+"""The agent's line: plans come in, reports go out."""
 
 import socket
 from collections.abc import Callable
 
 from tulle.supervisor.loop import Loop
-from tulle.wire.plan import Plan, PodStatus, decode_plan, encode_statuses
+from tulle.wire.plan import Plan, Report, decode_plan, encode
 
 _PLAN_BYTES = 64 << 20
 
 
 class AgentLink:
-    """Speaks with the agent of the moment; a new one is told the statuses at once."""
+    """Speaks with the agent of the moment; a new one is told the state at once."""
 
     def __init__(self, loop: Loop, take: Callable[[Plan], None], say: Callable[[str], None]) -> None:
         self._loop = loop
@@ -29,9 +29,9 @@ class AgentLink:
         self._loop.read(self._link.fileno(), self._hear)
         return theirs
 
-    def tell(self, statuses: list[PodStatus]) -> None:
-        """What is not yet sent of older statuses is left out."""
-        self._next = encode_statuses(statuses)
+    def tell(self, report: Report) -> None:
+        """What is not yet sent of older reports is left out."""
+        self._next = encode(report)
         self._flush()
 
     def _flush(self) -> None:

@@ -6,17 +6,19 @@ import signal
 from collections.abc import Callable, Sequence
 
 from tulle.kit import privileges
+from tulle.supervisor.backoff import Backoff
 from tulle.supervisor.fork import describe_exit, execute, fork, raise_descriptor_limit
-from tulle.supervisor.journal import LogFile, Output
+from tulle.supervisor.journal import OWN_FLOW, LogFile, Output
 from tulle.supervisor.loop import Loop, Timer
 
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 5.0
-_STEADY_SECONDS = 1.0
-"""One that lived so long starts again at once: all traffic waits for it, and a start costs a fifth of that."""
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
+_FREE_RESTARTS = 10
+"""So many ends cost no pause, since all traffic waits for the proxy and a start is a fifth of a second of CPU; one more
+without ten minutes of running in between is a crash loop, which must not eat the box."""
 
 
 class Daemon:
-    """Starts a program at once, and again when it ends: at once the first time, then ever more slowly."""
+    """Starts a program at once, and again when it ends: at once the first times, then ever more slowly."""
 
     def __init__(
         self,
@@ -36,7 +38,7 @@ class Daemon:
         self._say = say
         self._prepare = prepare
         self._keep = keep_capabilities
-        self._pause = 0.0
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, free=_FREE_RESTARTS)
         self._began = 0.0
         self._timer: Timer | None = None
         self._when_stopped: Callable[[], None] | None = None
@@ -44,7 +46,7 @@ class Daemon:
     def start(self) -> None:
         """Starts the program."""
         argv, descriptors = self._prepare()
-        output = Output(self._loop, self._log)
+        output = Output(self._loop, self._log, OWN_FLOW)
         parent = os.getpid()
 
         def run() -> None:
@@ -76,18 +78,16 @@ class Daemon:
 
     def _ended(self, status: int, output: Output) -> None:
         self.pid = 0
-        output.drain()
+        output.finish()
         if self._when_stopped:
             if self._timer:
                 self._timer.cancel()
             self._when_stopped()
             return
-        if self._loop.now() - self._began >= _STEADY_SECONDS:
-            self._pause = 0.0
-        self._say(f"the {self.name} ended ({describe_exit(status)}); starting it again in {self._pause:g} s")
+        pause = self._backoff.after(self._loop.now() - self._began)
+        self._say(f"the {self.name} ended ({describe_exit(status)}); starting it again in {pause:g} s")
         self.restarts += 1
-        self._timer = self._loop.later(self._pause, self.start)
-        self._pause = min(max(self._pause * 2, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+        self._timer = self._loop.later(pause, self.start)
 
     def _kill(self, number: int) -> None:
         if self.pid:

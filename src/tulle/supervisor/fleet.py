@@ -2,9 +2,11 @@
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 
 from tulle.kit import places
+from tulle.supervisor.addresses import Addresses
 from tulle.supervisor.broker import Broker
 from tulle.supervisor.command import environment_of, needed_for
 from tulle.supervisor.handover import ProxyLink
@@ -30,11 +32,17 @@ class Fleet:
         proxy: ProxyLink,
         problem: Problem | None,
         report: Callable[[], None],
+        way: str,
+        descriptors: int,
     ) -> None:
+        """`descriptors`: the limit that services start with."""
         self.loop = loop
         self.broker = broker
         self.proxy = proxy
+        self.addresses = Addresses(loop, proxy, self.changed)
+        self.way = way
         self._mesh = mesh
+        self._descriptors = descriptors
         self._problem = problem
         self._report = report
         self._pods: dict[str, Pod] = {}
@@ -54,6 +62,7 @@ class Fleet:
         """Stops what is no longer planned or planned otherwise, and starts what is missing."""
         if self._stopping:
             return
+        self.addresses.want(plan.addresses)
         self._files.write_hosts(plan.hosts)
         self._protected = plan.protected
         self._specs = {spec.name: spec for spec in plan.pods}
@@ -89,12 +98,14 @@ class Fleet:
         who = identify(spec.name, spec.user, self._uids)
         env = environment_of(spec, who)
         view = None
+        writable = [os.path.join(spec.cwd, path) for path in spec.writable]
         if spec.isolated:
-            writable = [os.path.join(spec.cwd, path) for path in spec.writable]
             view = View(
                 needed=[spec.cwd, *writable, *self._protected, *needed_for(spec.argv, env["PATH"], spec.cwd)],
                 writable=writable,
+                shared=[os.path.join(one.cwd, path) for one in self._specs.values() for path in one.writable],
                 protected=self._protected,
+                code=own_code(),
                 hidden=hidden_directories(self._mesh),
                 files=self._files.of(spec, who),
                 uid=who.uid,
@@ -102,7 +113,9 @@ class Fleet:
                 groups=who.groups,
             )
         hostname = spec.name.rpartition("/")[2][:63]
-        return Service(spec.argv, env, spec.cwd, who, view, hostname, spec.readiness, stdout, stderr)
+        return Service(
+            spec.argv, env, spec.cwd, who, view, hostname, spec.readiness, stdout, stderr, self._descriptors, writable
+        )
 
     def _start_missing(self) -> None:
         for name, spec in self._specs.items():
@@ -144,6 +157,12 @@ class Fleet:
         for name in free:
             if name in self._pods and self._pods[name].state != "stopping":
                 self._pods[name].stop(functools.partial(self._stopped, name))
+
+
+def own_code() -> list[str]:
+    """Where what Tulle runs comes from: read-only in every pod, lest a service decides what runs outside at the next start."""
+    own = [] if sys.prefix == sys.base_prefix else [sys.prefix]
+    return [*own, *(path for path in sys.path if os.path.isabs(path) and os.path.isdir(path))]
 
 
 def hidden_directories(mesh: str) -> list[str]:

@@ -14,7 +14,10 @@ _RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.S
 
 
 def fork(run: Callable[[], object], keep: Iterable[int]) -> int:
-    """Runs a function in a child that ends with it, with default signal actions and only `keep` and 0–2 open."""
+    """Runs a function in a child that ends with it, with default signal actions and only `keep` and 0–2 open.
+
+    The child leads a group of its own: ctrl-C in a terminal is for the supervisor, which ends the others in order.
+    """
     everything = signal.valid_signals()
     before = signal.pthread_sigmask(signal.SIG_SETMASK, everything)
     pid = os.fork()
@@ -24,6 +27,7 @@ def fork(run: Callable[[], object], keep: Iterable[int]) -> int:
     code = 1
     try:
         gc.disable()
+        os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         reset_signals()
         close_all_but(keep)
@@ -74,10 +78,11 @@ def close_all_but(keep: Iterable[int]) -> None:
     os.closerange(low, 1 << 20)
 
 
-def raise_descriptor_limit() -> None:
-    """As many descriptors as this user may have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def raise_descriptor_limit() -> int:
+    """As many descriptors as this user may have; returns how many that was before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
 
 
 def describe_exit(status: int) -> str:

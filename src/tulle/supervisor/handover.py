@@ -15,6 +15,7 @@ class ProxyLink:
         self._link: socket.socket | None = None
         self._queue: deque[tuple[bytes, socket.socket | None]] = deque()
         self._pods: dict[str, socket.socket] = {}
+        self._addresses: dict[str, dict[str, socket.socket]] = {}
         self._ready: set[str] = set()
         self._doors: dict[str, socket.socket] = {}
 
@@ -29,6 +30,8 @@ class ProxyLink:
             self._tell("door", name, listener)
         for name, listener in self._pods.items():
             self._tell("pod", name, listener)
+            for address, one in self._addresses.get(name, {}).items():
+                self._tell("address", f"{name}@{address}", one)
             if name in self._ready:
                 self._tell("ready", name)
         self._tell("synced", "")
@@ -39,8 +42,20 @@ class ProxyLink:
         self._ready.discard(name)
         if old := self._pods.get(name):
             old.close()
+        self._close_addresses(name)
         self._pods[name] = listener
         self._tell("pod", name, listener)
+
+    def address(self, pod: str, address: str, listener: socket.socket) -> None:
+        """A listener exists at a virtual address in a pod. Kept open as the pod's own is."""
+        self._addresses.setdefault(pod, {})[address] = listener
+        self._tell("address", f"{pod}@{address}", listener)
+
+    def no_address(self, pod: str, address: str) -> None:
+        """Nothing is to be reached at a virtual address in a pod any more."""
+        if listener := self._addresses.get(pod, {}).pop(address, None):
+            self._tell("no-address", f"{pod}@{address}")
+            listener.close()
 
     def ready(self, name: str) -> None:
         """The service takes connections."""
@@ -48,7 +63,7 @@ class ProxyLink:
         self._tell("ready", name)
 
     def unready(self, name: str) -> None:
-        """The service has ended; its pod may come back."""
+        """The service has ended or does not answer; it may come back."""
         if name in self._ready:
             self._ready.discard(name)
             self._tell("unready", name)
@@ -56,15 +71,24 @@ class ProxyLink:
     def gone(self, name: str) -> None:
         """A pod or a door is no more."""
         self._ready.discard(name)
+        self._close_addresses(name)
         listener = self._pods.pop(name, None) or self._doors.pop(name, None)
         if listener:
-            self._tell("gone", name)
             listener.close()
+            self._tell("gone", name)
 
     def door(self, port: int, listener: socket.socket) -> None:
         """A host port is open."""
         self._doors[str(port)] = listener
         self._tell("door", str(port), listener)
+
+    def broker_forked_again(self) -> None:
+        """What the broker had been asked may be lost with it."""
+        self._tell("broker", "")
+
+    def _close_addresses(self, pod: str) -> None:
+        for listener in self._addresses.pop(pod, {}).values():
+            listener.close()
 
     def _tell(self, kind: str, name: str, listener: socket.socket | None = None) -> None:
         if self._link is None:

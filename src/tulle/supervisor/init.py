@@ -12,18 +12,19 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from tulle.kit import privileges, seccomp
+from tulle.kit import limits, privileges, seccomp
 from tulle.supervisor import tree, words
 from tulle.supervisor.fork import close_all_but, describe_exit, execute
+from tulle.supervisor.reach import why_not_run, why_not_write
+from tulle.supervisor.readiness import Asking, fault_of
 from tulle.supervisor.steps import StepFailed, step
 from tulle.supervisor.user import Identity
 from tulle.wire.plan import Readiness
 
-_FIRST_PROBE_SECONDS, _USUAL_PROBE_SECONDS, _SLOW_PROBE_SECONDS = 0.02, 0.5, 2.0
-_ANSWER_SECONDS = 0.5
+_WORDS_BYTES = 900
 
 
 class Service(NamedTuple):
@@ -39,6 +40,10 @@ class Service(NamedTuple):
     readiness: Readiness | None
     stdout: int
     stderr: int
+    descriptors: int
+    """Its limit of them, unless it raises that itself."""
+    writable: Sequence[str] = ()
+    """Paths that must be its own to write."""
 
 
 def run(service: Service, link: socket.socket) -> None:
@@ -60,14 +65,23 @@ def _prepare(service: Service, link: socket.socket) -> None:
         tree.build(service.view)
         with step("namespaces"):
             socket.sethostname(service.hostname)
+        with step("limits"):
+            limits.bound_service()
     else:
         privileges.adopt_orphans()
+    with step("limits"):
+        limits.allow_descriptors(service.descriptors)
     with step("capabilities"):
         who = service.who
         if who.changes:
             privileges.drop(who.uid, who.gid, who.groups)
         else:
             privileges.drop()
+    for path in service.writable:
+        with step("writable"):
+            why = why_not_write(path)
+        if why:
+            raise StepFailed("owner", why)
     if service.view is not None:
         with step("filter"):
             seccomp.confine()
@@ -108,7 +122,7 @@ class _Init:
             self._become_service(report)
         os.close(report)
         with os.fdopen(news, "rb") as pipe:
-            failure = pipe.read(400)
+            failure = pipe.read(_WORDS_BYTES)
         if failure:
             os.waitpid(self._pid, 0)
         return failure.decode("utf-8", "replace")
@@ -124,8 +138,8 @@ class _Init:
             service = self._service
             execute(service.argv, service.env, stdin=nothing, stdout=service.stdout, stderr=service.stderr)
         except OSError as fault:
-            where = fault.filename or self._service.argv[0]
-            os.write(report, f"cannot run {where}: {fault.strerror}".encode())
+            service = self._service
+            os.write(report, why_not_run(fault, service.argv, service.cwd, service.env.get("PATH", "")).encode())
         finally:
             os._exit(127)
 
@@ -133,17 +147,20 @@ class _Init:
         poll = select.poll()
         poll.register(self._link, select.POLLIN)
         poll.register(self._wake_in, select.POLLIN)
-        probe = _Probe(self._service.readiness, self._say) if self._service.readiness else None
-        if probe is None:
+        readiness = self._service.readiness
+        asking = Asking(readiness, time.monotonic()) if readiness else None
+        if asking is None:
             self._say(words.READY)
         while True:
             self._reap()
             if self._ended is not None:
                 self._say(words.EXIT, describe_exit(self._ended))
                 return
-            wait = probe.try_now() if probe else None
-            if wait is None:
-                probe = None
+            wait = asking.wait(time.monotonic()) if asking else None
+            if readiness and asking and wait == 0.0:
+                if news := asking.answered(fault_of(readiness), time.monotonic()):
+                    self._say(*news)
+                continue
             for descriptor, _ in poll.poll(None if wait is None else int(wait * 1000) + 1):
                 if descriptor == self._link.fileno():
                     return  # the supervisor has gone
@@ -166,56 +183,6 @@ class _Init:
 
     def _say(self, *parts: str) -> None:
         words.send(self._link, *parts)
-
-
-class _Probe:
-    """Asks until the answer is yes; more slowly once it has taken too long."""
-
-    def __init__(self, readiness: Readiness, say: Callable[..., None]) -> None:
-        self._readiness = readiness
-        self._say = say
-        self._began = time.monotonic()
-        self._pause = _FIRST_PROBE_SECONDS
-        self._next = self._began
-        self._slow = False
-
-    def try_now(self) -> float | None:
-        """Seconds until the next try; None when ready."""
-        now = time.monotonic()
-        if now < self._next:
-            return self._next - now
-        if is_ready(self._readiness):
-            self._say(words.READY)
-            return None
-        if not self._slow and now - self._began > self._readiness.timeout_seconds:
-            self._slow = True
-            self._say(words.SLOW)
-        self._pause = _SLOW_PROBE_SECONDS if self._slow else min(self._pause * 1.5, _USUAL_PROBE_SECONDS)
-        self._next = now + self._pause
-        return self._pause
-
-
-def is_ready(readiness: Readiness) -> bool:
-    """True when the port answers on either loopback address."""
-    return _answers(socket.AF_INET, "127.0.0.1", readiness) or _answers(socket.AF_INET6, "::1", readiness)
-
-
-def _answers(family: socket.AddressFamily, address: str, readiness: Readiness) -> bool:
-    # A plain connect to a number: what looks names up imports a codec, and this user may not read where Python lies.
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as connection:
-            connection.settimeout(_ANSWER_SECONDS)
-            connection.connect((address, readiness.port))
-            if not readiness.path:
-                return True
-            request = f"GET {readiness.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-            connection.sendall(request.encode("latin-1", "replace"))
-            head = b""
-            while len(head) < 12 and (more := connection.recv(12 - len(head))):
-                head += more
-    except OSError:
-        return False
-    return head.startswith(b"HTTP/1.") and head[9:10] in (b"2", b"3")
 
 
 def end_descendants() -> None:

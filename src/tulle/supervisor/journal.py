@@ -6,6 +6,9 @@ Each line is stored in the form that Kubernetes' container runtimes use, so that
 
 `F` ends a line; `P` is a part of one longer than 16 KiB. At 4 MiB `x.log` becomes `x.log.1`, that one `x.log.2`,
 and what was `x.log.2` is gone. Files are 0600.
+
+Who writes more than `FLOW` lets through waits: its pipe is read again when it may go on. So no service keeps the
+supervisor busy, and none wears out the disk.
 """
 
 import contextlib
@@ -13,13 +16,41 @@ import functools
 import os
 import sys
 import time
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
-from tulle.supervisor.loop import Loop
+from tulle.supervisor.loop import Timer
 
 LIMIT_BYTES = 4 << 20
 KEPT_FILES = 3
 _PART_BYTES = 16 << 10
 _READ_BYTES = 64 << 10
+_READ_COST_BYTES = 1 << 10
+"""Charged for each read: a flood of single octets costs, too."""
+_LEFT_READS = 64
+"""Of what an ended process has left: more than a pipe holds, and an end where another goes on writing."""
+
+
+class Flow(NamedTuple):
+    """How much one process may have stored."""
+
+    per_second: float
+    burst: float
+    """Bytes, with stamps."""
+
+
+FLOW = Flow(1 << 20, 4 << 20)
+OWN_FLOW = Flow(1 << 30, 1 << 30)
+"""Of the proxy and the agent, which must never wait for their log."""
+
+
+class Watching(Protocol):
+    """What an Output needs of the Loop."""
+
+    def now(self) -> float: ...
+    def read(self, descriptor: int, callback: Callable[[], object]) -> None: ...
+    def forget(self, descriptor: int) -> None: ...
+    def later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
 
 
 class LogFile:
@@ -33,8 +64,8 @@ class LogFile:
         self._size = 0
         self._lost = 0
 
-    def append(self, stream: str, lines: list[tuple[bytes, bool]]) -> None:
-        """Stores lines, or parts (False) of them, of `stdout` or `stderr`."""
+    def append(self, stream: str, lines: list[tuple[bytes, bool]]) -> int:
+        """Stores lines, or parts (False) of them, of `stdout` or `stderr`; returns how many bytes that takes."""
         stamp = _stamp(time.time_ns())
         records = [b"%s %s %s %s\n" % (stamp, stream.encode(), b"F" if whole else b"P", text) for text, whole in lines]
         if self._lost:
@@ -44,11 +75,11 @@ class LogFile:
             self._open()
             if self._size and self._size + len(text) > self._limit:
                 self._rotate()
-            os.write(self._descriptor, text)
-            self._size += len(text)
-            self._lost = 0
+            self._size += (written := os.write(self._descriptor, text))
+            self._lost = 0 if written == len(text) else text.count(b"\n", written)
         except OSError:
             self._lost += len(lines)
+        return len(text)
 
     def close(self) -> None:
         """Opens again by itself."""
@@ -74,9 +105,13 @@ class LogFile:
 class Output:
     """Two pipes that a process writes to, pumped into a log file until both are closed at the other end."""
 
-    def __init__(self, loop: Loop, log: LogFile) -> None:
+    def __init__(self, loop: Watching, log: LogFile, flow: Flow = FLOW) -> None:
         self._loop = loop
         self._log = log
+        self._flow = flow
+        self._credit = flow.burst
+        self._counted = loop.now()
+        self._pause: Timer | None = None
         self._rest: dict[int, bytes] = {}
         self._streams: dict[int, str] = {}
         out, self.stdout = os.pipe2(os.O_CLOEXEC)
@@ -86,33 +121,63 @@ class Output:
             os.set_blocking(descriptor, False)
             self._rest[descriptor] = b""
             self._streams[descriptor] = stream
-            loop.read(descriptor, functools.partial(self._pump, descriptor, stream))
+        self._listen()
 
     def handed_over(self) -> None:
         """The process has its ends."""
         os.close(self.stdout)
         os.close(self.stderr)
 
-    def drain(self) -> None:
-        """Stores what has been written so far; to be called when the process has ended."""
-        for descriptor, stream in list(self._streams.items()):
-            while descriptor in self._rest and self._pump(descriptor, stream):
-                pass
+    def finish(self) -> None:
+        """Stores what has been written so far and closes; to be called when the process has ended."""
+        if self._pause:
+            self._pause.cancel()
+        for descriptor in list(self._rest):
+            for _ in range(_LEFT_READS):
+                if not self._pump(descriptor):
+                    break
+            if descriptor in self._rest:  # somebody else holds the other end
+                if rest := self._rest[descriptor]:
+                    self._log.append(self._streams[descriptor], [(rest, False)])
+                self._forget(descriptor)
 
-    def _pump(self, descriptor: int, stream: str) -> bool:
+    def _listen(self) -> None:
+        self._pause = None
+        for descriptor in self._rest:
+            self._loop.read(descriptor, functools.partial(self._take, descriptor))
+
+    def _take(self, descriptor: int) -> None:
+        if descriptor not in self._rest or self._pause:
+            return
+        self._pump(descriptor)
+        if self._credit < 0 and self._rest:
+            for one in self._rest:
+                self._loop.forget(one)
+            self._pause = self._loop.later(-self._credit / self._flow.per_second, self._listen)
+
+    def _pump(self, descriptor: int) -> bool:
         """True when there may be more."""
+        stream = self._streams[descriptor]
         try:
             text = os.read(descriptor, _READ_BYTES)
         except BlockingIOError:
             return False
         lines, self._rest[descriptor] = split_lines(self._rest[descriptor] + text, at_end=not text)
-        if lines:
-            self._log.append(stream, lines)
+        self._charge(_READ_COST_BYTES + (self._log.append(stream, lines) if lines else 0))
         if not text:
-            self._loop.forget(descriptor)
-            os.close(descriptor)
-            del self._rest[descriptor]
+            self._forget(descriptor)
         return bool(text)
+
+    def _charge(self, size: int) -> None:
+        now = self._loop.now()
+        self._credit += (now - self._counted) * self._flow.per_second
+        self._credit = min(self._credit, self._flow.burst) - size
+        self._counted = now
+
+    def _forget(self, descriptor: int) -> None:
+        self._loop.forget(descriptor)
+        os.close(descriptor)
+        del self._rest[descriptor]
 
 
 class Voice:

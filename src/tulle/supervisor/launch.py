@@ -1,21 +1,34 @@
-"""Makes one pod: namespaces, network, listener; then pid 1 in it.
+"""Makes one pod: namespaces, network, listeners; then pid 1 in it.
 
 fork → the middle process makes the namespaces and the listener, before any code of the service runs, forks pid 1,
 hands all of it to the supervisor and ends, so that the supervisor (a subreaper) is pid 1's parent.
 """
 
+import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from tulle.kit import namespaces, netlink, privileges
 from tulle.supervisor import init, words
+from tulle.supervisor.addresses import open_and_tell, open_listener
 from tulle.supervisor.fork import fork
 from tulle.supervisor.steps import StepFailed, step
 
 LISTENER_PORT = 15001
 VIRTUAL_PREFIX = bytes([127, 80])
-_BACKLOG = 4096
+AUTO, REDIRECT, ADDRESSES = "auto", "redirect", "addresses"
+WAYS = (AUTO, REDIRECT, ADDRESSES)
+"""How what a pod dials reaches its listener; `auto`: by the redirect where the kernel has it."""
+
+_NO_REDIRECT = frozenset(
+    (
+        *(errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL),  # a part of nftables is missing
+        *(errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EAFNOSUPPORT),  # all of it
+        *(errno.EPERM, errno.EACCES),  # a sandbox around Tulle keeps it away
+    )
+)
 _KINDS = (
     namespaces.NEWNET
     | namespaces.NEWNS
@@ -26,9 +39,17 @@ _KINDS = (
 )
 
 
-def launch_pod(service: init.Service, link: socket.socket) -> int:
+class Dialling(NamedTuple):
+    """How a pod is to reach the mesh."""
+
+    way: str = AUTO
+    addresses: Sequence[str] = ()
+    """`127.80.x.y:port`, each given a listener where there is no redirect."""
+
+
+def launch_pod(service: init.Service, link: socket.socket, dialling: Dialling) -> int:
     """Starts the middle process and returns its pid; what it made comes by the other end of `link`."""
-    return _fork_with(service, link, lambda: _make_pod(service, link))
+    return _fork_with(service, link, lambda: _make_pod(service, link, dialling))
 
 
 def launch_plain(service: init.Service, link: socket.socket) -> int:
@@ -42,26 +63,36 @@ def launch_plain(service: init.Service, link: socket.socket) -> int:
     return _fork_with(service, link, keep)
 
 
-def make_network() -> tuple[int, socket.socket]:
-    """Makes this process's new network a pod's, and returns the namespace and the listener. Raises StepFailed."""
+def make_network(way: str) -> tuple[int, socket.socket, str]:
+    """Makes this process's new network a pod's; returns the namespace, the listener and the way. Raises StepFailed."""
     with step("loopback"):
         netlink.bring_loopback_up()
     with step("ports"):
         netlink.free_low_ports()
     with step("redirect"):
-        netlink.redirect_tcp(VIRTUAL_PREFIX, LISTENER_PORT)
+        way = _redirect(way)
     with step("listener"):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        listener.bind(("127.0.0.1", LISTENER_PORT))
-        listener.listen(_BACKLOG)
-        return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC), listener
+        listener = open_listener(f"127.0.0.1:{LISTENER_PORT}")
+        return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC), listener, way
 
 
-def _make_pod(service: init.Service, link: socket.socket) -> None:
+def _redirect(way: str) -> str:
+    if way != ADDRESSES:
+        try:
+            netlink.redirect_tcp(VIRTUAL_PREFIX, LISTENER_PORT)
+        except OSError as fault:
+            if way == REDIRECT or fault.errno not in _NO_REDIRECT:
+                raise
+        else:
+            return REDIRECT
+    return ADDRESSES
+
+
+def _make_pod(service: init.Service, link: socket.socket, dialling: Dialling) -> None:
     try:
         with step("namespaces"):
             namespaces.unshare(_KINDS)
-        network, listener = make_network()
+        network, listener, way = make_network(dialling.way)
         with step("init"):
             pid = os.fork()
     except StepFailed as fault:
@@ -72,7 +103,10 @@ def _make_pod(service: init.Service, link: socket.socket) -> None:
         listener.close()
         init.run(service, link)
         os._exit(0)
-    words.send(link, words.MADE, str(pid), descriptors=(network, listener.fileno()))
+    words.send(link, words.MADE, str(pid), way, descriptors=(network, listener.fileno()))
+    if way == ADDRESSES:
+        for address in dialling.addresses:
+            open_and_tell(link, address)
 
 
 def _fork_with(service: init.Service, link: socket.socket, run: Callable[[], None]) -> int:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tulle.supervisor import launch, words
+from tulle.supervisor.addresses import REMEDY, Addresses
+from tulle.supervisor.backoff import Backoff
 from tulle.supervisor.broker import Broker
 from tulle.supervisor.fork import describe_exit
 from tulle.supervisor.handover import ProxyLink
@@ -19,9 +21,8 @@ from tulle.supervisor.steps import Problem, StepFailed, explain
 from tulle.wire.plan import PodSpec, PodStatus
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
-_STEADY_SECONDS = 10.0
 _IMPOSSIBLE_RETRY_SECONDS = 30.0
-_RUNNING = ("starting", "ready", "stopping")
+_RUNNING = ("starting", "ready", "unready", "stopping")
 
 
 class Surroundings(Protocol):
@@ -30,6 +31,9 @@ class Surroundings(Protocol):
     loop: Loop
     broker: Broker
     proxy: ProxyLink
+    addresses: Addresses
+    way: str
+    """How pods reach the mesh: one of launch.WAYS."""
 
     def service(self, spec: PodSpec, stdout: int, stderr: int) -> Service:
         """All that pid 1 must know. Raises StepFailed."""
@@ -57,10 +61,11 @@ class Pod:
         self._pid = 0
         self._middle = 0
         self._network = -1
+        self._way = ""
         self._link: socket.socket | None = None
         self._output: Output | None = None
         self._output_log = around.log(spec.name)
-        self._pause = _FIRST_PAUSE_SECONDS
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         self._began = 0.0
         self._timer: Timer | None = None
         self._is_started = False
@@ -78,7 +83,8 @@ class Pod:
     def status(self) -> PodStatus:
         """As the agent is told."""
         pid = self._pid if self.state in _RUNNING else 0
-        return PodStatus(self.spec.name, self.state, pid, self.restarts, self._since, self.why)
+        why = "; ".join(one for one in (self.why, self._around.addresses.trouble(self.spec.name)) if one)
+        return PodStatus(self.spec.name, self.state, pid, self.restarts, self._since, why, self._way)
 
     def wait_for(self, missing: list[str]) -> None:
         """Says what is still missing before it may start."""
@@ -97,7 +103,8 @@ class Pod:
             self._link.setblocking(False)
             with theirs:
                 if self.spec.isolated:
-                    self._middle = launch.launch_pod(service, theirs)
+                    dialling = launch.Dialling(self._around.way, self._around.addresses.wanted)
+                    self._middle = launch.launch_pod(service, theirs, dialling)
                     self._around.loop.child(self._middle, self._middle_ended)
                 else:
                     self._pid = launch.launch_plain(service, theirs)
@@ -145,7 +152,10 @@ class Pod:
     def _take(self, parts: list[str], descriptors: list[int]) -> None:
         word, said = parts[0], parts[1:]
         if word == words.MADE and len(descriptors) == 2 and self._middle:
-            self._made(int(said[0]), *descriptors)
+            self._made(int(said[0]), said[1], *descriptors)
+            return
+        if word == words.ADDRESS and len(descriptors) == 1 and self._middle:
+            self._around.addresses.opened(self.spec.name, said[0], socket.socket(fileno=descriptors[0]))
             return
         for descriptor in descriptors:
             os.close(descriptor)
@@ -153,21 +163,26 @@ class Pod:
             self._refusal = said[0], said[1]
         elif word in (words.CANNOT, words.EXIT) and said:
             self._exit_said = said[0]
+        elif word == words.TAKEN and len(said) == 2 and self._middle:
+            self._around.addresses.taken(self.spec.name, *said)
         elif word == words.STARTED:
             self._is_started = True
-        elif self.state != "starting":
-            return
-        elif word == words.READY:
+        elif word == words.READY and self.state in ("starting", "unready"):
             self._enter("ready", self._last_exit)
             self._around.proxy.ready(self.spec.name)
-        elif word == words.SLOW:
-            self._enter("starting", "not ready in time; still asked")
+        elif word == words.UNREADY and said and self.state == "ready":
+            self._enter("unready", said[0])
+            self._around.proxy.unready(self.spec.name)
+        elif word == words.SLOW and said and self.state == "starting":
+            self._enter("starting", f"not ready in time; still asked: {said[0]}")
 
-    def _made(self, pid: int, network: int, listener: int) -> None:
-        self._pid, self._network = pid, network
+    def _made(self, pid: int, way: str, network: int, listener: int) -> None:
+        self._pid, self._way, self._network = pid, way, network
         self._around.loop.child(pid, self._ended)
         self._around.broker.add(self.spec.name, network)
         self._around.proxy.pod(self.spec.name, socket.socket(fileno=listener))
+        if way == launch.ADDRESSES:
+            self._around.addresses.add(self.spec.name, network)
 
     def _middle_ended(self, status: int) -> None:
         self._hear()
@@ -177,6 +192,7 @@ class Pod:
         elif self.state == "stopping":
             self._kill(signal.SIGKILL)
         elif self._link:
+            self._around.addresses.complete(self.spec.name)
             words.send(self._link, words.GO)
             self._around.changed(self.spec.name)
 
@@ -184,25 +200,32 @@ class Pod:
         self._hear()
         self._close_link()
         if self._output:
-            self._output.drain()
+            self._output.finish()
         self._pid = 0
         if self._network >= 0:
             self._around.broker.remove(self.spec.name)
+            self._around.addresses.remove(self.spec.name)
             os.close(self._network)
             self._network = -1
         self._around.proxy.unready(self.spec.name)
-        self._last_exit = self._exit_said or describe_exit(status)
+        self._last_exit = self._with_collision(self._exit_said or describe_exit(status))
         if self._when_stopped:
             self._finish_stop()
             return
         if self._refusal:
             self._impossible(*self._refusal)
             return
-        if self._around.loop.now() - self._began >= _STEADY_SECONDS:
-            self._pause = _FIRST_PAUSE_SECONDS
         self._enter("backoff", self._last_exit)
-        self._again(self._pause)
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
+        self._again(self._backoff.after(self._around.loop.now() - self._began))
+
+    def _with_collision(self, ended: str) -> str:
+        """Why it ended; with what to do, where it perhaps could not listen because the mesh does."""
+        readiness = self.spec.readiness
+        if self._way != launch.ADDRESSES or self.state != "starting" or ended == "exit 0" or readiness is None:
+            return ended
+        if not self._around.addresses.is_port(readiness.port):
+            return ended
+        return f"{ended}; it cannot listen at port {readiness.port} of every address here. {REMEDY}"
 
     def _again(self, seconds: float) -> None:
         def restart() -> None:

@@ -42,6 +42,8 @@ def _report(answer: socket.socket) -> None:
         _make_pod()
     except StepFailed as fault:
         words.send(answer, fault.step, fault.why)
+    except OSError as fault:
+        words.send(answer, "init", fault.strerror or str(fault))
     else:
         words.send(answer, "", "")
 
@@ -53,7 +55,7 @@ def _make_pod() -> None:
     privileges.adopt_orphans()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with step("init"):
-        middle = launch.launch_pod(_service(), theirs)
+        middle = launch.launch_pod(_service(), theirs, launch.Dialling())
     theirs.close()
     ours.settimeout(_PATIENCE_SECONDS)
     while True:
@@ -82,7 +84,9 @@ def _service() -> Service:
     view = View(
         needed=needed_for([sys.executable], _PATH, "/"),
         writable=[],
+        shared=[],
         protected=[],
+        code=[],
         hidden=[],
         files={"/etc/hosts": "/etc/hosts"},
         uid=uid,
@@ -90,4 +94,4 @@ def _service() -> Service:
         groups=[],
     )
     output = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-    return Service(["true"], {"PATH": _PATH}, "/", who, view, "probe", None, output, os.dup(output))
+    return Service(["true"], {"PATH": _PATH}, "/", who, view, "probe", None, output, os.dup(output), 1024)

@@ -44,8 +44,11 @@ REMEDIES = {
     "dev": "Use a /dev with null, zero, full, random and urandom, not mounted nodev",
     "read-only-tree": "Use Linux 5.12 or newer",
     "writable": "Name existing paths, outside of Tulle's own directories, under writable",
+    "owner": "Give the path to the service's uid (chown, or a group and chmod g+w), or run the service as the path's owner "
+    "(user:); the uid stays the same for the same service. Tulle changes no owner of what it did not make",
     "user": "Name a user of this box; user needs root",
     "capabilities": "Lift what keeps this process from giving up its own capabilities",
+    "limits": "Run Tulle outside of a sandbox that forbids setrlimit",
     "filter": "Use a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64",
 }
 """What a person can do, per step."""

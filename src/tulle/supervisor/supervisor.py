@@ -1,6 +1,7 @@
 """The supervisor: builds its parts, runs them, stops them in order."""
 
 import contextlib
+import errno
 import fcntl
 import gc
 import os
@@ -16,12 +17,15 @@ from tulle.supervisor.control import AgentLink
 from tulle.supervisor.daemon import Daemon
 from tulle.supervisor.door import Doors
 from tulle.supervisor.fleet import Fleet
+from tulle.supervisor.fork import raise_descriptor_limit
 from tulle.supervisor.handover import ProxyLink
+from tulle.supervisor.holder import holder_of
 from tulle.supervisor.journal import LogFile, Voice
+from tulle.supervisor.launch import AUTO
 from tulle.supervisor.loop import Loop, Timer
 from tulle.supervisor.steps import Problem, explain
 from tulle.supervisor.user import PROXY_UID
-from tulle.wire.plan import Plan
+from tulle.wire.plan import Plan, Report
 
 METRICS_PORT = 15020
 _PROXY_STOP_SECONDS, _AGENT_STOP_SECONDS = 12.0, 5.0
@@ -50,12 +54,14 @@ class Supervisor:
         manifests: Sequence[str],
         *,
         metrics_port: int = METRICS_PORT,
+        way: str = AUTO,
         programs: Programs = Programs(),  # noqa: B008  (a constant)
     ) -> None:
         self._mesh = mesh
         self._manifests = manifests
         self._programs = programs
         self._lock = _claim(mesh)
+        descriptors = raise_descriptor_limit()  # a listener in each pod for each address, where nothing redirects
         self.voice = Voice(LogFile(places.process_log(mesh, "supervisor")))
         problem = _gain_namespaces()
         if problem:
@@ -63,16 +69,21 @@ class Supervisor:
         privileges.adopt_orphans()
         self._loop = Loop()
         self._admin = _admin_listener(mesh)
+        self._metrics_why = ""
         self._metrics = self._metrics_listener(metrics_port)
+        self._metrics_at = f"127.0.0.1:{self._metrics.getsockname()[1]}"
         self._memory = os.memfd_create("tulle-snapshot", os.MFD_CLOEXEC)
-        self._broker = Broker(self._loop, self.voice.say)
-        self._has_broker = problem is None
         self._proxy_link = ProxyLink(self._loop)
-        self._fleet = Fleet(mesh, self._loop, self._broker, self._proxy_link, problem, self._report_soon)
-        self._doors = Doors(self._loop, self._proxy_link, self.voice.say)
+        self._broker = Broker(self._loop, self.voice.say, self._proxy_link.broker_forked_again)
+        self._has_broker = problem is None
+        self._fleet = Fleet(
+            mesh, self._loop, self._broker, self._proxy_link, problem, self._report_soon, way, descriptors
+        )
+        self._doors = Doors(self._loop, self._proxy_link, self.voice.say, self._report_soon)
         self._agent_link = AgentLink(self._loop, self._take_plan, self.voice.say)
         self._proxy = self._make_proxy()
         self._agent = self._make_agent()
+        self._generation = 0
         self._report: Timer | None = None
         self._stopping = False
 
@@ -94,6 +105,7 @@ class Supervisor:
     def _take_plan(self, plan: Plan) -> None:
         if self._stopping:
             return
+        self._generation = plan.generation
         self._doors.want(plan.doors)
         self._fleet.apply(plan)
         self._report_soon()
@@ -103,7 +115,11 @@ class Supervisor:
 
         def report() -> None:
             self._report = None
-            self._agent_link.tell(self._fleet.statuses)
+            self._agent_link.tell(
+                Report(
+                    self._generation, self._fleet.statuses, self._doors.statuses, self._metrics_at, self._metrics_why
+                )
+            )
 
         if self._report is None:
             self._report = self._loop.later(_REPORT_SECONDS, report)
@@ -167,7 +183,9 @@ class Supervisor:
             listener = socket.create_server(("127.0.0.1", port), backlog=16)
         except OSError as fault:
             listener = socket.create_server(("127.0.0.1", 0), backlog=16)
-            self.voice.say(f"cannot use port {port} for metrics: {fault.strerror}")
+            holder = holder_of(port) if fault.errno == errno.EADDRINUSE else ""
+            self._metrics_why = f"port {port}: {os.strerror(fault.errno or 0)}{f', {holder} has it' if holder else ''}"
+            self.voice.say(f"cannot use {self._metrics_why}")
         listener.setblocking(False)
         self.voice.say(f"metrics at http://127.0.0.1:{listener.getsockname()[1]}/metrics")
         return listener

@@ -16,6 +16,14 @@ from tulle.supervisor.steps import StepFailed, step
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
 _PRIVATE = ("/tmp", "/run", "/var/tmp", "/var/run")  # noqa: S108  (hidden here, not used)
+_SETTINGS = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "asound")
+"""Below /proc: read-only, since they are the box's, and a service that `user:` makes root owns them."""
+_SECRETS = ("keys", "key-users", "kcore", "kmsg", "timer_list", "sched_debug", "kallsyms", "latency_stats")
+"""Below /proc: empty, since they tell of the box and of other services."""
+_FOREIGN = frozenset(("proc", "devtmpfs", "devpts", "mqueue", "debugfs", "tracefs", "securityfs", "configfs", "bpf"))
+"""Kinds of file systems of the box's that show its processes and devices: hidden wherever they are mounted."""
+_MEMORY = "size=10%,nr_inodes=100k"
+"""At most of each private place, of the box's memory."""
 
 
 class View(NamedTuple):
@@ -24,8 +32,12 @@ class View(NamedTuple):
     needed: list[str]
     """Paths that must be there even below a cover: working directory, interpreter, writable and protected paths."""
     writable: list[str]
+    shared: list[str]
+    """What any pod of the mesh may write: no link in there leads anywhere."""
     protected: list[str]
     """Read-only even inside writable paths; their parents cannot be renamed away."""
+    code: list[str]
+    """What Tulle runs from: read-only like `protected`, and not to be made writable by itself."""
     hidden: list[str]
     """Directories that are empty inside."""
     files: dict[str, str]
@@ -40,14 +52,19 @@ def build(view: View) -> None:
     """Makes this mount namespace the pod's. Only for pid 1 of a pod; raises StepFailed."""
     os.umask(0o022)
     os.chdir("/")
-    writable, protected = [_real(p) for p in view.writable], [_real(p) for p in view.protected]
+    writable, protected = [_real(p) for p in view.writable], [_real(p) for p in (*view.protected, *view.code)]
     _refuse_impossible(view, writable)
+    places: list[int] = []
     with step("private-mounts"):
         mounts.keep_to_ourselves()
     with step("files"):
         files = {target: _copied_file(source) for target, source in view.files.items()}
     with step("proc"):
+        foreign = _foreign_mounts()
         mounts.mount("proc", "/proc", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
+        for path in foreign:
+            mounts.mount("tmpfs", path, mounts.NOSUID | mounts.NODEV, "mode=0755,size=4k")
+        _protect_proc()
     with step("tmpfs"):
         _cover_all(view)
     with step("dev"):
@@ -56,14 +73,15 @@ def build(view: View) -> None:
         mounts.mount("sysfs", "/sys", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
     with step("writable"):
         for path in writable:
-            mounts.bind_to_itself(path)
+            places.append(mounts.copy(path, through_links=False))
+            mounts.attach_to_itself(places[-1], path)
     with step("read-only-tree"):
         mounts.seal("/")
         for path in ("/proc", "/dev/shm", "/dev/pts", *_private_places()):  # noqa: S108
             mounts.open_for_writing(path)
     with step("writable"):
-        for path in writable:
-            _reopen(path)
+        for place in places:
+            _reopen(place)
         for path in protected:
             _protect(path, writable)
     with step("files"):
@@ -117,12 +135,30 @@ def is_below(path: str, directory: str) -> bool:
 
 
 def _refuse_impossible(view: View, writable: list[str]) -> None:
+    shared = [_real(one) for one in (*view.writable, *view.shared)]
     for said, path in zip(view.writable, writable, strict=True):
+        for link in trail(said)[0]:
+            if any(is_below(link, one) for one in shared):
+                raise StepFailed("writable", f"{said} leads through {link}, a link that a service may have made")
         if not os.path.exists(path):
             raise StepFailed("writable", f"{said} does not exist")
         for hidden in view.hidden:
             if path == hidden or is_below(path, hidden) or is_below(hidden, path):
                 raise StepFailed("writable", f"{said} holds, or lies in, {hidden}, which is Tulle's")
+        for code in map(_real, view.code):
+            if path == code or is_below(path, code):
+                raise StepFailed("writable", f"{said} lies in {code}, from which Tulle itself runs")
+    _refuse_links(view, writable)
+
+
+def _refuse_links(view: View, writable: list[str]) -> None:
+    """A link cannot be sealed: one on the way to what must stay as it is may not lie where the service could replace it."""
+    protected = (*view.protected, *view.code)
+    sealed = [_real(one) for one in protected]
+    for path in protected:
+        for link in trail(path)[0]:
+            if any(is_below(link, one) for one in writable) and not any(is_below(link, one) for one in sealed):
+                raise StepFailed("writable", f"{link} is a link on the way to {path}, which no service may replace")
 
 
 def _cover_all(view: View) -> None:
@@ -138,7 +174,7 @@ def _cover_all(view: View) -> None:
         if closed := closed_ancestor(path, view.uid, [view.gid, *view.groups]):
             covers.setdefault(closed, "mode=0755,size=1m")
     for path in _private_places():
-        covers[path] = "mode=0755" if path.endswith("/run") else "mode=1777"
+        covers[path] = ("mode=0755," if path.endswith("/run") else "mode=1777,") + _MEMORY
     for path in sorted(covers, key=lambda p: (p.count("/"), p)):
         if os.path.isdir(path) and not os.path.islink(path):
             _cover(path, covers[path], topmost([p for p in needed if is_below(p, path)]), links)
@@ -149,7 +185,7 @@ def _cover_all(view: View) -> None:
 
 
 def _cover(path: str, options: str, keep: list[str], links: dict[str, str]) -> None:
-    kept = [(one, mounts.copy(one), os.path.isdir(one)) for one in keep if os.path.exists(one)]
+    kept = [(one, mounts.copy(one, through_links=False), os.path.isdir(one)) for one in keep if os.path.exists(one)]
     mounts.mount("tmpfs", path, mounts.NOSUID | mounts.NODEV, options)
     for one, tree, is_directory in kept:
         os.makedirs(one if is_directory else os.path.dirname(one), mode=0o755, exist_ok=True)
@@ -167,6 +203,29 @@ def _private_places() -> list[str]:
     return [path for path in _PRIVATE if os.path.isdir(path) and not os.path.islink(path)]
 
 
+def _foreign_mounts() -> list[str]:
+    """Directories outside of /proc, /dev and /sys where the box shows its processes and devices, the innermost last."""
+    found: list[str] = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            before, _, after = line.partition(" - ")
+            path = before.split(" ")[4].encode("latin-1", "surrogateescape").decode("unicode_escape")
+            path = os.fsdecode(path.encode("latin-1"))
+            ours = any(path == one or is_below(path, one) for one in ("/proc", "/dev", "/sys"))
+            if after.split(" ")[0] in _FOREIGN and not ours and os.path.isdir(path):
+                found.append(path)
+    return sorted(found)
+
+
+def _protect_proc() -> None:
+    for name in _SETTINGS:
+        if os.path.exists(path := f"/proc/{name}"):
+            mounts.bind_to_itself(path)
+    for name in _SECRETS:
+        if os.path.exists(path := f"/proc/{name}"):
+            mounts.attach(mounts.copy("/dev/null"), path)
+
+
 def _make_devices() -> None:
     nodes = {name: mounts.copy(f"/dev/{name}") for name in _DEVICES}
     mounts.mount("tmpfs", "/dev", mounts.NOSUID | mounts.NOEXEC, "mode=0755,size=64k")
@@ -178,14 +237,15 @@ def _make_devices() -> None:
     for name in ("pts", "shm"):
         _make_directory(f"/dev/{name}", 0o755)
     mounts.mount("devpts", "/dev/pts", mounts.NOSUID | mounts.NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
-    mounts.mount("tmpfs", "/dev/shm", mounts.NOSUID | mounts.NODEV, "mode=1777")  # noqa: S108
+    mounts.mount("tmpfs", "/dev/shm", mounts.NOSUID | mounts.NODEV, f"mode=1777,{_MEMORY}")  # noqa: S108
 
 
-def _reopen(path: str) -> None:
+def _reopen(place: int) -> None:
     try:
-        mounts.open_for_writing(path, below=True)
+        mounts.open_tree_for_writing(place, below=True)
     except PermissionError:  # something mounted below is read-only on the box, and stays so
-        mounts.open_for_writing(path)
+        mounts.open_tree_for_writing(place)
+    os.close(place)
 
 
 def _protect(path: str, writable: list[str]) -> None:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from tulle.supervisor.steps import StepFailed
 
-FIRST_UID, LAST_UID = 61001, 65533
-PROXY_UID = 61000
+PROXY_UID = 70000
+FIRST_UID, LAST_UID = 70001, 99999
+"""Between what distributions, systemd's dynamic users (61184–65519) and containers (from 100000) take for themselves."""
 
 
 class Identity(NamedTuple):
@@ -26,22 +27,30 @@ class Identity(NamedTuple):
 
 
 class UidTable:
-    """One uid per pod name, by hash, the next free one on collision; remembered, since files belong to them."""
+    """One uid per pod name, by hash, the next free one on collision; remembered, since files belong to them.
+
+    What of the file is damaged is left out, and a full disk is no reason to start nothing: by the hash alone nearly every
+    name gets its uid again.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._uids: dict[str, int] = {}
-        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
             for line in file:
-                name, _, number = line.rpartition(" ")
-                if name and number.strip().isdigit():
-                    self._uids[name] = int(number)
+                name, _, number = line.rstrip("\n").rpartition(" ")
+                if not name.isprintable() or not name or not (number.isascii() and number.isdecimal()):
+                    continue
+                uid = int(number[:9])
+                if FIRST_UID <= uid <= LAST_UID and uid not in self._uids.values():
+                    self._uids[name] = uid
 
     def uid_of(self, name: str) -> int:
         """The same answer for the same name, always."""
         if name not in self._uids:
             self._uids[name] = choose_uid(name, frozenset(self._uids.values()))
-            self._store()
+            with contextlib.suppress(OSError):
+                self._store()
         return self._uids[name]
 
     def _store(self) -> None:

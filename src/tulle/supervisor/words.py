@@ -6,7 +6,11 @@ What comes from a pod is taken as a claim about that pod: known words only, text
 import socket
 
 MADE = "made"
-"""pid of process 1 on the host; with the network namespace and the listener."""
+"""pid of process 1 on the host, way; with the network namespace and the listener."""
+ADDRESS = "address"
+"""`127.80.x.y:port`: with a listener there."""
+TAKEN = "taken"
+"""`127.80.x.y:port`, reason: no listener can be there."""
 GO = "go"
 """To process 1: its parent is the supervisor now."""
 IMPOSSIBLE = "impossible"
@@ -16,12 +20,14 @@ CANNOT = "cannot"
 STARTED = "started"
 READY = "ready"
 SLOW = "slow"
-"""Not ready in time; still asked."""
+"""Not ready in time, and why; still asked."""
+UNREADY = "unready"
+"""It was ready and is no more, and why; still asked."""
 EXIT = "exit"
 """How the service ended."""
 
 _LIMIT = 1024
-_KNOWN = frozenset((MADE, IMPOSSIBLE, CANNOT, STARTED, READY, SLOW, EXIT))
+_KNOWN = frozenset((MADE, ADDRESS, TAKEN, IMPOSSIBLE, CANNOT, STARTED, READY, SLOW, UNREADY, EXIT))
 
 
 def send(link: socket.socket, *parts: str, descriptors: tuple[int, ...] = ()) -> None:

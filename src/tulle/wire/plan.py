@@ -1,6 +1,6 @@
 """What the supervisor is told and tells: documents of the standard library alone, one JSON object a line.
 
-agent → supervisor: `Plan`, whole, each time it changes. supervisor → agent: `PodStatus` list, each time it changes.
+agent → supervisor: `Plan`, whole, each time it changes. supervisor → agent: `Report`, whole, each time it changes.
 supervisor → proxy: `Handover` with descriptors (SCM_RIGHTS), one datagram each.
 """
 
@@ -14,8 +14,14 @@ class Readiness(NamedTuple):
     port: int
     path: str = ""
     """Empty: TCP."""
-    timeout_seconds: float = 60.0
-    """Not ready by then: said in the status; probing goes on slower."""
+    startup_seconds: float = 60.0
+    """Not ready by then: said in the status; it is asked more slowly."""
+    timeout_seconds: float = 1.0
+    """For one answer."""
+    period_seconds: float = 10.0
+    """Between questions once it is ready; 0: never again."""
+    failure_threshold: int = 3
+    """So many noes in a row make it unready: no new traffic until the next yes."""
 
 
 class PodSpec(NamedTuple):
@@ -50,6 +56,8 @@ class Plan(NamedTuple):
     """Ports that `expose` opens on the host, all addresses of both families."""
     protected: list[str]
     """Paths that stay read-only (manifests) even inside a writable path."""
+    addresses: list[str] = []  # noqa: RUF012
+    """`127.80.x.y:port` of every port that a pod may dial. Of use where the kernel cannot redirect."""
 
 
 class PodStatus(NamedTuple):
@@ -57,7 +65,7 @@ class PodStatus(NamedTuple):
 
     name: str
     state: str
-    """`waiting`, `starting`, `ready`, `backoff`, `stopping`, `stopped` or `impossible`."""
+    """`waiting`, `starting`, `ready`, `unready` (it runs and does not answer any more), `backoff`, `stopping`, `stopped` or `impossible`."""
     pid: int
     """On the host; 0 when not running."""
     restarts: int
@@ -65,13 +73,42 @@ class PodStatus(NamedTuple):
     """Unix time of the last change of state."""
     why: str = ""
     """Last exit (`exit 1`, `signal SIGKILL`) or what it waits for."""
+    way: str = ""
+    """How what it dials reaches the proxy: `redirect` or `addresses`; empty before its network is made, and when it has none."""
+
+
+class DoorStatus(NamedTuple):
+    """A port of the host as the supervisor found it."""
+
+    port: int
+    state: str
+    """`open`; `taken` by another program; `refused` by the kernel. What is not open is tried again every few seconds."""
+    why: str = ""
+    """The kernel's words."""
+    holder: str = ""
+    """Which program has it, where /proc tells."""
+
+
+class Report(NamedTuple):
+    """All that the supervisor sees."""
+
+    generation: int
+    """Of the plan that it follows; 0 before the first."""
+    pods: list[PodStatus]
+    doors: list[DoorStatus]
+    metrics: str
+    """`127.0.0.1:15020`, or another port of that address when it was taken."""
+    metrics_why: str = ""
+    """Why it is another."""
 
 
 class Handover(NamedTuple):
     """A fact for the proxy; `kind` says whether a descriptor comes with it.
 
-    kinds: `pod` (+fd: the listener in that pod), `door` (+fd: a host listener; name is the port),
-    `ready` / `unready` (a pod), `gone` (a pod, or a door by its port), `synced` (all that exists has been handed over).
+    kinds: `pod` (+fd: the listener in that pod; those at virtual addresses in the pod that had this name before are gone),
+    `address` (+fd: a listener at a virtual address in a pod; name is `ns/workload@127.80.x.y:port`), `no-address` (it is no more),
+    `door` (+fd: a host listener; name is the port), `ready` / `unready` (a pod), `gone` (a pod, or a door by its port),
+    `synced` (all that exists has been handed over), `broker` (the broker was forked again: ask again what it has not answered).
     """
 
     kind: str
@@ -101,11 +138,9 @@ def decode_plan(line: bytes) -> Plan:
     return Plan(pods=pods, **raw)
 
 
-def decode_statuses(line: bytes) -> list[PodStatus]:
-    """Raises ValueError or TypeError for what is not a list of statuses."""
-    return [PodStatus(**one) for one in json.loads(line)]
-
-
-def encode_statuses(statuses: list[PodStatus]) -> bytes:
-    """One line of JSON, with the newline."""
-    return json.dumps([_plain(s) for s in statuses], separators=(",", ":")).encode() + b"\n"
+def decode_report(line: bytes) -> Report:
+    """Raises ValueError, TypeError or KeyError for what is not a report."""
+    raw: dict[str, Any] = json.loads(line)
+    pods = [PodStatus(**one) for one in raw.pop("pods")]
+    doors = [DoorStatus(**one) for one in raw.pop("doors")]
+    return Report(pods=pods, doors=doors, **raw)

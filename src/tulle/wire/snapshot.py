@@ -234,7 +234,7 @@ class Limits(Document, frozen=True):
     pool_idle_timeout: float = 60.0
     """An unused keep-alive connection to an endpoint."""
     pool_size: int = 64
-    """Idle keep-alive connections kept per endpoint."""
+    """Idle keep-alive connections kept per endpoint; more than these are closed after a second."""
 
 
 class Snapshot(Document, frozen=True, kw_only=True):

@@ -40,6 +40,8 @@ class Applied(Answer, frozen=True):
     changes: tuple[Change, ...] = ()
     problems: tuple[Fault, ...] = ()
     """Why it is invalid or refused."""
+    warnings: tuple[Fault, ...] = ()
+    """What is in force and yet not as wanted: a port that another program has."""
 
 
 class RevisionLine(Answer, frozen=True):
@@ -57,6 +59,32 @@ class RevisionLine(Answer, frozen=True):
     """Why the proxy refused it."""
 
 
+class Refusal(Answer, frozen=True, kw_only=True):
+    """A request that the proxy answered by itself, as long as it is remembered. Long texts are cut."""
+
+    id: str
+    """Its `x-request-id`."""
+    time: float
+    """Unix seconds."""
+    generation: int
+    """Of the snapshot that it was judged by."""
+    source: str
+    """Service that called; `anonymous` when nobody could be attested."""
+    pod: str
+    """The caller's, `namespace/workload`; empty when it has none."""
+    destination: str
+    port: int
+    """Of the service, as dialled; 0 where nothing is declared."""
+    method: str
+    """Empty for what was no valid request; so are host and path."""
+    host: str
+    path: str
+    reason: str
+    """A code of `tulle.wire.reason`."""
+    policy: str
+    """That decided, when one did."""
+
+
 class PodLine(Answer, frozen=True):
     """A pod as the supervisor sees it; see `tulle.wire.plan.PodStatus`."""
 
@@ -66,6 +94,7 @@ class PodLine(Answer, frozen=True):
     restarts: int
     since: float
     why: str = ""
+    way: str = ""
 
 
 class DoorLine(Answer, frozen=True):
@@ -74,6 +103,21 @@ class DoorLine(Answer, frozen=True):
     port: int
     service: str
     """`namespace/service`."""
+    state: str = ""
+    """`open`, `taken`, `refused`; empty while it has not been tried."""
+    why: str = ""
+    """The kernel's words about what is not open; it is tried again every few seconds."""
+    holder: str = ""
+    """Which program has it, where that can be seen."""
+
+
+class MetricsLine(Answer, frozen=True):
+    """Where Prometheus scrapes."""
+
+    address: str = ""
+    """Host and port; the path is /metrics."""
+    why: str = ""
+    """Why it is not port 15020."""
 
 
 class ProxyLine(Answer, frozen=True):
@@ -102,6 +146,7 @@ class NodeStatus(Answer, frozen=True, kw_only=True):
     proxy: ProxyLine
     pods: tuple[PodLine, ...] = ()
     doors: tuple[DoorLine, ...] = ()
+    metrics: MetricsLine = MetricsLine()
     problems: tuple[Fault, ...] = ()
     """Of the manifests as they are now; the wanted generation is not touched by them."""
     notes: tuple[str, ...] = ()

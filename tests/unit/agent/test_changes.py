@@ -36,8 +36,27 @@ def test_added_removed_and_changed_are_named() -> None:
     assert ("service", "default/orders", "removed") in found
     assert ("pod", "default/orders", "removed") in found
     assert found["pod", "default/web", "changed"] == ('argv: ["/bin/web"] → ["/bin/web", "--new"]',)
-    assert found["mesh", "shop", "changed"] == ('mode: unset → "shadow"',)
+    assert found["mesh", "shop", "changed"] == ('mode: "enforce" → "shadow"',)
 
 
 def test_everything_is_added_to_nothing() -> None:
     assert {one.how for one in changes(None, documents(OLD))} == {"added"}
+
+
+def test_a_changed_weight_is_named_by_its_place_and_with_its_default() -> None:
+    orders = "mesh: shop\nservices:\n  orders: {port: 9000, protocol: tcp, versions: {v1: {run: a, weight: 99}, v2: {run: b, weight: %d}}}\n"
+
+    (change,) = changes(documents(orders % 1), documents(orders % 50))
+
+    assert (change.what, change.name) == ("service", "default/orders")
+    assert change.details == ("ports[9000].backends[default/orders-v2:9000].weight: 1 → 50",)
+
+
+def test_an_inner_member_that_comes_or_goes_is_named() -> None:
+    one = "mesh: shop\nservices:\n  web: {run: w, port: 80, allow: [{from: [orders]}]}\n  orders: {run: o}\n"
+    calls = one.replace("{run: o}", "{run: o, calls: [web]}")
+
+    (change,) = changes(documents(one), documents(calls))
+
+    assert (change.what, change.name) == ("caller", "default/orders")
+    assert change.details == ('calls: unset → ["default/web"]',)

@@ -17,6 +17,7 @@ tulle_requests_total{source="default/web",destination="default/orders",version="
 tulle_requests_total{source="default/web",destination="default/orders",version="v1",response_class="5xx"} 10
 tulle_request_duration_seconds_bucket{source="default/web",destination="default/orders",version="v1",le="0.1"} 110
 tulle_request_duration_seconds_bucket{source="default/web",destination="default/orders",version="v1",le="+Inf"} 110
+tulle_requests_total{source="dev/cu\\"rious",destination="prod/payments",version="",response_class="4xx"} 5
 tulle_denied_total{source="dev/cu\\"rious",destination="prod/payments",policy="default/deny#0",reason="denied"} 4
 tulle_snapshot_generation 3
 """
@@ -29,7 +30,19 @@ def test_rates_are_differences_over_time() -> None:
     assert busy.rps == 50.0
     assert busy.success == 0.9
     assert busy.p50 == pytest.approx(0.05)
-    assert (denied.source, denied.rps, denied.denied) == ('dev/cu"rious', 0.0, 2.0)
+    assert (denied.source, denied.rps, denied.denied) == ('dev/cu"rious', 2.5, 2.0)
+
+
+def test_what_the_mesh_refused_is_no_success_and_a_404_of_the_service_is_one() -> None:
+    _, denied = rates(flows(BEFORE), flows(AFTER), 2.0)
+
+    assert denied.success == pytest.approx(0.2)
+
+
+def test_without_requests_there_is_no_success_to_speak_of() -> None:
+    (idle,) = rates(flows(BEFORE), flows(BEFORE), 1.0)
+
+    assert (idle.rps, idle.success) == (0.0, None)
 
 
 def test_proxy_that_started_anew_counts_from_zero() -> None:

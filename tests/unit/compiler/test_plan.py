@@ -12,8 +12,8 @@ MESH = """
         workdir: web
         env: {LANG: C, A: "1"}
         user: www
-        writable: [/srv/data]
-        readiness: {path: /up, timeout: 5}
+        writable: [/srv/data, cache]
+        readiness: {path: /up, startup: 5, timeout: 0.5, period: 2, failure_threshold: 4}
         depends_on: [jobs/clock]
         stop_seconds: 2.5
       clock: {namespace: jobs, run: clock --fast, isolation: none}
@@ -30,9 +30,9 @@ def test_a_pod_says_all_that_was_written() -> None:
         env={"PATH": "/usr/bin", "LANG": "C", "A": "1"},
         cwd="/m/web",
         user="www",
-        writable=["/srv/data"],
+        writable=["/srv/data", "cache"],
         isolated=True,
-        readiness=Readiness(8080, "/up", 5.0),
+        readiness=Readiness(8080, "/up", 5.0, 0.5, 2.0, 4),
         depends_on=["jobs/clock"],
         stop_seconds=2.5,
     )

@@ -34,6 +34,7 @@ spec:
         (HEAD + "  y: {run: z, depends_on: [z]}\n  z: {run: z, depends_on: [y]}\n", "dependency-cycle", 5),
         (HEAD + "  z: {run: z, port: 90, expose: 70}\n  y: {run: z, port: 90, expose: 70}\n", "port-clash", 5),
         (HEAD + "  z: {run: z, port: 90, expose: 15020}\n", "port-clash", 5),
+        (HEAD + "  z:\n    run: z\n    port: 90\n    expose: 15020\n", "port-clash", 8),
         (HEAD + "  z: {run: z, port: 9, isolation: none}\n  y: {run: z, port: 9, isolation: none}\n", "port-clash", 5),
         (HEAD + "  z: {run: z, port: 15001}\n", "port-reserved", 5),
         (HEAD + "  localhost: {run: z, port: 90}\n", "reserved-name", 5),
@@ -71,6 +72,10 @@ def policy(name: str, spec: str) -> str:
     return (
         f"---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {name}}}\nspec: {spec}\n"
     )
+
+
+def rule(to: str) -> str:
+    return f"{{rules: [{{to: [{{{to}}}]}}]}}"
 
 
 VERSIONS = "mesh: m\nservices:\n  a: {port: 80, versions: {v1: {run: x}, v2: {run: y}}}\n"
@@ -120,3 +125,53 @@ def test_a_chain_is_no_cycle() -> None:
     chain = "".join(f"  s{n}: {{run: x, depends_on: [s{n + 1}, s{n + 2}]}}\n" for n in range(50))
 
     assert compiled(f"mesh: m\nservices:\n{chain}  s50: {{run: x}}\n  s51: {{run: x}}\n").plan.pods
+
+
+ONE = "mesh: m\nservices:\n  a:\n    run: x\n    port: 8080\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        (ONE + "    allow: [{ports: [80]}]\n", "never-matches", 6),
+        (ONE + "    deny:\n      - {from: ['*']}\n      - {ports: [8080, 81]}\n", "never-matches", 8),
+        (ONE + policy("p", rule("operation: {methods: [GET], notMethods: ['G*']}")), "never-matches", 10),
+        (ONE + policy("p", rule("operation: {paths: [/a, '/b/*'], notPaths: ['/*']}")), "never-matches", 10),
+        (ONE + policy("p", rule("operation: {ports: [1], notPorts: [1]}")), "never-matches", 10),
+        (
+            ONE + policy("p", "{rules: [{from: [{source: {namespaces: [b], notNamespaces: ['*']}}]}]}"),
+            "never-matches",
+            10,
+        ),
+        (ONE + policy("p", "{rules: [{from: [{source: {principals: ['other.local/*']}}]}]}"), "foreign-principal", 10),
+        (
+            ONE
+            + "    protocol: tcp\n"
+            + policy("p", "{selector: {matchLabels: {app: a}}, rules: [{to: [{operation: {methods: [GET]}}]}]}"),
+            "never-matches",
+            11,
+        ),
+    ],
+)
+def test_a_rule_that_could_never_match_is_refused(text: str, code: str, line: int) -> None:
+    assert codes(text) == [(code, line)]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        rule("operation: {paths: ['/a/*'], notPaths: ['/a/b*']}"),
+        rule("operation: {paths: ['*.png'], notPaths: ['/*']}"),
+        "{rules: [{from: [{source: {principals: ['m.local/ns/*', 'm*', '*/sa/b']}}]}]}",
+        "{action: DENY, selector: {matchLabels: {app: a}}, rules: [{to: [{operation: {ports: [8080]}}]}]}",
+    ],
+)
+def test_a_rule_that_something_may_match_is_taken(spec: str) -> None:
+    assert compiled(ONE + policy("p", spec)).snapshot.policies
+
+
+def test_a_port_of_a_rule_for_several_services_need_be_only_one_of_theirs() -> None:
+    text = ONE + "  b: {run: y, port: 9090}\ndeny:\n  - {to: [a, b], ports: [9090]}\n"
+
+    assert compiled(text).snapshot.policies
+    assert codes(text.replace("[9090]}", "[9091]}")) == [("never-matches", 8)] * 2

@@ -24,6 +24,12 @@ def test_a_plain_path_is_one_object_twice(path: str) -> None:
         (b"/.a/..b", "/.a/..b", "/.a/..b"),
         (b"/a//../b", "/a/b", "/a/b"),
         (b"/a;x/..;y/b", "/a;x/..;y/b", "/b"),
+        (b"/admin;x=1", "/admin;x=1", "/admin"),
+        (b"/admin;x/;y/users;z", "/admin;x/;y/users;z", "/admin/users"),
+        (b"/admin%3Bx", "/admin%3Bx", "/admin"),
+        (b"/admin%253bx", "/admin%253bx", "/admin"),
+        (b"/a/;/", "/a/;/", "/a/"),
+        (b"/;", "/;", "/"),
         (b"/%7Ea%2da", "/~a-a", "/~a-a"),
         (b"/%2f%2F", "/%2F%2F", "/"),
         (b"/%5c..%5cb", "/%5C..%5Cb", "/b"),
@@ -42,6 +48,20 @@ def test_two_readings(raw: bytes, canonical: str, folded: str) -> None:
 )
 def test_what_no_server_should_see_is_refused(raw: bytes) -> None:
     assert canonical_path(raw) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"/a;x%2fb", b"/a;x%5Cb", b"/a;x\\b", b"/a;x%252fb", b"/a%3bx%2Fb", b"/a%253Bx%2Fb", b"/a%25%33%62x%252%46b"],
+)
+def test_an_escaped_slash_within_parameters_is_refused(raw: bytes) -> None:
+    """Whoever cuts off before decoding sees `/a`, who decodes first sees `/a/b`."""
+    assert canonical_path(raw) is None
+
+
+def test_an_escaped_slash_of_another_segment_is_none_of_the_parameters() -> None:
+    assert canonical_path(b"/a;x/b%2Fc") == ("/a;x/b%2Fc", "/a/b/c")
+    assert canonical_path(b"/b%2Fc;x") == ("/b%2Fc;x", "/b/c")
 
 
 def test_escapes_within_escapes_end_somewhere() -> None:

@@ -1,14 +1,36 @@
 """What is wrong in a manifest: each mistake has its code and its line, all at once, none ignored."""
 
-from pathlib import Path
+from collections.abc import Generator
+from pathlib import Path, PosixPath
+from typing import Self
 
 import pytest
 
-from tests.support.manifests import codes, refused
-from tulle.manifest import load
+from tests.support.manifests import codes, loaded, refused
+from tulle.manifest import Loaded, load, parse
 
 HEAD = "mesh: m\nservices:\n  web:\n    run: x\n    port: 80\n"
 POLICY = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\n"
+ROUTE = """apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: r}}
+spec:
+  parentRefs: [{{name: a, kind: Service}}]
+  {0}
+  rules:
+    - backendRefs: [{{name: a, port: 1}}]
+      matches: [{1}]
+{2}---
+mesh: m
+services: {{a: {{run: x, port: 1}}}}
+"""
+
+
+def route(spec: str, match: str, rule: str = "") -> str:
+    return ROUTE.format(spec, match, rule)
+
+
+WORKLOAD = "apiVersion: tulle.dev/v1\nkind: Workload\nmetadata: {name: x}\nspec:\n  run: {command: x}\n"
 
 
 @pytest.mark.parametrize(
@@ -32,7 +54,7 @@ POLICY = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:
         (HEAD + "    namespace: Prod\n", "bad-value", 6),
         (HEAD + "    stop_seconds: 1e3\n", "wrong-type", 6),
         (HEAD + "    isolation: weak\n", "bad-value", 6),
-        (HEAD + "    writable: [tmp]\n", "bad-value", 6),
+        (HEAD + "    writable: [../up]\n", "bad-value", 6),
         (HEAD + "    readiness: health\n", "bad-value", 6),
         (HEAD + "    env: [A=b]\n", "wrong-type", 6),
         (HEAD + "    env: {A: [b]}\n", "wrong-type", 6),
@@ -86,6 +108,35 @@ POLICY = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:
         (POLICY + "spec: {rules: [{when: [{key: a}]}]}\n", "unsupported-field", 4),
         (POLICY + "spec: {rules: [{from: [{source: {ipBlocks: [a]}}]}]}\n", "unsupported-field", 4),
         (POLICY + "spec: {action: AUDIT}\n", "bad-value", 4),
+        (HEAD + "    allow: [{methods: [get]}]\n", "bad-value", 6),
+        (HEAD + "    allow: [{paths: [orders/*]}]\n", "bad-value", 6),
+        (HEAD + "    allow: [{paths: ['/a?b']}]\n", "bad-value", 6),
+        (HEAD + "    allow: [{paths: [/a/../b]}]\n", "bad-value", 6),
+        (HEAD + "    allow: [{paths: ['/a/%2E%2e/*']}]\n", "bad-value", 6),
+        (HEAD + "    allow: [{paths: ['/a%2']}]\n", "bad-value", 6),
+        (HEAD + "    allow: [{hosts: ['a:80']}]\n", "bad-value", 6),
+        (HEAD + "    allow: [{hosts: ['*:80']}]\n", "bad-value", 6),
+        (HEAD + "    allow: [{hosts: ['*.']}]\n", "bad-value", 6),
+        (HEAD + "    allow: [{from: [web, web]}]\n", "duplicate-value", 6),
+        (HEAD + "    allow: [{ports: [80, 80]}]\n", "duplicate-value", 6),
+        (HEAD + "    writable: [/a, /b, /a]\n", "duplicate-value", 6),
+        (HEAD + "external: {db: {host: 'a:1', port: 1}}\n", "bad-value", 6),
+        (POLICY + "spec: {rules: [{from: [{source: {namespaces: [Prod]}}]}]}\n", "bad-value", 4),
+        (POLICY + "spec: {rules: [{from: [{source: {principals: ['spiffe://a/*']}}]}]}\n", "bad-value", 4),
+        (POLICY + "spec: {rules: [{to: [{operation: {notMethods: [Get]}}]}]}\n", "bad-value", 4),
+        (route("hostnames: ['a:80']", "{}"), "bad-value", 6),
+        (route("hostnames: [A.example]", "{}"), "bad-value", 6),
+        (route("hostnames: [a..b]", "{}"), "bad-value", 6),
+        (route("# all", "{path: {value: a}}"), "bad-value", 9),
+        (route("# all", "{path: {value: /a/./b}}"), "bad-value", 9),
+        (route("# all", "{method: get}"), "bad-value", 9),
+        (route("# all", "{headers: [{name: 'a b', value: c}]}"), "bad-value", 9),
+        (route("# all", "{headers: [{name: a, value: ' c'}]}"), "bad-value", 9),
+        (route("# all", "{headers: [{name: a, value: b}, {name: A, value: c}]}"), "never-matches", 9),
+        (route("# all", "{}", "    - {backendRefs: [{name: a, port: 1}]}\n"), "never-matches", 10),
+        (WORKLOAD + "  ports: [{port: 1}, {port: 1}]\n", "port-clash", 1),
+        (WORKLOAD + "  ports: [{port: 1, name: a}, {port: 2, name: a}]\n", "duplicate-value", 6),
+        (WORKLOAD + "  ports: [{port: 1, name: '80'}]\n", "bad-value", 6),
     ],
 )
 def test_a_mistake_has_its_code_and_its_line(text: str, code: str, line: int) -> None:
@@ -95,7 +146,13 @@ def test_a_mistake_has_its_code_and_its_line(text: str, code: str, line: int) ->
 def test_all_mistakes_are_said_at_once() -> None:
     text = "mesh: M\nservices:\n  web: {prot: 80}\n---\nkind: Servise\napiVersion: v1\n---\nmesh: b\nmode: x\n"
 
-    assert codes(text) == [("bad-value", 1), ("unknown-field", 3), ("unknown-kind", 5), ("bad-value", 9)]
+    assert codes(text) == [
+        ("bad-value", 1),
+        ("unknown-field", 3),
+        ("unknown-kind", 5),
+        ("duplicate-resource", 8),
+        ("bad-value", 9),
+    ]
 
 
 def test_an_unknown_field_names_the_nearest_known() -> None:
@@ -119,3 +176,72 @@ def test_an_empty_directory_is_a_problem(tmp_path: Path) -> None:
 
     assert isinstance(problems, list)
     assert [one.code for one in problems] == ["unreadable"]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (HEAD + "\tallow: []\n", "indent with spaces; YAML allows no tab here"),
+        (HEAD + "    calls: web\n", "write `[web]`"),
+        ("services: {}\n", "begin with `mesh: name`"),
+        (route("# all", "{}").replace(", kind: Service", ""), "write `kind: Service`"),
+        (HEAD + "    allow: [{methods: [get]}]\n", "write `GET`"),
+        (HEAD + "    allow: [{paths: [orders/*]}]\n", "write `/orders/*`"),
+        (HEAD + "    allow: [{paths: ['/a?b']}]\n", "the query is no part of the path"),
+        (
+            HEAD + "    allow: [{hosts: ['a:80']}]\n",
+            "hosts are compared without their port: write `a`, and the port where `ports` are asked for",
+        ),
+        (HEAD + "    allow: [{hosts: [a.b.]}]\n", "hosts are compared without a final dot: write `a.b`"),
+        (route("hostnames: ['a.b:80']", "{}"), "hosts are compared without their port: write `a.b`"),
+        (route("hostnames: [A.b]", "{}"), "write `a.b`"),
+        (route("# all", "{headers: [{name: 'a:', value: c}]}"), "write `a`"),
+        (POLICY + "spec: {rules: [{from: [{source: {principals: ['spiffe://a/*']}}]}]}\n", "write `a/*`"),
+        (HEAD + "external: {db: {host: 'a:1', port: 1}}\n", "the port has a field of its own"),
+    ],
+)
+def test_a_mistake_says_what_would_be_right(text: str, hint: str) -> None:
+    assert [one.hint for one in refused(text)] == [hint]
+
+
+@pytest.mark.parametrize("value", ["/", "/*", "*", "*.json", "/a/b", "/a/..b", "/a/.*", "/é*", "/a%20b", "*/b"])
+def test_a_path_that_some_request_has_is_taken(value: str) -> None:
+    assert loaded(HEAD + f"    allow: [{{paths: ['{value}']}}]\n").resources
+
+
+@pytest.mark.parametrize("value", ["web", "*", "*.example", "shop*", "Shop.Example", "[::1]", "10.0.0.1"])
+def test_a_host_that_some_request_asks_for_is_taken(value: str) -> None:
+    assert loaded(HEAD + f"    allow: [{{hosts: ['{value}']}}]\n").resources
+
+
+def test_another_namespace_is_refused_with_the_rule_that_forbids_it() -> None:
+    (problem,) = refused(route("# all", "{}").replace("{name: a, port", "{name: a, namespace: b, port"))
+
+    assert problem.code == "unsupported-field"
+    assert "ReferenceGrant" in problem.message
+
+
+@pytest.mark.parametrize("files", [{"a.yaml": ""}, {"b.yaml": "---\n# nothing\n", "a.yaml": "~\n"}, {}])
+def test_manifests_that_declare_nothing_are_no_mesh(files: dict[str, str]) -> None:
+    problems = parse(files)
+
+    assert isinstance(problems, list)
+    assert [(one.code, one.file) for one in problems] == [("missing-field", min(files, default=""))]
+
+
+def test_an_empty_file_beside_others_is_fine() -> None:
+    assert isinstance(parse({"a.yaml": "# later\n", "b.yaml": HEAD}), Loaded)
+
+
+class Locked(PosixPath):
+    """A directory that may not be listed."""
+
+    def iterdir(self) -> Generator[Self, None, None]:
+        raise PermissionError(13, "Permission denied")
+
+
+def test_a_directory_that_may_not_be_listed_is_a_problem(tmp_path: Path) -> None:
+    problems = load([Locked(tmp_path)])
+
+    assert isinstance(problems, list)
+    assert [(one.code, one.message) for one in problems] == [("unreadable", "cannot read it: Permission denied")]

@@ -3,6 +3,7 @@
 import pytest
 
 from tulle.manifest.tree import MAX_DEPTH, Fields, Items, Node, Scalar, read_trees
+from tulle.model.place import Problem
 
 
 def plain(node: Node) -> object:
@@ -14,8 +15,17 @@ def plain(node: Node) -> object:
     return {entry.key.text: plain(entry.node) for entry in node.entries}
 
 
+def faults(text: str) -> list[Problem]:
+    """What is wrong with it as YAML."""
+    problems: list[Problem] = []
+    for _ in read_trees("f", text, problems):
+        pass
+    return problems
+
+
 def only(text: str) -> object:
-    trees, problems = read_trees("f", text)
+    problems: list[Problem] = []
+    trees = list(read_trees("f", text, problems))
     assert problems == []
     return [plain(one) for one in trees]
 
@@ -54,25 +64,26 @@ def test_every_scalar_stays_the_text_it_was(text: str, expected: object) -> None
         ("? [a]\n: b", "bad-yaml", 1),
         ("~: b", "bad-yaml", 1),
         ("a: b\nc: \x00", "bad-yaml", 2),
+        ("a: 𐀀\xe9\x1b\n\n\n\n\n\n", "bad-yaml", 1),
         ("a: \ud800", "bad-yaml", 1),
         ("<<: 3", "bad-yaml", 1),
         ("%YAML 3.0\n---\na: b", "bad-yaml", 1),
     ],
 )
 def test_what_cannot_be_read_has_a_place(text: str, code: str, line: int) -> None:
-    _, problems = read_trees("f", text)
+    problems = faults(text)
 
     assert [(one.code, one.file, one.line) for one in problems] == [(code, "f", line)]
 
 
 def test_nesting_is_bounded() -> None:
-    _, problems = read_trees("f", "[" * (MAX_DEPTH + 2))
+    problems = faults("[" * (MAX_DEPTH + 2))
 
     assert [one.code for one in problems] == ["too-large"]
 
 
 def test_nesting_far_beyond_the_bound_is_refused_as_well() -> None:
-    _, problems = read_trees("f", "[" * 200_000)
+    problems = faults("[" * 200_000)
 
     assert len(problems) == 1
 
@@ -81,7 +92,7 @@ def test_a_bomb_of_aliases_is_refused_before_it_goes_off() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 20)]
 
-    _, problems = read_trees("f", "\n".join(lines))
+    problems = faults("\n".join(lines))
 
     assert [one.code for one in problems] == ["too-large"]
 
@@ -90,13 +101,13 @@ def test_a_bomb_of_merges_is_refused_as_well() -> None:
     lines = ["a0: &a0 {" + ", ".join(f"k{n}: v" for n in range(50)) + "}"]
     lines += [f"a{n}: &a{n} {{k{n}x: *a{n - 1}, k{n}y: *a{n - 1}, <<: *a{n - 1}}}" for n in range(1, 40)]
 
-    _, problems = read_trees("f", "\n".join(lines))
+    problems = faults("\n".join(lines))
 
     assert [one.code for one in problems] == ["too-large"]
 
 
 def test_places_are_lines_as_an_editor_counts_them() -> None:
-    trees, _ = read_trees("f", "---\n\na:\n  b: c\n")
+    trees = list(read_trees("f", "---\n\na:\n  b: c\n", []))
 
     assert isinstance(trees[0], Fields)
     inner = trees[0].entries[0].node

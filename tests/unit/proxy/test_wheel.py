@@ -2,9 +2,17 @@
 
 import math
 
-from tulle.proxy.wheel import SLOTS, Alarm, Wheel
+from tulle.proxy.wheel import SLOTS, Alarm, Timed, Wheel
 
 REVOLUTION = 4.0
+
+
+def no_defect(one: Timed) -> None:
+    raise AssertionError(f"{one} failed")
+
+
+def fail(now: float) -> None:
+    raise ValueError(now)
 
 
 def run(wheel: Wheel, start: float, end: float) -> int:
@@ -18,7 +26,7 @@ def run(wheel: Wheel, start: float, end: float) -> int:
 
 
 def test_each_deadline_is_met_within_a_revolution() -> None:
-    wheel = Wheel(REVOLUTION)
+    wheel = Wheel(no_defect, REVOLUTION)
     rings: list[list[float]] = [[] for _ in range(100)]
     for number, ring in enumerate(rings):
         wheel.add(Alarm(0.37 * number, ring.append), 0.0)
@@ -29,7 +37,7 @@ def test_each_deadline_is_met_within_a_revolution() -> None:
 
 
 def test_a_deadline_may_move_without_telling() -> None:
-    wheel = Wheel(REVOLUTION)
+    wheel = Wheel(no_defect, REVOLUTION)
     rang: list[float] = []
     alarm = Alarm(5.0, rang.append)
     wheel.add(alarm, 0.0)
@@ -41,7 +49,7 @@ def test_a_deadline_may_move_without_telling() -> None:
 
 
 def test_an_earlier_deadline_after_a_long_sleep_is_met() -> None:
-    wheel = Wheel(REVOLUTION)
+    wheel = Wheel(no_defect, REVOLUTION)
     rang: list[float] = []
     alarm = Alarm(300.0, rang.append)
     wheel.add(alarm, 0.0)
@@ -53,14 +61,14 @@ def test_an_earlier_deadline_after_a_long_sleep_is_met() -> None:
 
 
 def test_without_events_it_wakes_for_deadlines_only() -> None:
-    wheel = Wheel(REVOLUTION)
+    wheel = Wheel(no_defect, REVOLUTION)
     for number in range(50):
         wheel.add(Alarm(300.0 + number / 100, print), 0.0)
     assert run(wheel, 0.0, 299.0) <= SLOTS + 1
 
 
 def test_an_empty_wheel_never_wakes() -> None:
-    wheel = Wheel(REVOLUTION)
+    wheel = Wheel(no_defect, REVOLUTION)
     alarm = Alarm(1.0, print)
     wheel.add(alarm, 0.0)
     wheel.remove(alarm)
@@ -69,7 +77,7 @@ def test_an_empty_wheel_never_wakes() -> None:
 
 
 def test_who_is_removed_while_the_wheel_turns_is_left_alone() -> None:
-    wheel = Wheel(REVOLUTION)
+    wheel = Wheel(no_defect, REVOLUTION)
     others: list[Alarm] = []
     rang: list[float] = []
 
@@ -83,3 +91,17 @@ def test_who_is_removed_while_the_wheel_turns_is_left_alone() -> None:
         wheel.add(other, 0.0)
     run(wheel, 0.0, 60.0)
     assert len(rang) == 1
+
+
+def test_an_exception_costs_no_other_its_deadline() -> None:
+    failed: list[Timed] = []
+    wheel = Wheel(failed.append, REVOLUTION)
+    rings: list[list[float]] = [[] for _ in range(40)]
+    alarms = [Alarm(5.0, ring.append) for ring in rings]
+    alarms[7] = Alarm(5.0, fail)
+    for alarm in alarms:
+        wheel.add(alarm, 0.0)
+    woke = run(wheel, 0.0, 60.0)
+    assert failed == [alarms[7]]
+    assert [len(ring) for ring in rings] == [1] * 7 + [0] + [1] * 32
+    assert woke < 100

@@ -1,9 +1,13 @@
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tulle.supervisor.journal import LogFile, split_lines
+from tulle.supervisor.journal import Flow, LogFile, Output, split_lines
+from tulle.supervisor.loop import Timer
 
 PART = 16 << 10
 
@@ -59,3 +63,100 @@ def test_lines_that_could_not_be_written_are_counted_where_writing_works_again(t
     text = (tmp_path / "later" / "x.log").read_text().splitlines()
     assert [line.split(" ", 3)[3] for line in text] == ["[tulle lost 1 lines: could not write]", "kept"]
     log.close()
+
+
+class HandLoop:
+    """A loop whose clock and events the test moves."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.readers: dict[int, Callable[[], object]] = {}
+        self.timers: list[Timer] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def read(self, descriptor: int, callback: Callable[[], object]) -> None:
+        self.readers[descriptor] = callback
+
+    def forget(self, descriptor: int) -> None:
+        self.readers.pop(descriptor, None)
+
+    def later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        self.timers.append(Timer(self.time + seconds, callback))
+        return self.timers[-1]
+
+    def events(self) -> None:
+        """Calls back everybody once."""
+        for callback in list(self.readers.values()):
+            callback()
+
+    def pass_to(self, timer: Timer) -> None:
+        """Lets the time of a timer come."""
+        self.time = timer.due
+        assert timer.callback
+        timer.callback()
+
+
+FLOW = Flow(per_second=1000.0, burst=100_000.0)
+
+
+@pytest.fixture
+def loop() -> HandLoop:
+    return HandLoop()
+
+
+@pytest.fixture
+def output(loop: HandLoop, tmp_path: Path) -> Iterator[Output]:
+    one = Output(loop, LogFile(str(tmp_path / "x.log")), FLOW)
+    for descriptor in (one.stdout, one.stderr):
+        os.set_blocking(descriptor, False)
+    yield one
+    one.handed_over()
+    one.finish()
+
+
+def flood(descriptor: int) -> int:
+    """Writes until it would have to wait; how much that was."""
+    written = 0
+    try:
+        while True:
+            written += os.write(descriptor, b"\n" * 4096)
+    except BlockingIOError:
+        return written
+
+
+def test_who_floods_its_log_waits_in_proportion(loop: HandLoop, output: Output, tmp_path: Path) -> None:
+    flood(output.stdout)
+    loop.events()
+    stored = (tmp_path / "x.log").stat().st_size
+
+    assert loop.readers == {}
+    flood(output.stdout)
+    loop.events()
+    assert (tmp_path / "x.log").stat().st_size == stored > FLOW.burst
+    assert loop.timers[0].due * FLOW.per_second == pytest.approx(stored - FLOW.burst, abs=5000)
+
+    loop.pass_to(loop.timers[0])
+    assert len(loop.readers) == 2
+
+
+def test_a_flood_of_single_octets_costs_by_the_read(loop: HandLoop, output: Output) -> None:
+    written = 0
+    while not loop.timers and written < 1000:
+        written += os.write(output.stderr, b".")
+        loop.events()
+
+    assert 50 < written < 200
+
+
+def test_output_that_never_ends_is_let_go_with_its_process(loop: HandLoop, output: Output, tmp_path: Path) -> None:
+    os.write(output.stdout, b"whole\nlast words")
+
+    output.finish()  # this test still holds the writing ends
+
+    assert loop.readers == {}
+    with pytest.raises(BrokenPipeError):
+        os.write(output.stdout, b"more")
+    said = [line.split(" ", 3)[2:] for line in (tmp_path / "x.log").read_text().splitlines()]
+    assert said == [["F", "whole"], ["P", "last words"]]

@@ -1,4 +1,5 @@
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,26 @@ def test_a_uid_is_remembered_even_when_it_was_a_second_choice(tmp_path: Path) ->
 
     assert uid == first_choice + 1
     assert UidTable(str(path)).uid_of("default/web") == uid
+
+
+@given(st.binary(max_size=300))
+def test_a_damaged_table_gives_every_pod_a_uid_of_its_own(octets: bytes) -> None:
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "uids")
+        path.write_bytes(octets + b"\nroot 0\ndefault/a 75000\ndefault/b 75000\n")
+
+        table = UidTable(str(path))
+        given_out = [table.uid_of(name) for name in ("root", "default/a", "default/b")]
+
+    assert len(set(given_out)) == 3
+    assert all(FIRST_UID <= uid <= LAST_UID for uid in given_out)
+    assert given_out[1] == 75000 or b"75000" in octets
+
+
+def test_a_table_that_cannot_be_written_still_answers(tmp_path: Path) -> None:
+    table = UidTable(str(tmp_path / "missing" / "uids"))
+
+    assert table.uid_of("default/web") == choose_uid("default/web", frozenset())
 
 
 def test_an_ordinary_user_cannot_start_a_service_as_another() -> None:

@@ -24,7 +24,8 @@ EXPECT: Final = 11
 COOKIE: Final = 12
 HOP: Final = 13
 """Between two neighbours only, and no fault: dropped."""
-LATE: Final = 14
+REQUEST_ID: Final = 14
+LATE: Final = 15
 """Goes on in a head, is dropped from trailers."""
 
 KINDS: Final[dict[bytes, int]] = {
@@ -40,6 +41,7 @@ KINDS: Final[dict[bytes, int]] = {
     b"te": TE,
     b"expect": EXPECT,
     b"cookie": COOKIE,
+    b"x-request-id": REQUEST_ID,
     b"http2-settings": HOP,
     b"proxy-authenticate": HOP,
     b"proxy-authentication-info": HOP,
@@ -143,6 +145,9 @@ class Field:
 
     def __repr__(self) -> str:
         return f"Field({self.name.octets!r}, {self.value!r})"
+
+
+NO_FIELDS: Final[list[Field]] = []
 
 
 @final
@@ -284,6 +289,25 @@ def is_sound(value: bytes) -> bool:
 def is_lower_token(name: bytes) -> bool:
     """Whether this is a token without upper-case letters."""
     return bool(name) and not name.translate(None, LOWER_TOKEN)
+
+
+def pairs_of(came: list[Field], authority: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields as HTTP/1.1 would have brought them: no pseudo-header fields, a Host if `authority` says one, one cookie."""
+    pairs: list[tuple[bytes, bytes]] = []
+    crumbs: list[bytes] = []
+    has_host = not authority
+    for field in came:
+        kind = field.kind
+        if kind == COOKIE:
+            crumbs.append(field.value)
+        elif kind == PLAIN or kind > LAST_PSEUDO:
+            has_host = has_host or kind == HOST
+            pairs.append(field.pair)
+    if not has_host:
+        pairs.insert(0, (b"host", authority))
+    if crumbs:
+        pairs.append((b"cookie", joined(crumbs)))
+    return pairs
 
 
 def lines_of(fields: list[Field]) -> bytes:

@@ -1,0 +1,29 @@
+"""Ports of the box that could not be opened, as problems of the line that wants them."""
+
+from collections.abc import Iterable
+
+from tulle.model.place import NOWHERE, Problem
+from tulle.model.resources import Resource, Service
+from tulle.wire.plan import DoorStatus
+
+
+def closed_doors(doors: Iterable[DoorStatus], resources: Iterable[Resource]) -> list[Problem]:
+    """One for each that is not open."""
+    places = {port: place for one in resources if isinstance(one, Service) for port, place in one.doors()}
+    return [
+        Problem.at(places.get(door.port, NOWHERE), f"door-{door.state}", _message(door), _hint(door))
+        for door in doors
+        if door.state in ("taken", "refused")
+    ]
+
+
+def _message(door: DoorStatus) -> str:
+    return f"port {door.port} of the box cannot be opened: {door.why}{f', {door.holder} has it' if door.holder else ''}"
+
+
+def _hint(door: DoorStatus) -> str:
+    if door.state == "taken":
+        return f"end that program (`ss -ltnp sport = :{door.port}`), or expose another port"
+    return (
+        "ports below net.ipv4.ip_unprivileged_port_start need root: expose one of 1024 or above, or lower that setting"
+    )

@@ -1,0 +1,74 @@
+"""Which program listens at a port of this host, as far as /proc lets this user see."""
+
+import os
+import pwd
+
+_LISTENS = "0A"
+_UNMAPPED = 65534
+"""What another user's socket belongs to, seen from within a user namespace."""
+
+
+def holder_of(port: int) -> str:
+    """`nginx (pid 812)`; `a program of user alice` where that is all that can be seen; empty where nothing is."""
+    sockets = _listening(port)
+    names = {f"socket:[{inode}]" for _, inode in sockets}
+    for pid in sorted(int(one) for one in os.listdir("/proc") if one.isdigit()) if names else ():
+        if _holds(pid, names):
+            return f"{_name_of(pid)} (pid {pid})"
+    owners = sorted({uid for uid, _ in sockets} - {_UNMAPPED})
+    return f"a program of user {_user(owners[0])}" if owners else ""
+
+
+def _listening(port: int) -> list[tuple[int, str]]:
+    """Owner and inode of every socket that listens at the port, on any address."""
+    found: list[tuple[int, str]] = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table, encoding="ascii") as file:
+                lines = [line.split() for line in file]
+        except OSError:
+            continue
+        found += [
+            (int(words[7]), words[9])
+            for words in lines[1:]
+            if words[3] == _LISTENS and int(words[1].rpartition(":")[2], 16) == port
+        ]
+    return found
+
+
+def _holds(pid: int, sockets: set[str]) -> bool:
+    try:
+        return any(_target(f"/proc/{pid}/fd/{one}") in sockets for one in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:  # ended, or another user's
+        return False
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # closed meanwhile
+        return ""
+
+
+def _name_of(pid: int) -> str:
+    """Of Tulle's own supervisor the mesh, of others the program."""
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+            words = file.read().split("\0")
+        if "tulle.supervisor" in words and "--mesh" in words[:-1]:
+            return f"mesh {_printable(words[words.index('--mesh') + 1])}"
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return _printable(file.read().strip())
+    except OSError:
+        return "a program"
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,132 @@
+"""`tulle check`: every row changes when the box denies what it stands for."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.denied import run_after, run_denied
+from tulle.cli.probes import PROBES
+from tulle.cli.version import is_compiled
+
+Rows = dict[str, dict[str, Any]]
+
+OWN_NAMESPACES = """
+import os
+from tulle.kit import mounts, namespaces, netlink
+if os.getuid():
+    namespaces.enter_user_namespace()
+namespaces.unshare(namespaces.NEWNET | namespaces.NEWNS)
+netlink.bring_loopback_up()
+mounts.keep_to_ourselves()
+"""
+TAKEN_PORT = OWN_NAMESPACES + "import socket\nheld = socket.create_server(('127.0.0.1', 15020))\n"
+NO_CGROUP = OWN_NAMESPACES + "mounts.mount('tmpfs', '/sys/fs')\n"
+CGROUP = NO_CGROUP + "os.mkdir('/sys/fs/cgroup')\nopen('/sys/fs/cgroup/cgroup.controllers', 'w').write('cpu memory')\n"
+OLD_KERNEL = "import ctypes\nctypes.CDLL(None).personality(0x0020000)  # UNAME26\n"
+FEW_DESCRIPTORS = (
+    "import resource, sys\nfew = int(sys.argv.pop(1))\nresource.setrlimit(resource.RLIMIT_NOFILE, (few, few))\n"
+)
+
+DENIALS: dict[str, set[str]] = {
+    "unshare": {"user-namespace", "namespaces", "redirect", "addresses", "read-only-mounts", "pod"},
+    "mount": {"read-only-mounts", "pod"},
+    "mount_setattr": {"read-only-mounts", "pod"},
+    "memfd_create": {"memfd"},
+    "pidfd_open": {"pidfd"},
+    "inotify_init1": {"inotify"},
+    "socket": {"redirect", "addresses", "pod"},
+    "bind": {"redirect", "addresses", "pod"},
+    "prctl": {"seccomp", "pod"},
+    "statfs": {"directories"},
+}
+"""System call → the rows that change when it is denied, and no others do."""
+ELSEWHERE = {"kernel", "metrics-port", "cgroup", "compiled"}
+"""Rows that no denied call stands for: each has a test of its own."""
+
+
+def rows_of(done: subprocess.CompletedProcess[str]) -> Rows:
+    assert "Traceback" not in done.stderr, done.stderr
+    found = {row["probe"]: row for row in json.loads(done.stdout)}
+    assert done.returncode == int(any(row["needed"] and not row["possible"] for row in found.values()))
+    assert all(row["reason"] for row in found.values())
+    assert all(row["remedy"] for row in found.values() if not row["possible"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def here() -> Rows:
+    """What this box allows."""
+    return rows_of(run_after("", "check", "--json"))
+
+
+def test_every_row_is_denied_by_some_test() -> None:
+    assert {probe.name for probe in PROBES} == set().union(*DENIALS.values()) | ELSEWHERE
+
+
+@pytest.mark.parametrize("call", DENIALS)
+def test_a_denied_call_changes_its_rows_and_no_others(call: str, here: Rows) -> None:
+    there = rows_of(run_denied(call, "check", "--json"))
+
+    changed = {name for name in here if here[name]["possible"] and not there[name]["possible"]}
+    assert changed - {"metrics-port"} == DENIALS[call]
+    assert all(there[name]["possible"] for name in here if here[name]["possible"] and name not in changed)
+
+
+def test_an_old_kernel_is_named(here: Rows) -> None:
+    there = rows_of(run_after(OLD_KERNEL, "check", "--json"))["kernel"]
+
+    assert here["kernel"] == here["kernel"] | {"possible": True, "reason": f"Linux {os.uname().release}"}
+    assert not there["possible"]
+    assert there["reason"].startswith("Linux 2.6.")
+    assert there["remedy"] == "Linux 5.12 or newer"
+
+
+def test_a_taken_port_for_metrics_is_seen() -> None:
+    free = rows_of(run_after(OWN_NAMESPACES, "check", "--json"))["metrics-port"]
+    taken = rows_of(run_after(TAKEN_PORT, "check", "--json"))["metrics-port"]
+
+    assert (free["possible"], free["reason"]) == (True, "127.0.0.1:15020 is free")
+    assert (taken["possible"], taken["reason"]) == (False, "Address already in use")
+
+
+def test_cgroups_are_seen_where_they_are() -> None:
+    without = rows_of(run_after(NO_CGROUP, "check", "--json"))["cgroup"]
+    there = rows_of(run_after(CGROUP, "check", "--json"))["cgroup"]
+
+    assert (without["possible"], without["reason"]) == (False, "no cgroup v2 at /sys/fs/cgroup")
+    assert (there["possible"], there["reason"]) == (True, "v2: cpu memory")
+
+
+def test_compiled_modules_are_told_from_sources(here: Rows) -> None:
+    source = Path(__file__).parents[2] / "src"
+    pure = rows_of(run_after("", "check", "--json", PYTHONPATH=str(source)))["compiled"]
+
+    assert here["compiled"]["possible"] is is_compiled()
+    assert (pure["possible"], pure["reason"].partition(" ")[0]) == (False, "interpreted")
+
+
+@pytest.mark.parametrize(("few", "rows"), [(5, {"redirect", "addresses", "pod"}), (7, {"pod"})])
+def test_few_descriptors_are_a_reason(few: int, rows: set[str], here: Rows) -> None:
+    there = rows_of(run_after(FEW_DESCRIPTORS, str(few), "check", "--json"))
+
+    changed = {name for name in here if here[name]["possible"] and not there[name]["possible"]}
+    assert changed - {"metrics-port"} == rows
+    assert all("Too many open files" in there[name]["reason"] for name in rows)
+
+
+@pytest.mark.parametrize(
+    ("done", "remedy"),
+    [
+        (lambda: run_denied("clone", "check", "--json"), "more processes: ulimit -u, or a looser sandbox"),
+        (lambda: run_after(FEW_DESCRIPTORS, "4", "check", "--json"), "more file descriptors: ulimit -n"),
+    ],
+)
+def test_a_box_on_which_nothing_can_be_tried_is_a_table_all_the_same(done: Any, remedy: str) -> None:
+    found = rows_of(done())
+
+    assert {row["possible"] for row in found.values()} == {False}
+    assert {row["remedy"] for row in found.values()} == {remedy}

@@ -1,0 +1,74 @@
+"""Callers choose methods, paths, hosts, ids and when to leave; none of it makes another series."""
+
+import contextlib
+import random
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.proxy_harness import Backends, Proxy, dial, echo, host, one_service, only, until
+from tulle.proxy.counters import BOUNDS, CLASSES
+from tulle.wire.reason import Reason
+from tulle.wire.snapshot import Protocol
+
+CALLS = 1500
+KNOWN: dict[str, set[str]] = {
+    "source": {"anonymous"},
+    "destination": {"default/orders", "unknown"},
+    "version": {"", "v1"},
+    "route": {"", "default/orders"},
+    "protocol": {"http", "tcp"},
+    "response_class": set(CLASSES),
+    "policy": {"", "default/only"},
+    "reason": {reason.code for reason in Reason},
+    "cause": {"connect", "stale", "direct", "limit", "caller-limit"},
+    "result": {"accepted", "refused"},
+    "le": {str(bound) for bound in BOUNDS} | {"+Inf"},
+}
+"""Every label but those of `tulle_build_info`, and what it may say in this snapshot."""
+WORDS = ("GET", "get", "PROPFIND", "X-%d", "DELETE", "PUT")
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with Proxy() as proxy:
+        proxy.hand_over("synced", "")
+        yield proxy
+
+
+def hostile(dice: random.Random, number: int) -> bytes:
+    """A request of a thousand faces: sound, refused, unsound or not HTTP at all."""
+    method = dice.choice(WORDS).replace("%d", str(number))
+    target = dice.choice((f"/{number}", f"/{number:x}?q={number}", "/%zz", f"/{'y' * dice.randrange(9)}", "*"))
+    name = dice.choice(("orders", f"h{number}.example", f"{number}.{number}.{number}.{number}", "bad host", ""))
+    fields = f"x-{number}: {number}\r\nx-request-id: {number}\r\nuser-agent: {number}\r\n"
+    whole = f"{method} {target} HTTP/1.{dice.choice('0113')}\r\nhost: {name}\r\n{fields}\r\n".encode()
+    return whole[: dice.choice((len(whole), len(whole), len(whole), len(whole) // 2, 3))]
+
+
+def test_what_callers_choose_makes_no_series(proxy: Proxy) -> None:
+    backends = Backends()
+    doors = {proxy.door(): protocol for protocol in (Protocol.HTTP, Protocol.DETECT, Protocol.TCP)}
+    closed = proxy.door()  # leads nowhere: nothing is declared behind it
+    proxy.put(one_service(doors, (host(backends.serve(echo)),), policies=(only("GET", "PUT"),)))
+    dice = random.Random(7)
+
+    def call(number: int) -> None:
+        with contextlib.suppress(OSError), dial(dice.choice([*doors, closed])) as sock:
+            sock.sendall(hostile(dice, number))
+            if dice.random() < 0.8:
+                sock.shutdown(socket.SHUT_WR)
+                sock.recv(65536)
+
+    for number in range(CALLS):
+        call(number)
+    until(lambda: proxy.get("/status")["connections"] == 0, "all have gone")
+
+    metrics = proxy.metrics()
+    assert metrics.sum("tulle_requests_total") > CALLS / 2
+    assert metrics.sum("tulle_answers_total", reason="bad-request") > 0
+    labelled = [labels for name, labels, _ in metrics.samples if name != "tulle_build_info"]
+    seen = {(key, value) for labels in labelled for key, value in labels.items()}
+    assert [(key, value) for key, value in sorted(seen) if value not in KNOWN.get(key, ())] == []
+    backends.close()

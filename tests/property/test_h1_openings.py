@@ -1,0 +1,194 @@
+"""Laws of what is remembered while heads are read: it changes how long that takes, never what comes of it."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.h1_wire import mutated, requests, table_wires
+from tulle.http.fields import PlainLines
+from tulle.http.h1 import Limits, Refusal, RequestHead, ResponseHead, find_head_end, parse_request, parse_response
+from tulle.http.opening import learn_opening, read_opened
+
+LIMITS = Limits()
+
+FIRST = [
+    b"GET / HTTP/1.1",
+    b"GET / HTTP/1.1",
+    b"POST / HTTP/1.1",
+    b"GET /a?b=c HTTP/1.1",
+    b"PUT /\x7f HTTP/1.1",
+    b"POST /a//b%2F..;x HTTP/1.1",
+    b"BREW /pot HTTP/1.1",
+    b"OPTIONS * HTTP/1.1",
+    b"GET http://shop.example/a HTTP/1.1",
+    b"GET / HTTP/1.0",
+    b"GET / HTTP/2.0",
+    b"GET /\xe9 HTTP/1.1",
+    b"GET /a#b HTTP/1.1",
+    b"GET  / HTTP/1.1",
+    b"GET  HTTP/1.1",
+    b"",
+]
+SHARED = [
+    b"Host: shop.example",
+    b"Accept: */*",
+    b"User-Agent: one that is long enough to make an opening of its own, whatever stands beside it",
+    b"X-Secret: 1",
+    b"X-Trace: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+]
+TELLING = [
+    b"Connection: close",
+    b"Connection: keep-alive",
+    b"Connection: X-Secret, x-request-id",
+    b"Connection: upgrade",
+    b"Upgrade: websocket",
+    b"Content-Length: 3",
+    b"Transfer-Encoding: chunked",
+    b"Expect: 100-continue",
+    b"TE: trailers",
+    b"X-Request-Id: 7",
+    b"X-Request-Id: 8",
+    b"Accept:text/html",
+    b"Accept:  \t ",
+]
+WRONG = [
+    b"Host: a b",
+    b"host: other.example:8080",
+    b"Content-Length: 4",
+    b"X-Secret : 1",
+    b" folded",
+    b"no colon",
+    b"X-Bare: \r1",
+    b"X-Bare: \n1",
+    b"X-Nul: \x00",
+    b"",
+]
+first_lines = st.sampled_from(FIRST)
+shared_lines = st.sampled_from(SHARED)
+telling_lines = st.sampled_from(TELLING)
+wrong_lines = st.sampled_from(WRONG)
+own_lines = st.lists(shared_lines | telling_lines, max_size=2) | st.lists(
+    shared_lines | telling_lines | wrong_lines, min_size=1, max_size=3
+)
+
+
+def lone(line: bytes) -> list[bytes]:
+    return [line]
+
+
+LONG = b"User-Agent: one that is long enough to make an opening of its own, whatever stands beside it"
+
+
+@st.composite
+def families(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
+    """Two heads that make an opening; and heads, sound and unsound, that begin as they do and differ in what decides."""
+    opening = draw(st.lists(telling_lines | shared_lines, max_size=2, unique=True))
+    opening.insert(draw(st.integers(0, len(opening))), LONG)
+    if b"Host: shop.example" not in opening and draw(st.integers(0, 3)):
+        opening.insert(0, b"Host: shop.example")
+    teachers = [b"GET / HTTP/1.1\r\n" + b"\r\n".join([*opening, b"X-Trace: %d" % number]) for number in (1, 2)]
+    heads: list[bytes] = []
+    for first_line in draw(st.lists(st.just(b"GET /a HTTP/1.1") | first_lines, min_size=1, max_size=4)):
+        head = b"\r\n".join([first_line, *opening, *draw(telling_lines.map(lone) | own_lines)]) + b"\r\n\r\n"
+        behind = draw(st.sampled_from([b"", b"", b"abc", head]))
+        cut = draw(st.sampled_from([0, 0, 0, 0, 0, 0, 1, 2, 5]))
+        heads.append((head + behind)[: -cut or None])
+    return [teacher + b"\r\n\r\n" for teacher in teachers], heads
+
+
+def sum_of(family: tuple[list[bytes], list[bytes]]) -> list[bytes]:
+    return [*family[0], *family[1]]
+
+
+def told(head: RequestHead | ResponseHead | Refusal) -> dict[str, object]:
+    """Everything it says."""
+    return {name: getattr(head, name) for name in dir(head) if not name.startswith("_") and name != "value"}
+
+
+@given(families(), st.builds(Limits, st.integers(100, 400), st.integers(1, 6), st.integers(1, 12)) | st.just(LIMITS))
+def test_a_head_read_by_its_opening_says_what_it_says_without(
+    family: tuple[list[bytes], list[bytes]], limits: Limits
+) -> None:
+    (before, first), others = family
+    opening = learn_opening(before, first)
+    if opening is None:
+        return
+    for wire in (before, first, *others, *others):
+        found = read_opened(wire, opening, limits)
+        if found is None:
+            continue
+        end = find_head_end(wire)
+        assert end >= 0
+        judged = parse_request(wire[:end], limits)
+        assert isinstance(judged, RequestHead), judged
+        assert told(found) == told(judged)
+
+
+def test_every_line_in_and_behind_an_opening_means_what_it_means_without() -> None:
+    read = 0
+    for inside, behind in product([*SHARED, *TELLING], [*SHARED, *TELLING, *WRONG]):
+        start = b"POST / HTTP/1.1\r\nHost: a\r\n" + LONG + b"\r\n" + inside + b"\r\n"
+        opening = learn_opening(start + b"X-Trace: 1\r\n\r\n", start + b"X-Trace: 2\r\n\r\n")
+        for wire in (start + behind + b"\r\n\r\n", start + b"\r\n") if opening is not None else ():
+            assert opening is not None
+            found = read_opened(wire, opening, LIMITS)
+            judged = parse_request(wire[: find_head_end(wire)], LIMITS)
+            assert found is None or told(found) == told(judged)
+            read += found is not None
+    assert read > 300
+
+
+def test_every_first_line_before_an_opening_is_judged_as_without() -> None:
+    start = b"\r\nHost: a\r\n" + LONG + b"\r\n"
+    opening = learn_opening(b"GET /" + start + b"\r\n", b"PUT /" + start + b"\r\n")
+    assert opening is not None
+    for line, limits in product(FIRST, (LIMITS, Limits(target_bytes=5))):
+        wire = line + start + b"\r\n"
+        found = read_opened(wire, opening, limits)
+        judged = parse_request(wire, limits)
+        assert found is None or told(found) == told(judged)
+        assert (found is not None) or not line.startswith(b"GET /a?") or limits is not LIMITS
+
+
+@given(mutated(), mutated(), st.lists(mutated(), max_size=3))
+def test_an_opening_learnt_from_noise_changes_no_verdict(before: bytes, first: bytes, others: list[bytes]) -> None:
+    """Also where the heads compared were never accepted."""
+    opening = learn_opening(before + LONG + b"\r\n", before + LONG)
+    for wire in (before, first, *others) if opening is not None else ():
+        assert opening is not None
+        head = wire.partition(b"\r\n")[0] + opening.octets + wire.partition(b"\r\n")[2]
+        found = read_opened(head, opening, LIMITS)
+        if found is not None:
+            judged = parse_request(head[: find_head_end(head)], LIMITS)
+            assert isinstance(judged, RequestHead), judged
+            assert told(found) == told(judged)
+
+
+@given(requests(), st.sampled_from([b"/", b"/other?x=1"]), st.binary(max_size=8))
+def test_a_sound_head_that_begins_alike_is_read_by_its_opening(wire: bytes, target: bytes, unique: bytes) -> None:
+    end = find_head_end(wire)
+    _line, _, lines = wire[: end - 2].partition(b"\r\n")
+    lines = b"User-Agent: " + b"u" * 64 + b"\r\n" + lines
+    one, other = (
+        b"GET %b HTTP/1.1\r\n%bX-Trace: %b\r\n\r\n" % (place, lines, trace)
+        for place, trace in ((b"/", b"0"), (target, unique.hex().encode() or b"1"))
+    )
+    opening = learn_opening(one, other)
+
+    assert opening is not None
+    assert read_opened(other, opening, LIMITS) is not None
+    assert read_opened(other[:-1], opening, LIMITS) is None
+
+
+@given(st.lists(families().map(sum_of) | st.lists(mutated() | table_wires), max_size=3), st.sampled_from([1, 4, 1024]))
+def test_lines_seen_before_change_no_verdict(sequences: list[list[bytes]], most: int) -> None:
+    plain = PlainLines(most)
+    for wire in (wire for sequence in sequences for wire in sequence for _ in range(2)):
+        head = wire[: find_head_end(wire)] if b"\r\n\r\n" in wire else wire
+        assert told(parse_request(head, LIMITS, plain)) == told(parse_request(head, LIMITS))
+        answer = b"HTTP/1.1 200 OK\r\n" + head.partition(b"\r\n")[2]
+        assert told(parse_response(answer, "GET", LIMITS, plain)) == told(parse_response(answer, "GET", LIMITS))
+        assert len(plain.known) <= most

@@ -1,0 +1,26 @@
+"""Who has a port: asked of the real kernel."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tulle.supervisor.holder import holder_of
+
+FAMILIES = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+
+
+@pytest.mark.parametrize(("family", "address"), FAMILIES)
+def test_a_listening_program_is_named(family: socket.AddressFamily, address: str) -> None:
+    with socket.create_server((address, 0), family=family) as listener:
+        comm = Path("/proc/self/comm").read_text().strip()
+
+        assert holder_of(listener.getsockname()[1]) == f"{comm} (pid {os.getpid()})"
+
+
+def test_a_port_that_nobody_listens_at_has_no_holder() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+
+        assert holder_of(bound.getsockname()[1]) == ""
