@@ -65,7 +65,8 @@ from tulle.http.head import Refusal, RequestHead, ResponseHead
 CLIENT: Final = 0
 SERVER: Final = 1
 
-MAX_REMEMBERED_BLOCKS: Final = 16
+MAX_REMEMBERED_BLOCKS: Final = 6
+"""Each holds about a kilobyte, of idle connections too."""
 MAX_REMEMBERED_BLOCK: Final = 1_024
 MAX_MISSES: Final = 16
 """Blocks in a row that were not remembered; then this connection stops asking."""

@@ -65,6 +65,8 @@ MAX_NAMES: Final = 512
 """Names remembered by the whole process; with the fields below, 3 MB at most."""
 MAX_FIELDS: Final = 2_048
 """Fields remembered by the whole process; beyond, all are forgotten."""
+MAX_VALUES: Final = 256
+"""Values of one name that are remembered; beyond, those are forgotten, and other names keep theirs."""
 MAX_REMEMBERED: Final = 256
 """Octets of a name or value that is remembered."""
 OVERHEAD: Final = 32
@@ -124,7 +126,7 @@ class Name:
 class Field:
     """A name with a value. Compared by identity; `literal` is independent of any connection's table."""
 
-    __slots__ = ("appeared", "index", "kind", "literal", "may_index", "meaning", "name", "pair", "size", "value")
+    __slots__ = ("appeared", "index", "kind", "literal", "may_index", "meaning", "name", "size", "value")
 
     def __init__(self, name: Name, value: bytes, kind: int, literal: bytes, may_index: bool, index: int) -> None:
         self.name = name
@@ -140,8 +142,12 @@ class Field:
         """Some connection of ours has sent it."""
         self.meaning: Meaning | None = None
         """Of :path, :authority and Host, once it was asked for."""
-        self.pair = (name.octets, value)
         self.size = len(name.octets) + len(value) + OVERHEAD
+
+    @property
+    def pair(self) -> tuple[bytes, bytes]:
+        """Name and value."""
+        return self.name.octets, self.value
 
     def __repr__(self) -> str:
         return f"Field({self.name.octets!r}, {self.value!r})"
@@ -217,7 +223,9 @@ class FieldStore:
         remembered = not name.is_varying and kind != BAD and len(value) <= MAX_REMEMBERED
         made = Field(name, value, kind, name.prefix + wire, remembered, 0)
         if remembered:
-            if self._remembered >= MAX_FIELDS:
+            if len(name.by_octets) >= MAX_VALUES:
+                self._forget_values(name)
+            elif self._remembered >= MAX_FIELDS:
                 self._forget()
             self._remembered += 1
             name.by_octets[value] = made
@@ -233,6 +241,14 @@ class FieldStore:
             self._by_octets[octets] = made
             self._by_wire[wire] = made
         return made
+
+    def _forget_values(self, name: Name) -> None:
+        self._remembered -= len(name.by_wire)
+        name.by_wire.clear()
+        name.by_octets.clear()
+        for known in self.static[1:]:
+            if known.name is name:
+                name.by_octets[known.value] = known
 
     def _forget(self) -> None:
         for name in self._by_octets.values():
@@ -318,7 +334,7 @@ def lines_of(fields: list[Field]) -> bytes:
         if field.kind == COOKIE:
             crumbs.append(field.value)
         else:
-            lines.append(field.pair[0] + b": " + field.value + CRLF)
+            lines.append(field.name.octets + b": " + field.value + CRLF)
     if crumbs:
         lines.append(b"cookie: " + joined(crumbs) + CRLF)
     return b"".join(lines)

@@ -72,12 +72,24 @@ def test_store_forgets_rather_than_grows_and_what_is_in_tables_stays() -> None:
     decoder.decode(wire, 0, len(wire), MOST)
 
     for number in range(MAX_FIELDS + 1):
-        store.field(b"x-other", b"%d" % number)
+        store.field(b"x-other-%d" % (number % 100), b"%d" % number)
 
     assert store.field(b"x-kept", b"1") is not kept[0]
     assert store.field(b":method", b"GET") is store.static[2]
     assert theirs.decode(encoder.encode(kept), raw=True) == [(b"x-kept", b"1")]
     assert decoder.decode(b"\xbe", 0, 1, MOST)[0].pair == (b"x-kept", b"1")
+
+
+def test_name_of_many_values_makes_the_store_forget_only_its_own() -> None:
+    store = FieldStore()
+    kept, first = store.field(b"x-kept", b"1"), store.field(b":path", b"/orders/0")
+
+    for number in range(1, 10_000):
+        store.field(b":path", b"/orders/%d" % number)
+
+    assert store.field(b"x-kept", b"1") is kept
+    assert store.field(b":path", b"/orders/0") is not first
+    assert store.field(b":path", b"/index.html") is store.static[5]
 
 
 def test_decoder_collects_no_more_than_it_may_and_still_follows_the_table() -> None:
