@@ -173,6 +173,26 @@ def test_names_and_values_without_end_are_remembered_within_bounds() -> None:
     assert held < 4_000_000
 
 
+def test_streams_that_we_reset_are_forgotten_in_time_and_their_late_frames_are_still_no_fault() -> None:
+    silent = Silent()
+    silent.read([ACKNOWLEDGED])
+    tracemalloc.start()
+    try:
+        for number in range(1, 16_000, 2):
+            silent.now += 1.0
+            silent.read_until_end(iter([post(number)]), 1)
+            stream = silent.connection.streams[number]
+            silent.connection.reset(stream, frames.CANCEL)
+        held = held_by_codec()
+    finally:
+        tracemalloc.stop()
+    assert held < 300_000
+
+    silent.read([frame(0, 0, 1, b"late"), frame(0, 0, 15_999, b"late")])
+
+    assert not silent.connection.has_failed
+
+
 def test_client_with_deadlines_may_cancel_many_but_not_most() -> None:
     silent = Silent()
     silent.read([ACKNOWLEDGED])

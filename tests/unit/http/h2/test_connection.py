@@ -225,6 +225,18 @@ def test_larger_windows_count_from_the_moment_the_peer_knows_them() -> None:
     assert reaction_in(recorder.sent) == "stream FLOW_CONTROL_ERROR"
 
 
+def test_open_streams_follow_our_windows_once_the_peer_knows_them() -> None:
+    recorder = Recorder(limits=Http2Limits(Limits(), stream_window=20_000))
+    recorder.consumes = False
+    recorder.read([START, post(1), frame(0, 0, 1, bytes(16_384)), frame(frames.SETTINGS, frames.ACK, 0)])
+
+    recorder.read([frame(0, 0, 1, bytes(20_000 - 16_384))])
+    assert reaction_in(recorder.sent) == "accepted"
+
+    recorder.read([frame(0, 0, 1, b"x")])
+    assert reaction_in(recorder.sent) == "stream FLOW_CONTROL_ERROR"
+
+
 def test_stream_may_end_while_it_owes_more_than_a_shrunken_window() -> None:
     limits = Http2Limits(Limits(), stream_window=1_000, connection_window=1 << 20)
     recorder = Recorder(limits=limits)
