@@ -51,6 +51,19 @@ def test_never_indexed_goes_on_as_never_indexed() -> None:
     assert [Encoder().encode(read) for _ in range(3)] == [wire] * 3
 
 
+def test_table_that_shrank_and_grew_between_two_blocks_says_both() -> None:
+    """RFC 7541, 4.2: the peer may have evicted everything in between."""
+    store, encoder = FieldStore(), Encoder()
+    agent = [store.field(b"user-agent", b"curl")]
+    for _ in range(2):
+        encoder.encode(agent)
+    encoder.limit(0)
+    encoder.limit(4_096)
+
+    assert encoder.encode(agent)[:4] == bytes.fromhex("203fe11f")
+    assert len(encoder.encode(agent)) == 1
+
+
 def test_large_field_does_not_empty_the_table_for_itself() -> None:
     store, encoder, theirs = FieldStore(), Encoder(), TheirDecoder()
     small, large = store.field(b"x-small", b"1"), store.field(b"x-large", b"a" * 250)
