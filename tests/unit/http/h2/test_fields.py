@@ -64,6 +64,17 @@ def test_table_that_shrank_and_grew_between_two_blocks_says_both() -> None:
     assert len(encoder.encode(agent)) == 1
 
 
+def test_fields_that_were_evicted_are_sent_anew() -> None:
+    store, encoder, theirs = FieldStore(), Encoder(), TheirDecoder()
+    encoder.limit(200)
+    theirs.max_allowed_table_size = 200
+    fields = [store.field(b"x-%d" % number, b"1") for number in range(10)]
+
+    for number in range(60):
+        sent = [fields[number % 10], fields[number * 3 % 10], fields[0]]
+        assert theirs.decode(encoder.encode(sent), raw=True) == [field.pair for field in sent]
+
+
 def test_large_field_does_not_empty_the_table_for_itself() -> None:
     store, encoder, theirs = FieldStore(), Encoder(), TheirDecoder()
     small, large = store.field(b"x-small", b"1"), store.field(b"x-large", b"a" * 250)
