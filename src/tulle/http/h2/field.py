@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from tulle.http.fields import CRLF, FORBIDDEN_IN_TRAILERS, TOKEN
+from tulle.http.fields import CRLF, TOKEN
+from tulle.http.names import FORBIDDEN_IN_TRAILERS
 
 # What a field means; PLAIN ones go on as they came.
 PLAIN: Final = 0
