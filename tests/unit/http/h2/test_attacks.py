@@ -220,3 +220,13 @@ def test_refusals_before_settings_are_acknowledged_are_not_held_against_a_client
     assert reaction_in(recorder.sent) == "stream REFUSED_STREAM"
     assert len(recorder.connection.streams) == LIMITS.streams
     assert sum(frame.kind == frames.RST_STREAM for frame in frames_of(recorder.sent)) == 500 - LIMITS.streams
+
+
+def test_client_that_never_acknowledges_settings_is_not_refused_for_ever() -> None:
+    silent = Silent()
+    silent.read([START])
+
+    read = silent.read_until_end((post(number) for number in range(1, 10_000, 2)), 5_000)
+
+    assert reaction_in(silent.sent) == "connection ENHANCE_YOUR_CALM"
+    assert read < 1_000 + LIMITS.streams + 1_200
