@@ -96,6 +96,21 @@ def test_a_port_that_closes_makes_its_service_unready(mesh: Supervised) -> None:
     mesh.await_state("default/moody", "unready", "port 82: Connection refused")
 
 
+@pytest.mark.parametrize("status", ["500", "404"])
+def test_what_answers_with_an_error_is_not_ready_and_the_status_says_which(mesh: Supervised, status: str) -> None:
+    readiness = Readiness(80, "/health", startup_seconds=0.05)
+    mesh.apply(mesh.pod("default/moody", mesh.python, "-c", MOODY.replace('"200"', f'"{status}"'), readiness=readiness))
+
+    mesh.await_state("default/moody", "starting", f"not ready in time; still asked: GET /health at port 80: {status}")
+    mesh.await_told("pod", "default/moody")
+    assert mesh.ask("dial", pod="default/moody", port=81, text="204") == "will say 204"
+
+    mesh.await_told("ready", "default/moody")
+    mesh.await_state("default/moody", "ready")
+    states = [seen["default/moody"].state for seen in mesh.seen if "default/moody" in seen]
+    assert "ready" not in states[:-1]
+
+
 def test_a_service_on_ipv6_alone_is_found_ready(mesh: Supervised) -> None:
     mesh.apply(mesh.pod("default/echo", mesh.python, "-c", ECHO, "::1", "8080", readiness=Readiness(8080)))
 
@@ -155,6 +170,47 @@ def test_a_command_that_does_not_exist_is_named(mesh: Supervised) -> None:
     mesh.apply(mesh.pod("default/web", "no-such-program"))
 
     mesh.await_state("default/web", "backoff", "cannot run no-such-program: no such program in PATH")
+
+
+def test_the_supervisors_log_says_how_a_pod_ended_and_when_it_starts_again(mesh: Supervised) -> None:
+    die = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    mesh.apply(
+        mesh.pod("default/exits", mesh.python, "-c", "raise SystemExit(7)"),
+        mesh.pod("default/dies", mesh.python, "-c", die),
+        mesh.pod("default/stays", mesh.python, "-c", ECHO, "0.0.0.0", "80", readiness=Readiness(80)),
+    )
+    for name in ("default/exits", "default/dies"):
+        mesh.await_status(name, lambda s: s.restarts >= 2, "started again twice")
+    mesh.await_state("default/stays", "ready")
+    mesh.apply()
+    mesh.await_absence("default/stays")
+
+    said = mesh.log_lines("supervisor")
+
+    for line in ("default/exits ended (exit 7)", "default/dies ended (signal SIGKILL)"):
+        assert [one.rpartition(" in ")[2] for one in said if one.startswith(line)][:2] == ["0.1 s", "0.2 s"]
+    assert [one for one in said if "default/stays" in one] == []
+
+
+def test_a_user_that_cannot_be_is_refused_in_words_and_the_others_start(mesh: Supervised) -> None:
+    echo = mesh.pod("default/echo", mesh.python, "-c", ECHO, "0.0.0.0", "80", readiness=Readiness(80))
+    user = "daemon" if mesh.uid else "nobody-of-this-box"
+    why = "this user may not start a process as daemon" if mesh.uid else "no user nobody-of-this-box on this box"
+    mesh.apply(mesh.pod("default/web", "true", user=user), echo)
+
+    mesh.await_state("default/web", "impossible", why)
+    mesh.await_state("default/echo", "ready")
+    assert "user needs root" in mesh.statuses["default/web"].why
+    assert any(one.startswith("default/web cannot be started: ") and why in one for one in mesh.log_lines("supervisor"))
+
+
+@pytest.mark.parametrize("runner", RUNNERS[-1:])
+def test_an_ordinary_user_may_name_himself(runner: str) -> None:
+    with supervised(runner) as mesh:
+        show = "import os; print('uid', os.getuid(), flush=True)"
+        mesh.apply(mesh.pod("default/web", mesh.python, "-c", show, user=str(mesh.uid)))
+
+        assert mesh.await_line("default/web", "uid") == f"uid {mesh.uid}"
 
 
 def test_a_restarted_pod_has_a_new_listener(mesh: Supervised) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 from pathlib import Path
@@ -127,3 +128,22 @@ def test_another_user_of_the_box_finds_every_door_as_the_table_says(runner: str,
     listed = SECURITY.read_text(encoding="utf-8")
     names = [row["what"].replace(" broker", " supervisor") for row in rows]
     assert [one for one in names if one not in listed and not one.endswith((" pod", " service"))] == []
+
+
+@pytest.mark.parametrize("by", ["name", "number"])
+def test_a_pod_runs_as_the_user_it_names(by: str) -> None:
+    nobody = pwd.getpwnam("nobody")
+    uid, gid = nobody.pw_uid, nobody.pw_gid
+    show = """
+import json, os, pwd
+who = os.getresuid(), os.getresgid(), os.getgroups(), os.environ["USER"], os.environ["HOME"], pwd.getpwuid(os.getuid())[0]
+facts = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines())
+print(json.dumps([*who, facts["CapEff"], facts["CapBnd"], facts["NoNewPrivs"]]))
+"""
+    with supervised("root") as mesh:
+        mesh.apply(mesh.pod("default/web", mesh.python, "-c", show, user="nobody" if by == "name" else str(uid)))
+
+        who = json.loads(mesh.await_line("default/web", "nobody"))
+
+    groups = os.getgrouplist("nobody", gid)
+    assert who == [[uid] * 3, [gid] * 3, groups, "nobody", nobody.pw_dir, "nobody", "0" * 16, "0" * 16, "1"]
