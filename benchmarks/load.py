@@ -61,8 +61,14 @@ def drive(port: int, heads: Heads, seed: int, seconds: float, connections: int, 
     fields = "".join(f"{name}: {value}\\r\\n" for name, value in FIELDS.items())
     script.write_text(SCRIPT.format(fields=fields, seed=seed, differ=DIFFER if heads == "differ" else ""))
     command = ["taskset", "--cpu-list", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s"]
-    said = subprocess.run(
-        [*command, "-s", str(script), f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True
-    ).stdout
+    return read_result(
+        subprocess.run(
+            [*command, "-s", str(script), f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True
+        ).stdout
+    )
+
+
+def read_result(said: str) -> Load:
+    """What SCRIPT printed among wrk's own words. Raises ValueError when it is not there exactly once."""
     [line] = [line for line in said.splitlines() if line.startswith("RESULT ")]
     return Load(**json.loads(line.removeprefix("RESULT ")))

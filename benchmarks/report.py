@@ -8,13 +8,15 @@ from benchmarks.measure import Sample
 
 
 def as_table(samples: list[Sample]) -> str:
-    """One line for each target and kind of head. Ratios are of medians; `user` and `system` are medians too."""
+    """One line for each target and kind of head that was measured. Ratios are of medians; `user` and `system` are medians too."""
     title = (
         f"{'heads':8}{'target':19}{'us/request':>11}{'min':>8}{'max':>8}{'user':>8}{'system':>8}"
         f"{'/envoy':>8}{'/haproxy':>9}{'req/s':>9}{'p50 us':>8}{'p99 us':>8}{'RSS MB':>8}"
     )
     targets = dict.fromkeys(sample.target for sample in samples)
-    return "\n".join([title, *(_line(samples, target, heads) for heads in HEADS for target in targets)])
+    measured = {(sample.heads, sample.target) for sample in samples}
+    rows = [(heads, target) for heads in HEADS for target in targets if (heads, target) in measured]
+    return "\n".join([title, *(_line(samples, target, heads) for heads, target in rows)])
 
 
 def _line(samples: list[Sample], target: str, heads: Heads) -> str:
