@@ -48,8 +48,8 @@ bench: $(COMPILED).path .venv/.stamp-bench ## CPU per request: direct, HAProxy, 
 gen: $(VENV) ## Rewrites what is generated from the types, and recorded outputs.
 	$(BIN)/python -m tools.generate
 
-fuzz: $(COMPILED).path ## Runs the property tests with many more examples.
-	PYTHONPATH=$(compiled_path) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/property --timeout 3600 $(ARGS)
+fuzz: $(COMPILED).path ## Runs the property tests with many more examples (EXAMPLES=2000 each).
+	@EXAMPLES=$(EXAMPLES) PYTHONPATH=$(compiled_path) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/property --timeout 3600 $(ARGS)
 
 compiled: $(COMPILED).path ## Makes build/compiled: the sources with the hot modules compiled.
 

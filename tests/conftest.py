@@ -7,7 +7,7 @@ import hypothesis
 import pytest
 
 hypothesis.settings.register_profile("quick", deadline=None)
-hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=20_000)
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=int(os.environ.get("EXAMPLES") or 2_000))
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 

@@ -1,13 +1,14 @@
 """A mesh that works for long weighs no more."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.processes import free_port
 from tests.support.proxy_harness import backend_and_pid
-from tests.support.running import Door, Running, load_from_outside, peer, running
+from tests.support.running import Door, Running, free_ports, load_from_outside, peer, running, running_example
 from tests.support.soak import soak
 from tools.load import Order
 
@@ -37,6 +38,29 @@ services:
         yield one
 
 
+@pytest.fixture
+def shop() -> Iterator[Running]:
+    """The example that the demo runs, after as many requests as some seconds of it."""
+    ports = free_ports(18080)
+    with running_example("shop", ports) as one:
+        report = Door(ports[18080]).drive("/", connections=32, count=10_000)
+        assert (report.answered, report.failed) == (10_000, 0)
+        yield one
+
+
+def test_the_shop_weighs_what_it_may(shop: Running) -> None:
+    """Before the other mesh is there: what two of them share would count half."""
+    weighed = shop.processes.footprint()
+
+    assert weighed.rss("proxy") <= 28 * MEGABYTE
+    assert weighed.rss("agent") <= 32 * MEGABYTE
+    assert weighed.rss("supervisor") <= 15 * MEGABYTE
+    roles = Counter(one.role for one in weighed.processes)
+    assert roles == {"supervisor": 1, "broker": 1, "agent": 1, "proxy": 1, "pod init": 5}
+    assert weighed.unreadable == 0 or os.getuid() != 0, "root can read all"
+    assert weighed.pss <= 64 * MEGABYTE
+
+
 def test_proxy_and_agent_do_not_grow_with_requests(mesh: Running, door: int) -> None:
     url = Door(door).url + "/"
     pids = {role: mesh.processes.pid(role) for role in ("proxy", "agent")}
@@ -56,11 +80,3 @@ def test_a_hundred_octets_kept_of_each_request_are_seen(path: str, leaks: bool) 
 
     assert (soaked.answered, soaked.failed) == (20_000, 0)
     assert (soaked.grown["backend"] > MEGABYTE) is leaks, soaked.grown
-
-
-def test_a_mesh_at_rest_weighs_what_it_may(mesh: Running) -> None:
-    weights = {w.role: w.rss / MEGABYTE for w in mesh.processes.weights()}
-
-    assert weights["proxy"] <= 28
-    assert weights["agent"] <= 32
-    assert weights["supervisor"] <= 15

@@ -96,6 +96,21 @@ def test_a_port_that_closes_makes_its_service_unready(mesh: Supervised) -> None:
     mesh.await_state("default/moody", "unready", "port 82: Connection refused")
 
 
+@pytest.mark.parametrize("status", ["500", "404"])
+def test_what_answers_with_an_error_is_not_ready_and_the_status_says_which(mesh: Supervised, status: str) -> None:
+    readiness = Readiness(80, "/health", startup_seconds=0.05)
+    mesh.apply(mesh.pod("default/moody", mesh.python, "-c", MOODY.replace('"200"', f'"{status}"'), readiness=readiness))
+
+    mesh.await_state("default/moody", "starting", f"not ready in time; still asked: GET /health at port 80: {status}")
+    mesh.await_told("pod", "default/moody")
+    assert mesh.ask("dial", pod="default/moody", port=81, text="204") == "will say 204"
+
+    mesh.await_told("ready", "default/moody")
+    mesh.await_state("default/moody", "ready")
+    states = [seen["default/moody"].state for seen in mesh.seen if "default/moody" in seen]
+    assert "ready" not in states[:-1]
+
+
 def test_a_service_on_ipv6_alone_is_found_ready(mesh: Supervised) -> None:
     mesh.apply(mesh.pod("default/echo", mesh.python, "-c", ECHO, "::1", "8080", readiness=Readiness(8080)))
 
@@ -157,46 +172,45 @@ def test_a_command_that_does_not_exist_is_named(mesh: Supervised) -> None:
     mesh.await_state("default/web", "backoff", "cannot run no-such-program: no such program in PATH")
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root, under which a service has a uid of its own")
-def test_what_is_closed_to_a_plain_service_is_named_with_the_remedy() -> None:
-    with supervised("root") as mesh:
-        closed = mesh.home / "closed"
-        (closed / "bin").mkdir(parents=True)
-        program = closed / "bin" / "serve"
-        shutil.copy("/bin/sleep", program)
-        closed.chmod(0o700)
-        path = {"PATH": f"{closed}/bin:/bin"}
-        mesh.apply(
-            mesh.pod("default/by-path", str(program), "9", isolated=False),
-            mesh.pod("default/by-name", "serve", "9", isolated=False, env=path),
-            mesh.pod("default/at-home", "sleep", "9", isolated=False, cwd=str(closed / "bin")),
-        )
+def test_the_supervisors_log_says_how_a_pod_ended_and_when_it_starts_again(mesh: Supervised) -> None:
+    die = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    mesh.apply(
+        mesh.pod("default/exits", mesh.python, "-c", "raise SystemExit(7)"),
+        mesh.pod("default/dies", mesh.python, "-c", die),
+        mesh.pod("default/stays", mesh.python, "-c", ECHO, "0.0.0.0", "80", readiness=Readiness(80)),
+    )
+    for name in ("default/exits", "default/dies"):
+        mesh.await_status(name, lambda s: s.restarts >= 2, "started again twice")
+    mesh.await_state("default/stays", "ready")
+    mesh.apply()
+    mesh.await_absence("default/stays")
 
-        remedy = f"open it (chmod o+x {closed}), move what is needed elsewhere, or say `user:`"
-        for name, cause in (
-            ("by-path", f"cannot run {program}: Permission denied; it lies in {closed}, which is closed to uid "),
-            ("by-name", "no such program in PATH that is open to uid "),
-            ("at-home", f"its working directory lies in {closed}, which is closed to uid "),
-        ):
-            assert remedy in mesh.await_state(f"default/{name}", "backoff", cause).why
+    said = mesh.log_lines("supervisor")
+
+    for line in ("default/exits ended (exit 7)", "default/dies ended (signal SIGKILL)"):
+        assert [one.rpartition(" in ")[2] for one in said if one.startswith(line)][:2] == ["0.1 s", "0.2 s"]
+    assert [one for one in said if "default/stays" in one] == []
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root, under which a service has a uid of its own")
-@pytest.mark.parametrize("isolated", [True, False])
-def test_a_writable_path_of_another_user_is_refused_with_what_to_do(isolated: bool) -> None:
-    with supervised("root") as mesh:
-        data = mesh.home / "data"
-        data.mkdir(mode=0o755)
-        pod = mesh.pod("default/web", "sleep", "9", writable=["data"], isolated=isolated)
-        mesh.apply(pod)
+def test_a_user_that_cannot_be_is_refused_in_words_and_the_others_start(mesh: Supervised) -> None:
+    echo = mesh.pod("default/echo", mesh.python, "-c", ECHO, "0.0.0.0", "80", readiness=Readiness(80))
+    user = "daemon" if mesh.uid else "nobody-of-this-box"
+    why = "this user may not start a process as daemon" if mesh.uid else "no user nobody-of-this-box on this box"
+    mesh.apply(mesh.pod("default/web", "true", user=user), echo)
 
-        why = mesh.await_state("default/web", "impossible", f"owner: {data} belongs to root (mode 0755) and uid ").why
-        assert "chown" in why
-        assert data.stat().st_uid == 0
+    mesh.await_state("default/web", "impossible", why)
+    mesh.await_state("default/echo", "ready")
+    assert "user needs root" in mesh.statuses["default/web"].why
+    assert any(one.startswith("default/web cannot be started: ") and why in one for one in mesh.log_lines("supervisor"))
 
-        os.chown(data, int(why.split(" and uid ")[1].split()[0]), -1)
-        mesh.apply(pod._replace(stop_seconds=1.0))
-        mesh.await_state("default/web", "ready")
+
+@pytest.mark.parametrize("runner", RUNNERS[-1:])
+def test_an_ordinary_user_may_name_himself(runner: str) -> None:
+    with supervised(runner) as mesh:
+        show = "import os; print('uid', os.getuid(), flush=True)"
+        mesh.apply(mesh.pod("default/web", mesh.python, "-c", show, user=str(mesh.uid)))
+
+        assert mesh.await_line("default/web", "uid") == f"uid {mesh.uid}"
 
 
 def test_a_restarted_pod_has_a_new_listener(mesh: Supervised) -> None:
@@ -366,33 +380,6 @@ def test_no_service_leads_what_another_may_write_astray(mesh: Supervised) -> Non
     assert list(mesh.home.joinpath("treasure").iterdir()) == []
     assert status.state == "impossible"
     assert f"data/inner leads through {mesh.home}/data/inner, a link that a service may have made" in status.why
-
-
-@pytest.mark.skipif("root" not in RUNNERS, reason="an ordinary user cannot make a pod's user root")
-def test_a_service_that_is_root_changes_no_setting_of_the_box() -> None:
-    settings = ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory", "/proc/sys/net/core/somaxconn")
-    write = f"""{ATTEMPT}
-for name in {settings}:
-    same = open(name, "rb").read()
-    attempt("setting", lambda: open(name, "r+b", buffering=0).write(same))
-"""
-    with supervised("root") as mesh:
-        mesh.apply(mesh.pod("default/web", mesh.python, "-c", write, user="root"))
-        mesh.wait_until(lambda: len(mesh.log_lines("default/web")) >= 3, "tried less")
-
-        assert set(mesh.log_lines("default/web")) == {"setting Read-only file system"}
-
-
-@pytest.mark.skipif("root" not in RUNNERS, reason="an ordinary user cannot mount what the box would show")
-def test_another_mount_of_the_boxs_processes_is_empty_in_a_pod() -> None:
-    mesh = Supervised("root")
-    mesh.home.joinpath("a box").mkdir()
-    mesh.wrapper = ["unshare", "--mount", "sh", "-c", 'mount -t proc none "$0" && exec "$@"', str(mesh.home / "a box")]
-    with mesh:
-        look = "import os; print('seen', os.listdir('a box'), flush=True)"
-        mesh.apply(mesh.pod("default/web", mesh.python, "-c", look))
-
-        assert mesh.await_line("default/web", "seen") == "seen []"
 
 
 def test_a_link_that_no_service_can_make_may_be_writable(mesh: Supervised) -> None:

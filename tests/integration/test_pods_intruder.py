@@ -5,14 +5,13 @@ import ctypes
 import json
 import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.intruder import ATTEMPTS
-from tests.support.supervised import RUNNERS, Supervised, python_for, supervised
+from tests.support.supervised import RUNNERS, Supervised, supervised
 from tulle.wire.plan import Readiness
 
 pytestmark = pytest.mark.user
@@ -22,8 +21,6 @@ SECURITY = Path(__file__).parents[2] / "SECURITY.md"
 
 
 VIRTUAL = "127.80.7.7:4000"
-OUTSIDER_UID = 58124
-START = "import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_path(f'{sys.argv[1]}/{sys.argv[2]}', run_name='__main__')"
 
 
 @pytest.fixture(params=RUNNERS)
@@ -67,44 +64,6 @@ def test_an_intruder_finds_every_door_as_the_table_says(mesh: Supervised) -> Non
     assert direct["at"] == ["127.0.0.1", 15001]
     assert direct["meant"] == (direct["at"] if mesh.way == "redirect" else [])
     assert mesh.process.poll() is None
-
-
-@pytest.mark.skipif("root" not in RUNNERS, reason="only root can be another user")
-@pytest.mark.parametrize("way", ["redirect", "addresses"])
-def test_another_user_of_the_box_finds_every_door_as_the_table_says(runner: str, way: str) -> None:
-    with supervised(runner, way) as mesh:
-        mesh.apply(
-            mesh.pod("default/web", mesh.python, "-c", SERVE, readiness=Readiness(8080)), addresses=[VIRTUAL],
-            hosts={"default": "127.0.0.1 localhost\n"},
-        )  # fmt: skip
-        pod = mesh.await_state("default/web", "ready").pid
-        targets = {
-            "runtime": str(mesh.runtime),
-            "state": str(mesh.state),
-            "log": str(mesh.state / "logs" / "default_web.log"),
-            "admin": str(mesh.runtime / "admin.sock"),
-            "lock": str(mesh.runtime / "supervisor.pid"),
-            "hosts": str(mesh.runtime / "etc" / "hosts.default"),
-            "port": "8080",
-            "supervisor": str(mesh.process.pid),
-            "broker": str(mesh.broker_pid()),
-            "pod": str(pod),
-            "service": Path(f"/proc/{pod}/task/{pod}/children").read_text().split()[0],
-        }
-        said = subprocess.run(
-            [python_for(OUTSIDER_UID), "-I", "-c", START, str(mesh.directory / "support"), "outsider.py"],
-            env={"INTRUDER_TARGETS": json.dumps(targets)},
-            user=OUTSIDER_UID, group=OUTSIDER_UID, extra_groups=[], cwd="/", capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-        assert mesh.process.poll() is None
-
-    *rows, end = [json.loads(line) for line in said.splitlines()]
-    unexpected = [row for row in rows if row["outcome"] not in row["expected"]]
-    assert not unexpected, "\n".join(f"{row['what']}: {row['outcome']} {row['words']}" for row in unexpected)
-    assert end == {"end": 11 + 4 * 7}
-    listed = SECURITY.read_text(encoding="utf-8")
-    names = [row["what"].replace(" broker", " supervisor") for row in rows]
-    assert [one for one in names if one not in listed and not one.endswith((" pod", " service"))] == []
 
 
 def test_the_table_is_listed_in_the_security_document() -> None:

@@ -1,5 +1,6 @@
 """Either wheel, installed into an empty environment outside the tree, gives a working `tulle`."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import hatch_build
+from tests.support.processes import free_port, is_running
+from tests.support.running import Door, peer, running
 
 UV = Path(sys.executable).parent / "uv"
 
@@ -50,8 +53,38 @@ def test_wheel_gives_a_working_tulle(build: str, sources: Path, tmp_path: Path) 
     assert all(Path(file).is_relative_to(tmp_path / "venv") for file in files)
     hot = [file for file in files if file.endswith(".so")]
     assert len(hot) == (len(hatch_build.hot_modules(hatch_build.module_globs())) if build == "compiled" else 0)
-    said = _run(tmp_path / "venv" / "bin" / "tulle", "version", env=environment, cwd=tmp_path)
-    assert "0.1.0" in said
+    tulle = tmp_path / "venv" / "bin" / "tulle"
+    assert "0.1.0" in _run(tulle, "version", env=environment, cwd=tmp_path)
+    _carries_a_mesh(tulle)
+
+
+def _carries_a_mesh(tulle: Path) -> None:
+    """From `up` to `down`, with a call from pod to pod and one that is refused."""
+    door = free_port()
+    text = f"""
+mesh: wheel
+services:
+  web: {{run: {peer("web")}, port: 8080, expose: {door}, allow: [{{}}], calls: [api]}}
+  api: {{run: {peer("api")}, port: 8080, allow: [{{from: [web], paths: [/open]}}]}}
+"""
+    with running("wheel", text, program=tulle) as mesh:
+        processes = mesh.processes.all()
+        own = [mesh.processes.pid(role) for role in ("supervisor", "agent", "proxy")]
+        assert {_program(pid) for pid in own} == {str(tulle.with_name("python"))}
+        called = Door(door).call("http://api:8080/open")
+        refused = Door(door).call("http://api:8080/shut")
+        status = mesh.tulle("status").stdout
+        down = mesh.tulle("down").stderr
+
+    assert (called["status"], json.loads(called["body"])["name"]) == (200, "api")
+    assert (refused["status"], refused["reason"]) == (403, "denied")
+    assert "wheel (ready)" in status
+    assert "has ended" in down
+    assert [pid for pid in processes if is_running(pid)] == []
+
+
+def _program(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]
 
 
 def _run(*command: str | Path, env: dict[str, str], cwd: Path | None = None) -> str:

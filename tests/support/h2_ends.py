@@ -142,8 +142,9 @@ class Caller:
         """Waits for a stream's end; its fields and trailers in one, and `rst` with its code where it was reset."""
         self.wait(lambda: bool(self.of(stream_id, StreamEnded) or self.of(stream_id, StreamReset)), "the stream's end")
         found: dict[str, str] = {}
-        for one in (*self.of(stream_id, ResponseReceived), *self.of(stream_id, TrailersReceived)):
-            found |= {bytes(name).decode(): bytes(value).decode() for name, value in one.headers}
+        heads = [one.headers for one in self.of(stream_id, ResponseReceived)]
+        for fields in heads + [one.headers for one in self.of(stream_id, TrailersReceived)]:
+            found |= {bytes(name).decode(): bytes(value).decode() for name, value in fields or ()}
         if not self.of(stream_id, StreamEnded):
             found["rst"] = str(int(self.of(stream_id, StreamReset)[0].error_code))
         return found

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from tools.footprint import Weight, children, descendants, footprint, is_running
+from tools.footprint import Footprint, Weight, children, descendants, footprint, is_running
 
 T = TypeVar("T")
 
@@ -35,7 +35,11 @@ class Processes:
         return found[0]
 
     def weights(self) -> tuple[Weight, ...]:
-        return footprint(self.supervisor).processes
+        return self.footprint().processes
+
+    def footprint(self) -> Footprint:
+        """What all of Tulle weighs now."""
+        return footprint(self.supervisor)
 
     def kill(self, role: str) -> Death:
         """SIGKILL to that process; returns once it is gone."""

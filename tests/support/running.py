@@ -29,27 +29,31 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TULLE = Path(sys.executable).with_name("tulle")
 
 
-def peer(name: str, *words: str) -> str:
+def peer(name: str, *words: str, python: str = sys.executable) -> str:
     """The `run:` of a peer that listens on 8080 unless the words say otherwise."""
-    return json.dumps([sys.executable, "peer.py", "--name", name, *words])
+    return json.dumps([python, "peer.py", "--name", name, *words])
 
 
 class Running:
     """One mesh, from `up` to `down`."""
 
-    def __init__(self, mesh: str, manifest: Path, scratch: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, mesh: str, manifest: Path, scratch: Path, options: Sequence[str] = (), program: Path = TULLE
+    ) -> None:
         self.mesh = mesh
         self.manifest = manifest
         self._scratch = scratch
         self._options = options
+        self._program = program
+        inherited = {name: value for name, value in os.environ.items() if program == TULLE or name != "PYTHONPATH"}
         self.environment = {
-            **os.environ, "TULLE_RUNTIME_DIR": str(scratch / "run"), "TULLE_STATE_DIR": str(scratch / "state"),
+            **inherited, "TULLE_RUNTIME_DIR": str(scratch / "run"), "TULLE_STATE_DIR": str(scratch / "state"),
         }  # fmt: skip
 
     def tulle(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """One command line; what it said is part of the failure."""
         done = subprocess.run(
-            [str(TULLE), *words], env=self.environment, capture_output=True, text=True, timeout=90, check=False
+            [str(self._program), *words], env=self.environment, capture_output=True, text=True, timeout=90, check=False
         )
         if check and done.returncode:
             raise AssertionError(f"tulle {' '.join(words)} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -179,14 +183,15 @@ def load_from_outside(url: str, **options: object) -> Iterator[Report]:
 
 
 @contextmanager
-def running(mesh: str, text: str, *options: str) -> Iterator[Running]:
-    """A mesh that is ready, `up` with these options; gone afterwards, with all that it kept."""
+def running(mesh: str, text: str, *options: str, program: Path = TULLE) -> Iterator[Running]:
+    """A mesh that is ready, `up` with these options; gone afterwards, with all that it kept. `program`: an installed `tulle`."""
     with _scratch() as scratch:
+        scratch.chmod(0o711)  # what is not isolated comes in as anybody does
         home = scratch / "mesh"
         home.mkdir()
-        for program in PROGRAMS:
-            shutil.copy(program, home)
-        one = Running(mesh, home / "mesh.yaml", scratch, options)
+        for source in PROGRAMS:
+            shutil.copy(source, home)
+        one = Running(mesh, home / "mesh.yaml", scratch, options, program)
         one.manifest.write_text(text)
         with _from_up_to_down(one):
             yield one

@@ -5,6 +5,7 @@ import os
 import pwd
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from tulle.agent.doors import closed_doors
 from tulle.agent.node import Node, fault_of, refusal
 from tulle.agent.sources import Sources
 from tulle.compiler import sure_faults
-from tulle.http.async_client import AsyncUnixConnection, ResponseError
+from tulle.http.async_client import AsyncUnixConnection, RefusedError, ResponseError
 from tulle.http.server import HttpError, Peer, Request, Response
 from tulle.manifest import Loaded, dump, parse
 from tulle.model.place import Problem
@@ -198,14 +199,13 @@ class Api:
         return Response(reply.status, reply.body, reply.content_type)
 
     async def _tap(self, request: Request) -> Response:
-        return Response(200, self._tapped(), "application/jsonl")
-
-    async def _tapped(self) -> AsyncIterator[bytes]:
         try:
-            async for line in AsyncUnixConnection(self._admin).lines("/tap"):
-                yield line + b"\n"
-        except (OSError, TimeoutError, ResponseError):
-            return
+            lines = await AsyncUnixConnection(self._admin).lines("/tap")
+        except RefusedError as refused:
+            return Response(refused.reply.status, refused.reply.body)
+        except (OSError, TimeoutError, ResponseError) as fault:
+            raise HttpError(503, f"the proxy does not answer: {fault}") from fault
+        return Response(200, _tapped(lines), "application/jsonl")
 
     async def _stop(self, request: Request) -> Response:
         """Asks the supervisor to end the mesh."""
@@ -225,6 +225,12 @@ class Api:
                     await self._node.changed.past(count)
         except TimeoutError:
             return
+
+
+async def _tapped(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    with suppress(OSError, ResponseError):
+        async for line in lines:
+            yield line + b"\n"
 
 
 def _door(door: Door, seen: Mapping[int, DoorStatus]) -> DoorLine:

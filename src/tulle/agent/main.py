@@ -21,7 +21,7 @@ from tulle.compiler import sure_faults
 from tulle.http.server import serve
 from tulle.kit import paths
 from tulle.kit.inotify import Inotify
-from tulle.manifest import load
+from tulle.manifest import home_of, load
 from tulle.store.revisions import Revisions
 
 log = logging.getLogger("tulle.agent")
@@ -74,11 +74,10 @@ async def _run(mesh: str, manifests: Sequence[Path], control_fd: int) -> None:
 
 def ground_of(mesh: str, manifests: Sequence[Path], environment: Mapping[str, str]) -> Ground:
     """What this node adds to its manifests. Relative paths in them start where the first one lies."""
-    first = manifests[0].absolute()
     return Ground(
         mesh=mesh,
         manifests=tuple(str(path.absolute()) for path in manifests),
-        base_dir=str(first if first.is_dir() else first.parent),
+        base_dir=str(home_of(manifests)),
         environment={name: environment[name] for name in ("PATH", "HOME", "LANG") if name in environment},
     )
 

@@ -1,10 +1,11 @@
 """The manifests on disk: what they hold now, and when they change."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-SUFFIXES = (".yaml", ".yml")
+from tulle.manifest.read import SUFFIXES, is_directory
 
 
 class Sources:
@@ -27,17 +28,17 @@ class Sources:
 
     def directories(self) -> set[Path]:
         """What to watch: each directory given, the parent of each file, where links lead; for what is gone, what stands."""
-        return {_standing(one if one.is_dir() else one.parent) for one in self._places()}
+        return {_standing(_directory(one)) for one in self._places()}
 
     def concerned(self, changed: Iterable[Path]) -> bool:
         """Whether a change of these paths may mean a change of the manifests."""
         places = self._places()
         on_the_way = {parent for one in places for parent in one.parents}
-        within = {one if one.is_dir() else one.parent for one in places}
+        within = {_directory(one) for one in places}
         return any(
             path in places
             or path in on_the_way
-            or (path.parent in within and (path.suffix in SUFFIXES or path.is_symlink()))
+            or (path.parent in within and (path.suffix in SUFFIXES or os.path.islink(path)))  # noqa: PTH114  (raises nothing where it is closed)
             for path in changed
         )
 
@@ -46,10 +47,14 @@ class Sources:
 
     def _files(self) -> Iterator[Path]:
         for path in self.paths:
-            if path.is_dir():
+            try:
                 yield from sorted(one for one in path.iterdir() if one.suffix in SUFFIXES)
-            else:
+            except OSError:  # a file; or a directory that cannot be read, which counts by that
                 yield path
+
+
+def _directory(path: Path) -> Path:
+    return path if is_directory(path) else path.parent
 
 
 def _resolved(path: Path) -> Path:
@@ -60,6 +65,6 @@ def _resolved(path: Path) -> Path:
 
 
 def _standing(directory: Path) -> Path:
-    while not directory.is_dir() and directory != directory.parent:
+    while not is_directory(directory) and directory != directory.parent:
         directory = directory.parent
     return directory

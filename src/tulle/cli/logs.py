@@ -50,9 +50,10 @@ def log_directory(mesh: str | None) -> Path:
     from tulle.cli.running import running
     from tulle.kit import paths
 
-    directory = paths.log_dir(mesh or running(mesh).name, create=False)
+    name = mesh or running(mesh).name
+    directory = paths.log_dir(name, create=False)
     if not directory.is_dir():
-        raise Failure("no-logs", f"there are no logs of mesh `{mesh}`", exit=Exit.NOT_RUNNING)
+        raise Failure("no-logs", f"there are no logs of mesh `{name}`", exit=Exit.NOT_RUNNING)
     return directory
 
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from tulle.cli.words import Ended, Exit, say_faults, show_json
 from tulle.compiler import Compiled, Facts, compile_mesh, sure_faults
-from tulle.manifest import Loaded, load
+from tulle.manifest import Loaded, home_of, load
 from tulle.model.place import Problem
 from tulle.wire.status import Fault
 
@@ -22,13 +22,12 @@ def read(paths: Sequence[Path], *, as_json: bool = False) -> Loaded:
 def read_and_compile(paths: Sequence[Path], *, as_json: bool = False) -> tuple[Loaded, Compiled]:
     """The same, and what they compile to on a node that has nothing yet."""
     loaded = read(paths, as_json=as_json)
-    first = paths[0].absolute()
     compiled = compile_mesh(
         loaded.resources,
         Facts(
             generation=1,
             manifests=tuple(str(path.absolute()) for path in paths),
-            base_dir=str(first if first.is_dir() else first.parent),
+            base_dir=str(home_of(paths)),
         ),
     )
     if isinstance(compiled, list):

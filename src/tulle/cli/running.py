@@ -12,6 +12,7 @@ from tulle.kit import paths
 
 if TYPE_CHECKING:
     from tulle.http.exchange import Reply
+    from tulle.wire.status import NodeStatus
 
 T = TypeVar("T")
 
@@ -29,6 +30,20 @@ class Running:
     def get(self, target: str, type: type[T], *, timeout: float = 30.0) -> T:
         """A document from the agent."""
         return self._document(self.ask("GET", target, timeout=timeout), type)
+
+    def status(self, wait: float) -> "NodeStatus":
+        """How the node is: now, or as soon as it is ready, or once so many seconds are over, whatever agents end meanwhile."""
+        from tulle.wire.status import NodeStatus
+
+        end = time.monotonic() + wait
+        while True:
+            left = max(end - time.monotonic(), 0.0)
+            target = f"/status?ready={left:.3f}" if left else "/status"
+            try:
+                return self.get(target, NodeStatus, timeout=left + 10.0)
+            except Failure as fault:
+                if fault.code != "agent-silent" or time.monotonic() >= end or not self._is_supervised():
+                    raise
 
     def text(self, target: str) -> bytes:
         """A text from the agent."""
@@ -61,10 +76,12 @@ class Running:
 
     def lines(self, target: str) -> Iterator[bytes]:
         """Lines from the agent as they come."""
-        from tulle.http.client import ResponseError, UnixConnection
+        from tulle.http.client import RefusedError, ResponseError, UnixConnection
 
         try:
             yield from UnixConnection(self._socket()).lines(target)
+        except RefusedError as fault:
+            raise _refusal(fault.reply) from fault
         except (OSError, ResponseError) as fault:
             raise self._silent(fault) from fault
 

@@ -22,10 +22,8 @@ def status(wait: float, mesh: str | None, as_json: bool) -> None:
 
     from tulle.cli.doors import holder
     from tulle.cli.running import running
-    from tulle.wire.status import NodeStatus
 
-    target = f"/status?ready={wait:g}" if wait > 0 else "/status"
-    found = running(mesh).get(target, NodeStatus, timeout=wait + 10.0)
+    found = running(mesh).status(wait)
     doors = (msgspec.structs.replace(door, holder=holder(door)) for door in found.doors)
     found = msgspec.structs.replace(found, doors=tuple(doors))
     if as_json:

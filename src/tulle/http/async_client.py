@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tulle.http.exchange import Exchange, Lines, Reply, ResponseError
+from tulle.http.exchange import Exchange, Lines, RefusedError, Reply, ResponseError
 
-__all__ = ["AsyncUnixConnection", "Reply", "ResponseError"]
+__all__ = ["AsyncUnixConnection", "RefusedError", "Reply", "ResponseError"]
 
 READ_BYTES = 65_536
 
@@ -31,7 +31,16 @@ class AsyncUnixConnection:
         return exchange.reply(b"".join(pieces))
 
     async def lines(self, target: str) -> AsyncIterator[bytes]:
-        """The answer's lines as they come, without limit on the wait between them. An answer other than 2xx raises."""
+        """The answer's lines as they come, without limit on the wait between them, once there is an answer.
+
+        Raises as `request` does, and RefusedError for an answer other than 2xx.
+        """
+        lines = self._lines(target)
+        await anext(lines)
+        return lines
+
+    async def _lines(self, target: str) -> AsyncIterator[bytes]:
+        """An empty one first: the answer is good."""
         exchange = Exchange("GET", target)
         lines = Lines()
         async with self._open(exchange) as reader:
@@ -39,7 +48,8 @@ class AsyncUnixConnection:
             async with asyncio.timeout(self._timeout):
                 first = await anext(pieces, b"")
                 if not exchange.reply(b"").is_ok:
-                    raise ResponseError((first + b"".join([piece async for piece in pieces])).decode(errors="replace"))
+                    raise RefusedError(exchange.reply(first + b"".join([piece async for piece in pieces])))
+            yield b""
             for line in lines.feed(first):
                 yield line
             async for piece in pieces:

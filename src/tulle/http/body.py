@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from tulle.http.fields import BLANK, CRLF, FORBIDDEN_IN_TRAILERS, TEXT, is_token, line_fault, name_fault
+from tulle.http.fields import BLANK, CRLF, TEXT, is_token, line_fault, name_fault
 from tulle.http.head import CHUNKED, NO_BODY, SIZED, Limits
+from tulle.http.names import FORBIDDEN_IN_TRAILERS
 
 HEX: Final = b"0123456789abcdefABCDEF"
 MAX_SIZE_DIGITS: Final = 15

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from tulle.http.exchange import Exchange, Lines, Reply, ResponseError
+from tulle.http.exchange import Exchange, Lines, RefusedError, Reply, ResponseError
 
-__all__ = ["Reply", "ResponseError", "UnixConnection", "request"]
+__all__ = ["RefusedError", "Reply", "ResponseError", "UnixConnection", "request"]
 
 READ_BYTES = 65_536
 
@@ -41,7 +41,7 @@ class UnixConnection:
             pieces = _pieces(sock, exchange)
             first = next(pieces, b"")
             if not exchange.reply(b"").is_ok:
-                raise ResponseError((first + b"".join(pieces)).decode(errors="replace"))
+                raise RefusedError(exchange.reply(first + b"".join(pieces)))
             yield from lines.feed(first)
             sock.settimeout(timeout)
             for piece in pieces:

@@ -13,6 +13,14 @@ class ResponseError(Exception):
     """The other end does not speak HTTP/1.1 as it should, or closed before it was done."""
 
 
+class RefusedError(ResponseError):
+    """The other end answered, but not with the stream that was asked for."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.body.decode(errors="replace"))
+        self.reply = reply
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A whole answer."""

@@ -5,6 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, final
 
+from tulle.http.names import (
+    CONNECTION,
+    ENCODING,
+    EXPECT,
+    HOST,
+    LENGTH,
+    NOTHING,
+    REQUEST_ID,
+    SPECIAL,
+    TE,
+    UPGRADE,
+    USUAL,
+)
+
 CRLF: Final = b"\r\n"
 BLANK: Final = b" \t"
 
@@ -15,70 +29,6 @@ TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 
 MAX_LENGTH_DIGITS: Final = 18
 """A Content-Length of more digits does not fit 63 bits on the other side."""
-
-_COMMON: Final = (
-    "Accept Accept-Charset Accept-Encoding Accept-Language Accept-Ranges Access-Control-Allow-Credentials "
-    "Access-Control-Allow-Headers Access-Control-Allow-Methods Access-Control-Allow-Origin Access-Control-Expose-Headers "
-    "Access-Control-Max-Age Access-Control-Request-Headers Access-Control-Request-Method Age Allow Alt-Svc Authorization "
-    "Cache-Control Connection Content-Disposition Content-Encoding Content-Language Content-Length Content-Location "
-    "Content-Range Content-Security-Policy Content-Type Cookie Date DNT ETag Expect Expires Forwarded From Host If-Match "
-    "If-Modified-Since If-None-Match If-Range If-Unmodified-Since Keep-Alive Last-Modified Link Location Origin Pragma "
-    "Priority Range Referer Referrer-Policy Retry-After Sec-Ch-Ua Sec-Ch-Ua-Mobile Sec-Ch-Ua-Platform Sec-Fetch-Dest "
-    "Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User Server Set-Cookie Strict-Transport-Security TE Trailer Transfer-Encoding "
-    "Upgrade Upgrade-Insecure-Requests User-Agent Vary Via WWW-Authenticate X-Content-Type-Options X-Correlation-Id "
-    "X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Frame-Options X-Powered-By X-Real-Ip X-Request-Id X-Requested-With "
-    "X-XSS-Protection baggage b3 traceparent tracestate"
-)
-
-_HOST: Final = 1
-_LENGTH: Final = 2
-_ENCODING: Final = 3
-_CONNECTION: Final = 4
-_TE: Final = 5
-_UPGRADE: Final = 6
-_EXPECT: Final = 7
-_HOP: Final = 8
-_REQUEST_ID: Final = 9
-
-_NOTED: Final[dict[str, int]] = {
-    "Host": _HOST,
-    "Content-Length": _LENGTH,
-    "Transfer-Encoding": _ENCODING,
-    "Connection": _CONNECTION,
-    "TE": _TE,
-    "Upgrade": _UPGRADE,
-    "Expect": _EXPECT,
-    "Keep-Alive": _HOP,
-    "HTTP2-Settings": _HOP,
-    "Proxy-Authenticate": _HOP,
-    "Proxy-Authentication-Info": _HOP,
-    "Proxy-Authorization": _HOP,
-    "Proxy-Connection": _HOP,
-    "X-Request-Id": _REQUEST_ID,
-}
-"""Names that are judged here or never forwarded as they came."""
-
-SPECIAL: Final[dict[bytes, int]] = {name.lower().encode(): kind for name, kind in _NOTED.items()}
-"""The same in lower case."""
-
-_NOTHING: Final = 0
-"""The field means nothing here."""
-
-USUAL: Final[dict[bytes, int]] = {
-    spelling: SPECIAL.get(name.lower().encode(), _NOTHING)
-    for name in [*_NOTED, *_COMMON.split()]
-    for spelling in (name.encode(), name.lower().encode(), name.title().encode())
-}
-"""Usual spellings of usual names: neither case nor syntax needs a look."""
-
-FORBIDDEN_IN_TRAILERS: Final = frozenset(
-    b"age authorization cache-control connection content-encoding content-length content-range content-type cookie date "
-    b"expect expires host http2-settings if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive "
-    b"location max-forwards pragma proxy-authenticate proxy-authentication-info proxy-authorization proxy-connection range "
-    b"retry-after set-cookie te trailer transfer-encoding upgrade vary warning www-authenticate".split()
-)
-"""Fields that frame, route, authorize or describe content: too late after it (RFC 9110, 6.5.1)."""
-
 
 MAX_PLAIN_LINE: Final = 256
 """Octets of a field line worth remembering."""
@@ -181,20 +131,20 @@ class Fields:
             name, separator, value = line.partition(b": ")
             kind = USUAL.get(name)
             if kind is None or not separator:
-                kind = SPECIAL.get(name.lower(), _NOTHING)
-                if not separator or (kind == _NOTHING and not is_token(name)):
+                kind = SPECIAL.get(name.lower(), NOTHING)
+                if not separator or (kind == NOTHING and not is_token(name)):
                     name, separator, value = line.partition(b":")
                     if not separator or not is_token(name):
                         self.fault = name_fault(line)
                         return
-                    kind = SPECIAL.get(name.lower(), _NOTHING)
+                    kind = SPECIAL.get(name.lower(), NOTHING)
             stripped = value.strip(BLANK)
             is_canonical = stripped is value and bool(value)
-            if kind == _NOTHING and is_canonical:
+            if kind == NOTHING and is_canonical:
                 plain.add(line)
                 index += 1
                 continue
-            goes_on = kind == _NOTHING or self._note(kind, stripped)
+            goes_on = kind == NOTHING or self._note(kind, stripped)
             if self.fault:
                 return
             if not goes_on or not is_canonical:
@@ -236,35 +186,35 @@ class Fields:
 
     def _note(self, special: int, value: bytes) -> bool:
         """Judges one field that means something here; False: it does not go on as it came."""
-        if special == _HOST:
+        if special == HOST:
             if self.host is not None:
                 self.fault = "more than one Host"
             self.host = value
-        elif special == _LENGTH:
+        elif special == LENGTH:
             if self.content_length >= 0:
                 self.fault = "more than one Content-Length"
             elif len(value) > MAX_LENGTH_DIGITS or not value.isdigit():
                 self.fault = "Content-Length is not a number"
             else:
                 self.content_length = int(value)
-        elif special == _ENCODING:
+        elif special == ENCODING:
             if self.encoding is not None:
                 self.fault = "more than one Transfer-Encoding"
             self.encoding = value
-        elif special == _CONNECTION:
+        elif special == CONNECTION:
             self._note_connection(value)
-        elif special == _TE:
+        elif special == TE:
             for coding in value.split(b","):
                 if coding.strip(BLANK).lower() == b"trailers":
                     self.te_trailers = True
-        elif special == _UPGRADE:
+        elif special == UPGRADE:
             self.upgrade = True
-        elif special == _EXPECT:
+        elif special == EXPECT:
             if self.expect is not None:
                 self.fault = "more than one Expect"
             self.expect = value
             return True
-        elif special == _REQUEST_ID:
+        elif special == REQUEST_ID:
             self.request_id = value if self.request_id is None else self.request_id + b", " + value
             return True
         return False
@@ -286,7 +236,7 @@ class Fields:
             elif not is_token(option):
                 self.fault = "Connection names what is no field name"
                 return
-            elif SPECIAL.get(option, _REQUEST_ID) == _REQUEST_ID:
+            elif SPECIAL.get(option, REQUEST_ID) == REQUEST_ID:
                 self.named = [*self.named, option]
 
 
@@ -298,7 +248,7 @@ def are_plain(lines: list[bytes]) -> bool:
         if kind is None:
             if name.lower() in SPECIAL or not is_token(name):
                 return False
-        elif kind != _NOTHING:
+        elif kind != NOTHING:
             return False
         if not value or value.strip(BLANK) is not value:
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from tulle.http.fields import read_pairs
-from tulle.http.h2.field import Field, lines_of
+from tulle.http.h2.field import NO_FIELDS, Field, lines_of, pairs_of
 
 NO_BODY: Final = 0
 """Framing: nothing follows the head."""
@@ -54,8 +54,8 @@ class RequestHead:
 
     __slots__ = (
         "_forward",
-        "_pairs",
         "authority",
+        "came",
         "chunked",
         "content_length",
         "expect_continue",
@@ -102,8 +102,8 @@ class RequestHead:
         named: list[bytes],
         request_id: bytes | None,
         size: int,
+        came: list[Field] | None = None,
         going: list[Field] | None = None,
-        pairs: list[tuple[bytes, bytes]] | None = None,
         protocol: bytes = b"",
     ) -> None:
         self.method = method
@@ -125,11 +125,12 @@ class RequestHead:
         self.version_minor = version_minor
         """1, or 0 for HTTP/1.0; 1 for HTTP/2."""
         self.lines = lines
-        """All field lines as they came, each ended by CRLF; empty where HTTP/2 brought them."""
-        self._forward = forward
+        """All field lines as they came, each ended by CRLF. Empty from HTTP/2."""
+        self.came = came
+        """All fields, pseudo-header fields among them, as HTTP/2 brought them; None: HTTP/1.1 did, see `lines`."""
         self.going = going
         """The fields that go on as HTTP/2 brought them; None: HTTP/1.1 did, see `forward`."""
-        self._pairs = pairs
+        self._forward = forward
         self.framing = framing
         """NO_BODY, SIZED or CHUNKED. CHUNKED from HTTP/2: a body of unknown length, and perhaps trailers."""
         self.content_length = content_length
@@ -150,20 +151,19 @@ class RequestHead:
         self.request_id = request_id
         """The value of X-Request-Id, unless Connection names it; several are joined by a comma."""
         self.size = size
-        """Octets of the whole head as it came."""
+        """Octets of the whole head as it came; 0 from HTTP/2."""
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:
-        """All fields in order, (lower-case name, value without surrounding blanks), hop-by-hop ones included. From HTTP/1.1 made anew."""
-        pairs = self._pairs
-        return read_pairs(self.lines) if pairs is None else pairs
+        """All fields in order, (lower-case name, value without surrounding blanks), hop-by-hop ones included. Made anew."""
+        return read_pairs(self.lines) if self.came is None else pairs_of(self.came, self.authority)
 
     @property
     def forward(self) -> bytes:
         """The fields that go on, re-serialised with the names' own case: all but Host, framing and hop-by-hop."""
         forward = self._forward
         if forward is None:
-            forward = self._forward = lines_of(self.going) if self.going is not None else b""
+            forward = self._forward = lines_of(self.going or NO_FIELDS)
         return forward
 
     def value(self, name: bytes) -> bytes | None:
@@ -177,7 +177,7 @@ class ResponseHead:
 
     __slots__ = (
         "_forward",
-        "_pairs",
+        "came",
         "content_length",
         "framing",
         "going",
@@ -202,8 +202,8 @@ class ResponseHead:
         keep_alive: bool,
         upgrade: bool,
         named: list[bytes],
+        came: list[Field] | None = None,
         going: list[Field] | None = None,
-        pairs: list[tuple[bytes, bytes]] | None = None,
     ) -> None:
         self.status = status
         """100 to 599."""
@@ -211,11 +211,12 @@ class ResponseHead:
         """The reason phrase; may be empty."""
         self.version_minor = version_minor
         self.lines = lines
-        """All field lines as they came, each ended by CRLF; empty where HTTP/2 brought them."""
-        self._forward = forward
+        """All field lines as they came, each ended by CRLF. Empty from HTTP/2."""
+        self.came = came
+        """All fields as HTTP/2 brought them; None: HTTP/1.1 did, see `lines`."""
         self.going = going
         """The fields that go on as HTTP/2 brought them; None: HTTP/1.1 did, see `forward`."""
-        self._pairs = pairs
+        self._forward = forward
         self.framing = framing
         """NO_BODY, SIZED, CHUNKED or UNTIL_CLOSE."""
         self.content_length = content_length
@@ -228,16 +229,15 @@ class ResponseHead:
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:
-        """All fields in order, (lower-case name, value). From HTTP/1.1 made anew."""
-        pairs = self._pairs
-        return read_pairs(self.lines) if pairs is None else pairs
+        """All fields in order, (lower-case name, value). Made anew."""
+        return read_pairs(self.lines) if self.came is None else pairs_of(self.came, b"")
 
     @property
     def forward(self) -> bytes:
         """The fields that go on, re-serialised: all but framing and hop-by-hop."""
         forward = self._forward
         if forward is None:
-            forward = self._forward = lines_of(self.going) if self.going is not None else b""
+            forward = self._forward = lines_of(self.going or NO_FIELDS)
         return forward
 
     def value(self, name: bytes) -> bytes | None:

@@ -1,1 +1,1 @@
-"""What knows no mesh: clocks, backoff, atomic files, netlink."""
+"""What knows no mesh: system calls and what is made of them, and where Tulle keeps its files."""

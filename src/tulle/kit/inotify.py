@@ -3,10 +3,11 @@
 Directories are watched, not files: editors and configuration tools replace a file by renaming another over it.
 """
 
-import ctypes
 import os
 import struct
 from pathlib import Path
+
+from tulle.kit.syscalls import libc
 
 _MODIFY, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE = 0x2, 0x8, 0x40, 0x80, 0x100
 _DELETE, _DELETE_SELF, _MOVE_SELF = 0x200, 0x400, 0x800
@@ -21,8 +22,7 @@ class Inotify:
     def __init__(self, *, modified: bool = False) -> None:
         """`modified`: each write counts, not only the last one."""
         self._mask = _MASK | (_MODIFY if modified else 0)
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd: int = self._checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
+        self._fd = libc("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
         self._paths: dict[int, Path] = {}
 
     def fileno(self) -> int:
@@ -31,8 +31,7 @@ class Inotify:
 
     def watch(self, directory: Path) -> None:
         """Watches a directory, once however often asked. Raises OSError where it is none."""
-        watch = self._libc.inotify_add_watch(self._fd, os.fsencode(directory), self._mask)
-        self._paths[self._checked(watch, str(directory))] = directory
+        self._paths[libc("inotify_add_watch", self._fd, os.fsencode(directory), self._mask)] = directory
 
     def read(self) -> set[Path]:
         """Entries changed since the last call; the directory itself when it went away or events were lost."""
@@ -57,9 +56,3 @@ class Inotify:
     def close(self) -> None:
         """Ends all watches."""
         os.close(self._fd)
-
-    def _checked(self, result: int, what: str) -> int:
-        if result < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), what)
-        return result

@@ -64,27 +64,22 @@ def attach(tree: int, target: str) -> None:
 
 def seal(path: str) -> None:
     """Makes a mount and all below it read-only, and set-user-id programs there ordinary."""
-    _set_attributes(path, _AT_RECURSIVE, _ATTR_RDONLY | _ATTR_NOSUID, 0)
+    _set_attributes(_AT_FDCWD, path, _AT_RECURSIVE, add=_ATTR_RDONLY | _ATTR_NOSUID)
 
 
 def seal_tree(tree: int) -> None:
     """Makes a copied tree read-only."""
-    attributes = struct.pack("=QQQQ", _ATTR_RDONLY | _ATTR_NOSUID, 0, 0, 0)
-    buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    syscall(MOUNT_SETATTR, "mount_setattr", tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, buffer, len(attributes))
+    _set_attributes(tree, "", _AT_EMPTY_PATH | _AT_RECURSIVE, add=_ATTR_RDONLY | _ATTR_NOSUID)
 
 
 def open_for_writing(path: str) -> None:
     """Makes a mount writable again."""
-    _set_attributes(path, 0, 0, _ATTR_RDONLY)
+    _set_attributes(_AT_FDCWD, path, 0, remove=_ATTR_RDONLY)
 
 
 def open_tree_for_writing(tree: int, *, below: bool = False) -> None:
     """Makes a mount (with `below`: and all below it) writable again, by the descriptor that `copy` gave."""
-    attributes = struct.pack("=QQQQ", 0, _ATTR_RDONLY, 0, 0)
-    buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if below else 0)
-    syscall(MOUNT_SETATTR, "mount_setattr", tree, b"", flags, buffer, len(attributes))
+    _set_attributes(tree, "", _AT_EMPTY_PATH | (_AT_RECURSIVE if below else 0), remove=_ATTR_RDONLY)
 
 
 def _open_plain(path: str) -> int:
@@ -94,7 +89,7 @@ def _open_plain(path: str) -> int:
     return syscall(OPENAT2, f"openat2 {path}", _AT_FDCWD, os.fsencode(path), buffer, len(how))
 
 
-def _set_attributes(path: str, flags: int, add: int, remove: int) -> None:
+def _set_attributes(place: int, path: str, flags: int, *, add: int = 0, remove: int = 0) -> None:
     attributes = struct.pack("=QQQQ", add, remove, 0, 0)
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    syscall(MOUNT_SETATTR, "mount_setattr", _AT_FDCWD, os.fsencode(path), flags, buffer, len(attributes))
+    syscall(MOUNT_SETATTR, "mount_setattr", place, os.fsencode(path), flags, buffer, len(attributes))

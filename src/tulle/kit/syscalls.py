@@ -10,8 +10,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 OPEN_TREE = 428
 MOVE_MOUNT = 429
-PIDFD_OPEN = 434
-CLOSE_RANGE = 436
 OPENAT2 = 437
 MOUNT_SETATTR = 442
 

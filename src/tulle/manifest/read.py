@@ -1,5 +1,6 @@
 """Files → resources, or every problem in them."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from tulle.manifest.tree import MAX_BYTES, read_trees
 from tulle.model.place import Problem, in_order
 from tulle.model.resources import Resource
 from tulle.model.unread import Unread, union
+
+SUFFIXES = (".yaml", ".yml")
+"""What counts as a manifest in a directory."""
 
 Beyond = Callable[[Sequence[Resource], Unread], Iterable[Problem]]
 """What is surely wrong between resources, although some could not be read: `tulle.compiler.sure_faults`."""
@@ -49,6 +53,17 @@ def parse(files: Mapping[str, str], beyond: Beyond | None = None) -> Loaded | li
     return _read(files, [], beyond)
 
 
+def home_of(paths: Sequence[Path]) -> Path:
+    """Where relative paths in manifests start: the directory of the first."""
+    first = paths[0].absolute()
+    return first if is_directory(first) else first.parent
+
+
+def is_directory(path: Path) -> bool:
+    """Whether a directory can be seen there; one behind a closed one cannot, which `Path.is_dir` takes for an error."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 @no_collection()
 def _read(files: Mapping[str, str], problems: list[Problem], beyond: Beyond | None) -> Loaded | list[Problem]:
     resources: list[Resource] = []
@@ -76,11 +91,11 @@ def _read(files: Mapping[str, str], problems: list[Problem], beyond: Beyond | No
 
 def _files(paths: Sequence[Path], problems: list[Problem]) -> Iterator[Path]:
     for path in paths:
-        if not path.is_dir():
+        if not is_directory(path):
             yield path
             continue
         try:
-            inside = sorted(one for one in path.iterdir() if one.suffix in {".yaml", ".yml"} and one.is_file())
+            inside = sorted(one for one in path.iterdir() if one.suffix in SUFFIXES and one.is_file())
         except OSError as error:
             problems.append(Problem("unreadable", f"cannot read it: {error.strerror}", str(path)))
             continue

@@ -11,7 +11,7 @@ from tulle.proxy.arrival import Register
 from tulle.proxy.control import Listeners
 from tulle.proxy.plane import Plane, RefusedSnapshot
 from tulle.proxy.relay import Relay
-from tulle.proxy.tap import Tap
+from tulle.proxy.tap import MAX_LISTENERS, Tap, TooManyListeners
 from tulle.proxy.telemetry import CONTENT_TYPE, Telemetry
 from tulle.wire.snapshot import encode_snapshot
 
@@ -61,8 +61,7 @@ class Admin:
             case "GET", "/connections":
                 return _json(self._connections())
             case "GET", "/tap":
-                wanted = _filter(request.query)
-                return Response(200, self._tap.lines(wanted), "application/jsonl")
+                return self._listen(_filter(request.query))
             case "GET", "/refusals":
                 return Response(200, msgspec.json.encode(self._relay.refusals.found(request.query.get("id"))))
             case "POST", "/drain":
@@ -99,6 +98,12 @@ class Admin:
         if self._plane.warning:
             answer["warning"] = self._plane.warning
         return _json(answer)
+
+    def _listen(self, wanted: Callable[[dict[str, object]], bool]) -> Response:
+        try:
+            return Response(200, self._tap.lines(wanted), "application/jsonl")
+        except TooManyListeners:
+            raise HttpError(503, f"{MAX_LISTENERS} listen already; end one of them first") from None
 
     def _metrics(self) -> Response:
         self._relay.counters.defects = self._relay.dispatcher.defects

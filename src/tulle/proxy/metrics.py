@@ -23,6 +23,8 @@ class Metric(NamedTuple):
 
 PAIR = ("source", "destination", "version", "route", "protocol", "response_class")
 """protocol: `http` is HTTP/1.1, then `http2`, `grpc` and `tcp`."""
+CONNECTION = ("source", "destination", "protocol")
+REFUSAL = ("source", "destination", "policy", "reason")
 
 REQUESTS = Metric(
     "tulle_requests_total",
@@ -62,13 +64,13 @@ CONNECTIONS = Metric(
     "tulle_connections_total",
     Kind.COUNTER,
     "Connections of callers whose protocol became known.",
-    ("source", "destination", "protocol"),
+    CONNECTION,
 )
 CONNECTIONS_OPEN = Metric(
     "tulle_connections_open",
     Kind.GAUGE,
     "Connections of callers that are open now.",
-    ("source", "destination", "protocol"),
+    CONNECTION,
 )
 TCP = Metric(
     "tulle_tcp_connections_total",
@@ -91,13 +93,13 @@ DENIED = Metric(
     "tulle_denied_total",
     Kind.COUNTER,
     "Requests and opaque connections refused by authorization; policy is empty when none allowed.",
-    ("source", "destination", "policy", "reason"),
+    REFUSAL,
 )
 SHADOW_DENIED = Metric(
     "tulle_shadow_denied_total",
     Kind.COUNTER,
     "What passed in shadow mode and enforcing would have refused.",
-    ("source", "destination", "policy", "reason"),
+    REFUSAL,
 )
 ANSWERS = Metric(
     "tulle_answers_total",

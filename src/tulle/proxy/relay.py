@@ -222,8 +222,10 @@ class Relay:
         self._lanes: dict[tuple[str, str, int], Lane] = {}
         self._remembered = 0
         self._seen: set[int] = set()
-        self._openings: dict[bytes, Opening] = {}
-        self._hosts: dict[str, str | None] = {}
+        self.openings: dict[bytes, Opening] = {}
+        """By their octets; beyond MAX_OPENINGS all are forgotten."""
+        self.hosts: dict[str, str | None] = {}
+        """Canonical hosts by what callers wrote, likewise."""
         self._id_prefix = os.urandom(5).hex().encode()
         self._id_count = getrandbits(20)
         self._id_stem = b""
@@ -298,11 +300,11 @@ class Relay:
         learnt = learn_opening(before, octets)
         if learnt is None:
             return None
-        known = self._openings.get(learnt.octets)
+        known = self.openings.get(learnt.octets)
         if known is None:
-            if len(self._openings) >= MAX_OPENINGS:
-                self._openings.clear()
-            known = self._openings[learnt.octets] = learnt
+            if len(self.openings) >= MAX_OPENINGS:
+                self.openings.clear()
+            known = self.openings[learnt.octets] = learnt
         lane.opening = known
         return known
 
@@ -332,11 +334,11 @@ class Relay:
         return Judged(head, None, verdict, route, target, lane.pairs_of(route, protocol), protocol)
 
     def _canonical_host(self, name: str) -> str | None:
-        found = self._hosts.get(name)
+        found = self.hosts.get(name)
         if found is None:
-            if len(self._hosts) >= MAX_HOSTS:
-                self._hosts.clear()
-            found = self._hosts[name] = canonical_host(name)
+            if len(self.hosts) >= MAX_HOSTS:
+                self.hosts.clear()
+            found = self.hosts[name] = canonical_host(name)
         return found
 
     def remember(self, lane: Lane, octets: bytes, judged: Judged) -> None:

@@ -28,8 +28,16 @@ class Tap:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
-    async def lines(self, wanted: Callable[[dict[str, object]], bool]) -> AsyncIterator[bytes]:
-        """JSON lines until the listener leaves. `{"dropped": n}` says how many are missing before the next."""
+    def lines(self, wanted: Callable[[dict[str, object]], bool]) -> AsyncIterator[bytes]:
+        """JSON lines until the listener leaves. `{"dropped": n}` says how many are missing before the next.
+
+        Raises TooManyListeners before the first.
+        """
+        if len(self._relay.taps) >= MAX_LISTENERS:
+            raise TooManyListeners
+        return self._lines(wanted)
+
+    async def _lines(self, wanted: Callable[[dict[str, object]], bool]) -> AsyncIterator[bytes]:
         relay = self._relay
         queue: asyncio.Queue[bytes] = asyncio.Queue(QUEUE)
         dropped = 0
@@ -55,8 +63,6 @@ class Tap:
             queue.put_nowait(line)
             relay.dispatcher.wake()
 
-        if len(relay.taps) >= MAX_LISTENERS:
-            raise TooManyListeners
         relay.taps.append(offer)
         try:
             while True:

@@ -176,8 +176,7 @@ class Wire(Watched):
                 except BlockingIOError:
                     return
                 except OSError:
-                    self.is_broken = True
-                    self._party.on_lost()
+                    self._lose()
                     return
                 if octets:
                     self._party.on_octets(octets)
@@ -187,8 +186,7 @@ class Wire(Watched):
                     self._expect()
                     self._party.on_end()
         elif mask & ERROR:
-            self.is_broken = True
-            self._party.on_lost()
+            self._lose()
             return
         elif mask & HANGUP and not mask & WRITE:
             self._dispatcher.hush(self)
@@ -209,14 +207,17 @@ class Wire(Watched):
         """A defect hit its party: ended at the end of the turn."""
         self._dispatcher.fail(self)
 
+    def _lose(self) -> None:
+        self.is_broken = True
+        self._party.on_lost()
+
     def _send_kept(self) -> None:
         try:
             sent = self._send(self.kept)
         except BlockingIOError:
             return
         except OSError:
-            self.is_broken = True
-            self._party.on_lost()
+            self._lose()
             return
         self.kept = self.kept[sent:]
         if self.kept:

@@ -32,6 +32,7 @@ class Fleet:
         proxy: ProxyLink,
         problem: Problem | None,
         report: Callable[[], None],
+        say: Callable[[str], None],
         way: str,
         descriptors: int,
     ) -> None:
@@ -41,6 +42,7 @@ class Fleet:
         self.proxy = proxy
         self.addresses = Addresses(loop, proxy, self.changed)
         self.way = way
+        self.say = say
         self._mesh = mesh
         self._descriptors = descriptors
         self._problem = problem

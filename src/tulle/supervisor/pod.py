@@ -47,6 +47,9 @@ class Surroundings(Protocol):
     def changed(self, pod: str) -> None:
         """Its state is another."""
 
+    def say(self, text: str) -> None:
+        """One line in the supervisor's log."""
+
 
 class Pod:
     """Runs one PodSpec until told otherwise."""
@@ -72,6 +75,7 @@ class Pod:
         self._last_exit = ""
         self._exit_said = ""
         self._refusal: tuple[str, str] | None = None
+        self._problem_said = ""
         self._when_stopped: Callable[[], None] | None = None
 
     @property
@@ -215,8 +219,11 @@ class Pod:
         if self._refusal:
             self._impossible(*self._refusal)
             return
+        pause = self._backoff.after(self._around.loop.now() - self._began)
+        self._problem_said = ""
+        self._around.say(f"{self.spec.name} ended ({self._last_exit}); starting it again in {pause:g} s")
         self._enter("backoff", self._last_exit)
-        self._again(self._backoff.after(self._around.loop.now() - self._began))
+        self._again(pause)
 
     def _with_collision(self, ended: str) -> str:
         """Why it ended; with what to do, where it perhaps could not listen because the mesh does."""
@@ -235,7 +242,11 @@ class Pod:
         self._timer = self._around.loop.later(seconds, restart)
 
     def _impossible(self, failed_step: str, why: str) -> None:
-        self._enter("impossible", str(explain(failed_step, why)))
+        problem = str(explain(failed_step, why))
+        if problem != self._problem_said:
+            self._around.say(f"{self.spec.name} cannot be started: {problem}")
+            self._problem_said = problem
+        self._enter("impossible", problem)
         self._again(_IMPOSSIBLE_RETRY_SECONDS)
 
     def _finish_stop(self) -> None:

@@ -77,7 +77,15 @@ class Supervisor:
         self._broker = Broker(self._loop, self.voice.say, self._proxy_link.broker_forked_again)
         self._has_broker = problem is None
         self._fleet = Fleet(
-            mesh, self._loop, self._broker, self._proxy_link, problem, self._report_soon, way, descriptors
+            mesh,
+            self._loop,
+            self._broker,
+            self._proxy_link,
+            problem,
+            self._report_soon,
+            self.voice.say,
+            way,
+            descriptors,
         )
         self._doors = Doors(self._loop, self._proxy_link, self.voice.say, self._report_soon)
         self._agent_link = AgentLink(self._loop, self._take_plan, self.voice.say)

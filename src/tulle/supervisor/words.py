@@ -3,6 +3,7 @@
 What comes from a pod is taken as a claim about that pod: known words only, text without control characters.
 """
 
+import os
 import socket
 
 MADE = "made"
@@ -51,5 +52,7 @@ def receive(link: socket.socket) -> tuple[list[str], list[int]] | None:
         return None
     parts = ["".join(c if c.isprintable() else "?" for c in p) for p in message.decode("utf-8", "replace").split("\0")]
     if parts[0] not in _KNOWN:
+        for one in descriptors:
+            os.close(one)
         raise ValueError(f"unknown word {parts[0]!r} from a pod")
     return parts, descriptors

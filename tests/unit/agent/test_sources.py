@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.support.powerless import powerless
 from tulle.agent.sources import Sources
 
 
@@ -49,3 +50,20 @@ def test_missing_directory_is_waited_for_above(tmp_path: Path) -> None:
 
     assert sources.directories() == {tmp_path}
     assert sources.concerned([tmp_path / "gone"])
+
+
+def test_what_lies_behind_a_closed_directory_counts_as_unreadable(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "mesh.yaml").write_text("mesh: a")
+    sources = Sources([closed, closed / "mesh.yaml"])
+    before = sources.digest()
+    closed.chmod(0)
+
+    with powerless():
+        assert sources.digest() != before
+        assert all(one in (tmp_path, *tmp_path.parents, closed) for one in sources.directories())
+        assert sources.concerned([closed])
+
+    closed.chmod(0o700)
+    assert sources.digest() == before

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tulle.cli.log_files import Line, LogReader, Tail
-from tulle.cli.logs import chosen, followed, is_meant, read_all, sources_in
+from tulle.cli.logs import chosen, followed, is_meant, log_directory, read_all, sources_in
+from tulle.cli.running import Running
 from tulle.cli.words import Exit, Failure
 
 STAMP = "2026-11-21T14:00:0{}.000000000Z"
@@ -150,3 +151,11 @@ def test_a_part_that_is_renamed_while_it_is_looked_for_is_read_once(tmp_path: Pa
 
     with closing(LogReader(current, "default/web")) as reader:
         assert [line.text for line in reader.read()] == ["only"]
+
+
+def test_logs_that_are_gone_name_the_mesh_that_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TULLE_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr("tulle.cli.running.running", lambda _: Running("shop", 1))
+
+    with pytest.raises(Failure, match="mesh `shop`"):
+        log_directory(None)

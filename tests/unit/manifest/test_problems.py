@@ -7,6 +7,7 @@ from typing import Self
 import pytest
 
 from tests.support.manifests import codes, loaded, refused
+from tests.support.powerless import powerless
 from tulle.manifest import Loaded, load, parse
 
 HEAD = "mesh: m\nservices:\n  web:\n    run: x\n    port: 80\n"
@@ -243,5 +244,19 @@ class Locked(PosixPath):
 def test_a_directory_that_may_not_be_listed_is_a_problem(tmp_path: Path) -> None:
     problems = load([Locked(tmp_path)])
 
+    assert isinstance(problems, list)
+    assert [(one.code, one.message) for one in problems] == [("unreadable", "cannot read it: Permission denied")]
+
+
+def test_a_file_behind_a_closed_directory_is_a_problem(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "mesh.yaml").write_text("mesh: a")
+    closed.chmod(0)
+
+    with powerless():
+        problems = load([closed / "mesh.yaml"])
+
+    closed.chmod(0o700)
     assert isinstance(problems, list)
     assert [(one.code, one.message) for one in problems] == [("unreadable", "cannot read it: Permission denied")]

@@ -50,7 +50,7 @@ class Decoder:
                 if field is None:
                     return self._fail("index beyond the tables")
             elif first >= 0x20 and first < 0x40:
-                if fields or total:
+                if total:
                     return self._fail("table size update within a block")
                 size = self._integer(block, at, end, 0x1F)
                 at = self._at

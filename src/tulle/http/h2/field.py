@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from tulle.http.fields import CRLF, FORBIDDEN_IN_TRAILERS, TOKEN
+from tulle.http.fields import CRLF, TOKEN
+from tulle.http.names import FORBIDDEN_IN_TRAILERS
 
 # What a field means; PLAIN ones go on as they came.
 PLAIN: Final = 0
@@ -24,7 +25,8 @@ EXPECT: Final = 11
 COOKIE: Final = 12
 HOP: Final = 13
 """Between two neighbours only, and no fault: dropped."""
-LATE: Final = 14
+REQUEST_ID: Final = 14
+LATE: Final = 15
 """Goes on in a head, is dropped from trailers."""
 
 KINDS: Final[dict[bytes, int]] = {
@@ -40,6 +42,7 @@ KINDS: Final[dict[bytes, int]] = {
     b"te": TE,
     b"expect": EXPECT,
     b"cookie": COOKIE,
+    b"x-request-id": REQUEST_ID,
     b"http2-settings": HOP,
     b"proxy-authenticate": HOP,
     b"proxy-authentication-info": HOP,
@@ -63,6 +66,8 @@ MAX_NAMES: Final = 512
 """Names remembered by the whole process; with the fields below, 3 MB at most."""
 MAX_FIELDS: Final = 2_048
 """Fields remembered by the whole process; beyond, all are forgotten."""
+MAX_VALUES: Final = 256
+"""Values of one name that are remembered; beyond, those are forgotten, and other names keep theirs."""
 MAX_REMEMBERED: Final = 256
 """Octets of a name or value that is remembered."""
 OVERHEAD: Final = 32
@@ -122,7 +127,7 @@ class Name:
 class Field:
     """A name with a value. Compared by identity; `literal` is independent of any connection's table."""
 
-    __slots__ = ("appeared", "index", "kind", "literal", "may_index", "meaning", "name", "pair", "size", "value")
+    __slots__ = ("appeared", "index", "kind", "literal", "may_index", "meaning", "name", "size", "value")
 
     def __init__(self, name: Name, value: bytes, kind: int, literal: bytes, may_index: bool, index: int) -> None:
         self.name = name
@@ -138,11 +143,18 @@ class Field:
         """Some connection of ours has sent it."""
         self.meaning: Meaning | None = None
         """Of :path, :authority and Host, once it was asked for."""
-        self.pair = (name.octets, value)
         self.size = len(name.octets) + len(value) + OVERHEAD
+
+    @property
+    def pair(self) -> tuple[bytes, bytes]:
+        """Name and value."""
+        return self.name.octets, self.value
 
     def __repr__(self) -> str:
         return f"Field({self.name.octets!r}, {self.value!r})"
+
+
+NO_FIELDS: Final[list[Field]] = []
 
 
 @final
@@ -212,7 +224,9 @@ class FieldStore:
         remembered = not name.is_varying and kind != BAD and len(value) <= MAX_REMEMBERED
         made = Field(name, value, kind, name.prefix + wire, remembered, 0)
         if remembered:
-            if self._remembered >= MAX_FIELDS:
+            if len(name.by_octets) >= MAX_VALUES:
+                self._forget_values(name)
+            elif self._remembered >= MAX_FIELDS:
                 self._forget()
             self._remembered += 1
             name.by_octets[value] = made
@@ -228,6 +242,14 @@ class FieldStore:
             self._by_octets[octets] = made
             self._by_wire[wire] = made
         return made
+
+    def _forget_values(self, name: Name) -> None:
+        self._remembered -= len(name.by_wire)
+        name.by_wire.clear()
+        name.by_octets.clear()
+        for known in self.static[1:]:
+            if known.name is name:
+                name.by_octets[known.value] = known
 
     def _forget(self) -> None:
         for name in self._by_octets.values():
@@ -286,6 +308,25 @@ def is_lower_token(name: bytes) -> bool:
     return bool(name) and not name.translate(None, LOWER_TOKEN)
 
 
+def pairs_of(came: list[Field], authority: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields as HTTP/1.1 would have brought them: no pseudo-header fields, a Host if `authority` says one, one cookie."""
+    pairs: list[tuple[bytes, bytes]] = []
+    crumbs: list[bytes] = []
+    has_host = not authority
+    for field in came:
+        kind = field.kind
+        if kind == COOKIE:
+            crumbs.append(field.value)
+        elif kind == PLAIN or kind > LAST_PSEUDO:
+            has_host = has_host or kind == HOST
+            pairs.append(field.pair)
+    if not has_host:
+        pairs.insert(0, (b"host", authority))
+    if crumbs:
+        pairs.append((b"cookie", joined(crumbs)))
+    return pairs
+
+
 def lines_of(fields: list[Field]) -> bytes:
     """The fields as HTTP/1.1 writes them, each ended by CRLF; crumbs of a cookie in one line."""
     lines: list[bytes] = []
@@ -294,7 +335,7 @@ def lines_of(fields: list[Field]) -> bytes:
         if field.kind == COOKIE:
             crumbs.append(field.value)
         else:
-            lines.append(field.pair[0] + b": " + field.value + CRLF)
+            lines.append(field.name.octets + b": " + field.value + CRLF)
     if crumbs:
         lines.append(b"cookie: " + joined(crumbs) + CRLF)
     return b"".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tulle.http.fields import MAX_LENGTH_DIGITS, is_token
+from tulle.http.fields import MAX_LENGTH_DIGITS, NO_NAMES, is_token
 from tulle.http.h2.field import (
     AUTHORITY,
     BAD,
@@ -18,17 +18,16 @@ from tulle.http.h2.field import (
     PATH,
     PLAIN,
     PROTOCOL,
+    REQUEST_ID,
     SCHEME,
     STATUS,
     TE,
     Field,
     Meaning,
-    joined,
 )
-from tulle.http.head import CHUNKED, NO_BODY, SIZED, Limits, Refusal, RequestHead, ResponseHead, find_value
-from tulle.http.request import MAX_METHOD, METHODS, port_index, without_default_port
+from tulle.http.head import CHUNKED, NO_BODY, SIZED, Limits, Refusal, RequestHead, ResponseHead
+from tulle.http.request import MAX_METHOD, METHODS, read_authority, without_default_port
 
-NO_NAMES: Final[list[bytes]] = []
 SCHEMES: Final = frozenset((b"http", b"https"))
 MALFORMED: Final = 400
 """Status of a refusal that is no answer but RST_STREAM with PROTOCOL_ERROR."""
@@ -46,14 +45,12 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
     content_length = -1
     te_trailers = False
     expect: Field | None = None
-    pairs: list[tuple[bytes, bytes]] = []
+    request_id: bytes | None = None
     going: list[Field] = []
-    crumbs: list[bytes] | None = None
     for field in fields:
         kind = field.kind
-        if kind in (PLAIN, LATE):
+        if kind in (PLAIN, LATE, COOKIE):
             is_past_pseudo = True
-            pairs.append(field.pair)
             going.append(field)
             continue
         if kind <= LAST_PSEUDO:
@@ -75,14 +72,10 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
                 return Refusal(MALFORMED, "pseudo-header field repeated, or not of requests")
             continue
         is_past_pseudo = True
-        if kind == COOKIE:
-            if crumbs is None:
-                crumbs = []
-            crumbs.append(field.value)
+        if kind == REQUEST_ID:
+            request_id = field.value if request_id is None else request_id + b", " + field.value
             going.append(field)
-            continue
-        pairs.append(field.pair)
-        if kind == TE:
+        elif kind == TE:
             if field.value != b"trailers" and field.value.lower() != b"trailers":
                 return Refusal(MALFORMED, "TE other than trailers")
             te_trailers = True
@@ -144,10 +137,10 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
         site = named.meaning = meaning_of_authority(named.value)
     if site.fault:
         return Refusal(MALFORMED, site.fault)
-    if host_field is None:
-        pairs.insert(0, (b"host", named.value))
-    elif host_field.value != named.value and (
-        without_default_port(site.octets) != without_default_port(host_field.value)
+    if (
+        host_field is not None
+        and host_field.value != named.value
+        and without_default_port(site.octets) != without_default_port(host_field.value)
     ):
         return Refusal(MALFORMED, "Host is not :authority")
 
@@ -160,8 +153,6 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
         framing = SIZED
     if expect is not None and framing != NO_BODY:
         going.append(expect)
-    if crumbs is not None:
-        pairs.append((b"cookie", joined(crumbs)))
     return RequestHead(
         method,
         target,
@@ -182,10 +173,10 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
         protocol_field is not None,
         te_trailers,
         NO_NAMES,
-        find_value(pairs, b"x-request-id"),
+        request_id,
         0,
+        fields,
         going,
-        pairs,
         protocol_field.value.lower() if protocol_field is not None else b"",
     )
 
@@ -195,13 +186,11 @@ def judge_response(fields: list[Field], done: bool, request_method: str) -> Resp
     status_field: Field | None = None
     is_past_pseudo = False
     content_length = -1
-    pairs: list[tuple[bytes, bytes]] = []
     going: list[Field] = []
     for field in fields:
         kind = field.kind
-        if kind in (PLAIN, LATE, EXPECT, COOKIE):
+        if kind in (PLAIN, LATE, EXPECT, COOKIE, REQUEST_ID):
             is_past_pseudo = True
-            pairs.append(field.pair)
             going.append(field)
         elif kind <= LAST_PSEUDO:
             if kind == BAD:
@@ -211,7 +200,6 @@ def judge_response(fields: list[Field], done: bool, request_method: str) -> Resp
             status_field = field
         else:
             is_past_pseudo = True
-            pairs.append(field.pair)
             if kind == LENGTH:
                 if content_length >= 0:
                     return Refusal(MALFORMED, "more than one Content-Length")
@@ -240,7 +228,7 @@ def judge_response(fields: list[Field], done: bool, request_method: str) -> Resp
             content_length = -1
     elif content_length >= 0:
         framing = SIZED
-    return ResponseHead(status, b"", 1, b"", None, framing, content_length, True, False, NO_NAMES, going, pairs)
+    return ResponseHead(status, b"", 1, b"", None, framing, content_length, True, False, NO_NAMES, fields, going)
 
 
 def judge_trailers(fields: list[Field]) -> list[Field] | Refusal:
@@ -248,7 +236,7 @@ def judge_trailers(fields: list[Field]) -> list[Field] | Refusal:
     kept: list[Field] = []
     for field in fields:
         kind = field.kind
-        if kind == PLAIN:
+        if kind in (PLAIN, REQUEST_ID):
             kept.append(field)
         elif kind <= LAST_PSEUDO:
             return Refusal(MALFORMED, "pseudo-header field in trailers" if kind != BAD else field_fault(field))
@@ -267,12 +255,10 @@ def meaning_of_path(target: bytes) -> Meaning:
 
 def meaning_of_authority(value: bytes) -> Meaning:
     """Judges :authority or Host."""
-    authority = value.lower()
-    split = port_index(authority)
-    if split < 0:
-        return Meaning("bad :authority", authority, "", "", -1)
-    port = int(authority[split + 1 :]) if split < len(authority) else -1
-    return Meaning("", authority, authority[:split].decode("ascii"), "", port)
+    read = read_authority(value)
+    if read is None:
+        return Meaning("bad :authority", value, "", "", -1)
+    return Meaning("", read.octets, read.host, "", read.port)
 
 
 def length_of(value: bytes) -> int:

@@ -213,6 +213,15 @@ def test_data_of_a_stream_that_is_gone_still_counts_for_the_connection() -> None
     assert not recorder.connection.has_failed
 
 
+def test_padding_is_given_back_though_nobody_consumes_it() -> None:
+    recorder = Recorder(limits=Http2Limits(Limits(), connection_window=65_535)).read([START, post(1)])
+    padded = frame(frames.DATA, frames.PADDED, 1, b"\xff" + b"a" * 10 + bytes(255))
+
+    recorder.read([padded] * 800)
+
+    assert reaction_in(recorder.sent) == "accepted"
+
+
 def test_larger_windows_count_from_the_moment_the_peer_knows_them() -> None:
     limits = Http2Limits(Limits(), stream_window=20_000, connection_window=1 << 20)
     recorder = Recorder(limits=limits).read([START, post(1), frame(0, 0, 1, bytes(16_384)) * 2])
@@ -222,6 +231,18 @@ def test_larger_windows_count_from_the_moment_the_peer_knows_them() -> None:
     recorder.consumes = False
     recorder.read([frame(0, 0, 3, bytes(16_384)), frame(0, 0, 3, bytes(16_384))])
 
+    assert reaction_in(recorder.sent) == "stream FLOW_CONTROL_ERROR"
+
+
+def test_open_streams_follow_our_windows_once_the_peer_knows_them() -> None:
+    recorder = Recorder(limits=Http2Limits(Limits(), stream_window=20_000))
+    recorder.consumes = False
+    recorder.read([START, post(1), frame(0, 0, 1, bytes(16_384)), frame(frames.SETTINGS, frames.ACK, 0)])
+
+    recorder.read([frame(0, 0, 1, bytes(20_000 - 16_384))])
+    assert reaction_in(recorder.sent) == "accepted"
+
+    recorder.read([frame(0, 0, 1, b"x")])
     assert reaction_in(recorder.sent) == "stream FLOW_CONTROL_ERROR"
 
 

@@ -51,6 +51,30 @@ def test_never_indexed_goes_on_as_never_indexed() -> None:
     assert [Encoder().encode(read) for _ in range(3)] == [wire] * 3
 
 
+def test_table_that_shrank_and_grew_between_two_blocks_says_both() -> None:
+    """RFC 7541, 4.2: the peer may have evicted everything in between."""
+    store, encoder = FieldStore(), Encoder()
+    agent = [store.field(b"user-agent", b"curl")]
+    for _ in range(2):
+        encoder.encode(agent)
+    encoder.limit(0)
+    encoder.limit(4_096)
+
+    assert encoder.encode(agent)[:4] == bytes.fromhex("203fe11f")
+    assert len(encoder.encode(agent)) == 1
+
+
+def test_fields_that_were_evicted_are_sent_anew() -> None:
+    store, encoder, theirs = FieldStore(), Encoder(), TheirDecoder()
+    encoder.limit(200)
+    theirs.max_allowed_table_size = 200
+    fields = [store.field(b"x-%d" % number, b"1") for number in range(10)]
+
+    for number in range(60):
+        sent = [fields[number % 10], fields[number * 3 % 10], fields[0]]
+        assert theirs.decode(encoder.encode(sent), raw=True) == [field.pair for field in sent]
+
+
 def test_large_field_does_not_empty_the_table_for_itself() -> None:
     store, encoder, theirs = FieldStore(), Encoder(), TheirDecoder()
     small, large = store.field(b"x-small", b"1"), store.field(b"x-large", b"a" * 250)
@@ -72,12 +96,24 @@ def test_store_forgets_rather_than_grows_and_what_is_in_tables_stays() -> None:
     decoder.decode(wire, 0, len(wire), MOST)
 
     for number in range(MAX_FIELDS + 1):
-        store.field(b"x-other", b"%d" % number)
+        store.field(b"x-other-%d" % (number % 100), b"%d" % number)
 
     assert store.field(b"x-kept", b"1") is not kept[0]
     assert store.field(b":method", b"GET") is store.static[2]
     assert theirs.decode(encoder.encode(kept), raw=True) == [(b"x-kept", b"1")]
     assert decoder.decode(b"\xbe", 0, 1, MOST)[0].pair == (b"x-kept", b"1")
+
+
+def test_name_of_many_values_makes_the_store_forget_only_its_own() -> None:
+    store = FieldStore()
+    kept, first = store.field(b"x-kept", b"1"), store.field(b":path", b"/orders/0")
+
+    for number in range(1, 10_000):
+        store.field(b":path", b"/orders/%d" % number)
+
+    assert store.field(b"x-kept", b"1") is kept
+    assert store.field(b":path", b"/orders/0") is not first
+    assert store.field(b":path", b"/index.html") is store.static[5]
 
 
 def test_decoder_collects_no_more_than_it_may_and_still_follows_the_table() -> None:
