@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final, final
 
 from tulle.http.h2.control import CLIENT, SERVER, Control
@@ -57,6 +58,7 @@ from tulle.http.head import Refusal, RequestHead, ResponseHead
 MAX_REMEMBERED_BLOCKS: Final = 6
 """Each holds about a kilobyte, of idle connections too."""
 MAX_REMEMBERED_BLOCK: Final = 1_024
+NEVER: Final = inf
 MAX_MISSES: Final = 16
 """Blocks in a row that were not remembered; then this connection stops asking."""
 
@@ -72,6 +74,8 @@ class Connection(Control):
 
     def __init__(self, role: int, handler: Handler, store: FieldStore, limits: Http2Limits, now: float) -> None:
         super().__init__(role, handler, limits, now)
+        self.head_since = NEVER
+        """Since when a head is coming that is not complete yet, in the caller's clock; infinite: none is."""
         self._decoder = Decoder(store)
         self._kept: list[bytes] = []
         """The beginning of a frame that is not complete."""
@@ -128,6 +132,7 @@ class Connection(Control):
             self._kept_bytes = 0
         size = len(octets)
         at = 0
+        block_id = self._block_id
         if self._preface_left:
             at = self._read_preface(octets, size)
             if self._preface_left:
@@ -150,9 +155,15 @@ class Connection(Control):
             if self.has_failed:
                 return
             at = end
-        if at < size:
+        rest = size - at
+        if rest:
             self._kept.append(octets[at:] if at else octets)
-            self._kept_bytes = size - at
+            self._kept_bytes = rest
+        if self._block_id or (rest and (rest < 4 or octets[at + 3] == HEADERS)):
+            if self.head_since == NEVER or (at and (block_id == 0 or self._block_id != block_id)):
+                self.head_since = now
+        else:
+            self.head_since = NEVER
 
     def _greet(self) -> None:
         limits = self.limits
