@@ -2,8 +2,9 @@
 
     GET /            200, its name
     GET /leak        the same, and never forgets 100 octets
-    GET /hold        never answers
+    GET, POST /hold  never answers
     GET /half        half of what it announces, then nothing
+    GET /big         200, a megabyte
     POST             200 once the body is there
 
 It prints its port.
@@ -39,12 +40,13 @@ class Answering(asyncio.Protocol):
             self._buffer = self._buffer[end + 4 + length :]
             if head.startswith(b"get /leak"):
                 self.leaked.append(bytes(100))
-            if head.startswith(b"get /hold"):
+            if head.startswith((b"get /hold", b"post /hold")):
                 return
             if head.startswith(b"get /half"):
                 self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2000\r\n\r\n" + bytes(1000))
                 return
-            self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(self.name), self.name))
+            body = self.name if not head.startswith(b"get /big") else bytes(1 << 20)
+            self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
 
 
 async def main() -> None:

@@ -254,9 +254,12 @@ def one_service(
     mode: Mode = Mode.ENFORCE,
     routes: tuple[Route, ...] | None = None,
     backends: tuple[Backend, ...] = (),
+    speaks: Protocol = Protocol.DETECT,
 ) -> Snapshot:
-    """A mesh of one service, `default/orders`, with one port per door: 8001, 8002, …"""
-    backend = Backend(name="default/orders:9000", service="default/orders", version="v1", endpoints=endpoints)
+    """A mesh of one service, `default/orders`, with one port per door: 8001, 8002, … `speaks`: what its endpoints do."""
+    backend = Backend(
+        name="default/orders:9000", service="default/orders", version="v1", protocol=speaks, endpoints=endpoints
+    )
     shares = (WeightedBackend(backend=backend.name),)
     if routes is None:
         routes = (Route(name="default/orders", backends=shares),)

@@ -64,6 +64,8 @@ class Detector(Speaker):
         self.deadline = relay.dispatcher.now + relay.detect_timeout
 
     def on_octets(self, octets: bytes) -> None:
+        if not self._octets:
+            self.deadline = self._relay.dispatcher.now + self._relay.head_timeout
         self._octets += octets
         guess = guess_protocol(self._octets)
         if guess == HTTP2:
@@ -72,8 +74,6 @@ class Detector(Speaker):
             self._speak_http()
         elif guess == OPAQUE:
             self._speak_opaque()
-        else:
-            self.deadline = self._relay.dispatcher.now + self._relay.head_timeout
 
     def on_end(self) -> None:
         if self._octets and not self._is_http:

@@ -52,6 +52,8 @@ class Http2Link(Speaker):
         self.dispatcher = dispatcher
         self.last_read = dispatcher.now
         """When the peer was last heard, monotonic seconds."""
+        self.head_timeout = NEVER
+        """Seconds in which a head that began must be complete; then `on_link_deadline` is called."""
         self._owner = owner
         self._wire: Wire | None = None
         self._is_gathering = False
@@ -103,7 +105,10 @@ class Http2Link(Speaker):
         if self._ends:
             return
         self.last_read = self.dispatcher.now
-        self.codec.receive(octets, self.last_read)
+        codec = self.codec
+        codec.receive(octets, self.last_read)
+        if codec.head_since < NEVER:
+            self.deadline = min(self.deadline, codec.head_since + self.head_timeout)
         if self.codec.pending_bytes > FLUSH_BYTES:
             self._send()
 

@@ -7,7 +7,7 @@ from typing import Final, final
 from tulle.http.h2.connection import SERVER
 from tulle.http.h2.connection import Connection as Codec
 from tulle.http.h2.field import Field
-from tulle.http.h2.frames import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
+from tulle.http.h2.frames import CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from tulle.http.h2.sending import response_fields, trailer_fields
 from tulle.http.h2.stream import Stream
 from tulle.http.head import Refusal, RequestHead, ResponseHead
@@ -45,6 +45,7 @@ class Http2Downstream(LinkOwner):
         self._precise = NEVER
         """When the next deadline that must be met on time is looked for."""
         self.link.deadline = relay.dispatcher.now + relay.head_timeout
+        self.link.head_timeout = relay.head_timeout
         wire.pass_to(self.link)
         self.link.attach(self.codec, wire)
 
@@ -89,7 +90,12 @@ class Http2Downstream(LinkOwner):
             fields, body = own_answer_fields(relay.fields, reason, request_id, True, refusal.status)
             self.codec.send_head(stream, fields, False)
             self.codec.send_data(stream, body, True)
-            if not stream.is_remote_done and not stream.queued:
+            if stream.queued:
+                call = Http2Call(self, stream)
+                call.is_answered = True
+                stream.owner = call
+                self.expect(call, relay.dispatcher.now + relay.idle_timeout)
+            elif not stream.is_remote_done:
                 self.codec.reset(stream, NO_ERROR)
 
     def on_data(self, stream: Stream, payload: bytes, done: bool) -> None:
@@ -181,6 +187,11 @@ class Http2Downstream(LinkOwner):
         self.link.finish()
 
     def on_link_deadline(self, now: float) -> None:
+        if self.codec.head_since + self.link.head_timeout <= now:
+            self.relay.count_unread(self._lane, "http2", 3, Reason.REQUEST_TIMEOUT)
+            self.codec.close(ENHANCE_YOUR_CALM)
+            self.on_failed(ENHANCE_YOUR_CALM, "a head that does not end")
+            return
         self._look(now)
         streams = self.codec.streams
         if streams:
@@ -193,7 +204,7 @@ class Http2Downstream(LinkOwner):
             self.connection.closed()
             self.link.finish()
         else:
-            self.link.deadline = idle_since + self.relay.idle_timeout
+            self.link.deadline = min(self.link.deadline, idle_since + self.relay.idle_timeout)
 
     def expect(self, call: Http2Call, deadline: float) -> None:
         """The call's next deadline."""
@@ -254,7 +265,9 @@ class Http2Downstream(LinkOwner):
             if not stream.is_closed:
                 earliest = min(earliest, call.deadline)
                 precise = min(precise, call.limit)
-        self.link.deadline = earliest if earliest < NEVER else self.link.last_read + self.relay.idle_timeout
+        if earliest == NEVER:
+            earliest = self.link.last_read + self.relay.idle_timeout
+        self.link.deadline = min(earliest, self.codec.head_since + self.link.head_timeout)
         if precise < NEVER:
             self._meet(precise)
 
@@ -398,7 +411,8 @@ class Http2Call(CallerEnd):
     def on_deadline(self, now: float) -> None:
         exchange = self.exchange
         if exchange is None:
-            self._codec.reset(self._stream, NO_ERROR)
+            self._codec.reset(self._stream, CANCEL)
+            self._owner.note_end()
         elif self.tunnel is not None:
             self.tunnel.lose(Reason.UPSTREAM_TIMEOUT)
         elif exchange.status == 0:
