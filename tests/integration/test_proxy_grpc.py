@@ -179,7 +179,7 @@ def test_draining_lets_calls_finish(proxy: Proxy, service: GrpcService, door: in
             assert service.waiting.acquire(timeout=DEADLINE)
         assert proxy.ask("POST", "/drain")[0] == 202
         until(lambda: proxy.get("/status")["draining"], "it drains")
-        service.go_on.set()
+        service.go_on()
         assert held.result() == b""
         assert list(stream) == [b"last"]
         assert proxy.process.wait(DEADLINE) == 0

@@ -32,11 +32,12 @@ class GrpcService:
         """Released when a call begins to wait."""
         self.ended = threading.Semaphore(0)
         """Released when a waiting call has ended at this end."""
-        self.go_on = threading.Event()
-        """Set: calls that wait end well."""
+        self.arrived: set[bytes] = set()
+        """What calls to `Wait` said."""
         self.seen = 0
         """Calls that came."""
-        self._count = threading.Lock()
+        self._lock = threading.Lock()
+        self._waits: set[threading.Event] = set()
         self._pool = ThreadPoolExecutor(THREADS)
         self._server = grpc.server(self._pool, options=OPTIONS)
         self._server.add_generic_rpc_handlers((self._handlers(),))
@@ -49,9 +50,14 @@ class GrpcService:
     def __exit__(self, *_: object) -> None:
         self.stop(0)
 
+    def go_on(self) -> None:
+        """Calls that wait end well."""
+        with self._lock:
+            for one in self._waits:
+                one.set()
+
     def stop(self, grace: float) -> None:
         """GOAWAY to all, and the end once calls are over or the grace is."""
-        self.go_on.set()
         self._server.stop(grace).wait(DEADLINE)
         self._pool.shutdown(wait=False)
 
@@ -71,7 +77,7 @@ class GrpcService:
         )
 
     def _note(self) -> None:
-        with self._count:
+        with self._lock:
             self.seen += 1
 
     def _echo(self, request: bytes, _: Any) -> bytes:
@@ -101,8 +107,9 @@ class GrpcService:
         context.abort(grpc.StatusCode[request.decode()], "as asked, façon de parler")
         raise AssertionError
 
-    def _wait(self, _: bytes, context: Any) -> bytes:
+    def _wait(self, request: bytes, context: Any) -> bytes:
         self._note()
+        self.arrived.add(request)
         self._until_over(context)
         return b""
 
@@ -113,11 +120,15 @@ class GrpcService:
         yield b"last"
 
     def _until_over(self, context: Any) -> None:
-        if context.add_callback(self.ended.release):
+        over = threading.Event()
+        with self._lock:
+            self._waits.add(over)
+        if context.add_callback(over.set):
             self.waiting.release()
-            self.go_on.wait(DEADLINE)
-        else:
-            self.ended.release()
+            over.wait(DEADLINE)
+        with self._lock:
+            self._waits.remove(over)
+        self.ended.release()
 
 
 class Calls:

@@ -122,8 +122,9 @@ class Http2Upstream(LinkOwner):
 
     def on_writable(self, stream: Stream) -> None:
         end = stream.owner
-        if isinstance(end, Http2End) and end.exchange is not None:
-            end.exchange.caller.resume_request()
+        exchange = end.exchange if isinstance(end, Http2End) else None
+        if exchange is not None and (exchange.caller.is_http2 or not exchange.request_done):
+            exchange.caller.resume_request()
 
     def on_ready(self) -> None:
         unasked = self.unasked
@@ -305,6 +306,8 @@ class Http2End(EndpointEnd):
         if not is_sent and not done and self.exchange is not None:
             self.exchange.caller.pause_request()
         self._upstream.link.flush_if_large()
+        if stream.queued and self.exchange is not None and self._upstream.relay.is_full:
+            self.exchange.shed()
 
     def pause_answer(self) -> None:
         self.is_paused = True

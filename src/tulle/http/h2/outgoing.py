@@ -265,7 +265,7 @@ class Outgoing:
             if trailers is not None:
                 self._write_block(stream, self._encoder.encode(trailers), True)
                 self._end_local(stream)
-            elif tells and not stream.is_ending:
+            if tells:
                 self.handler.on_writable(stream)
         return True
 

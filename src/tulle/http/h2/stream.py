@@ -109,7 +109,7 @@ class Handler:
         raise NotImplementedError
 
     def on_writable(self, stream: Stream) -> None:
-        """All queued data has been sent."""
+        """All queued data has been sent, and the trailers behind it; the stream may be over by that."""
         raise NotImplementedError
 
     def on_ready(self) -> None:
