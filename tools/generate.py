@@ -112,7 +112,7 @@ def unit_of(name: str) -> str:
     """The unit that a limit's name implies."""
     if name.endswith("_timeout"):
         return "seconds"
-    return "octets" if name.endswith("_bytes") else "count"
+    return "octets" if name.endswith(("_bytes", "_window", "buffered_total")) else "count"
 
 
 def main() -> int:

@@ -129,6 +129,10 @@ class Peer:
             for seen in list(self.frames)
         )
 
+    def has_head(self, stream_id: int) -> bool:
+        """Whether the head of an answer came on a stream."""
+        return any(seen.stream_id == stream_id and seen.kind == HEADERS for seen in list(self.frames))
+
     def body(self, stream_id: int) -> bytes:
         """The payload of a stream so far."""
         return b"".join(f.payload for f in list(self.frames) if f.stream_id == stream_id and f.kind == DATA)

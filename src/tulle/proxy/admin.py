@@ -107,6 +107,7 @@ class Admin:
 
     def _metrics(self) -> Response:
         self._relay.counters.defects = self._relay.dispatcher.defects
+        self._relay.counters.held = self._relay.dispatcher.held
         return Response(200, self._telemetry.text().encode(), CONTENT_TYPE)
 
     def _waits_for(self) -> list[str]:

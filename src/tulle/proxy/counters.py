@@ -114,6 +114,8 @@ class Counters:
         self.upstreams = 0
         self.tap_dropped = 0
         self.defects = 0
+        self.held = 0
+        """Octets that wait for slow readers; the dispatcher knows."""
         self._sources: set[str] | None = None
         self._destinations: set[str] = set()
 

@@ -373,7 +373,7 @@ class HttpDownstream(CallerEnd):
         self._is_answered = False
         exchange = self._exchange = Exchange(relay, self._lane, judged, self)
         self.deadline = exchange.started + (relay.request_timeout if done else relay.idle_timeout)
-        if relay.counters.in_flight > relay.requests_in_flight:
+        if relay.is_overloaded:
             exchange.request_done = done
             exchange.id_octets = judged.id_octets(relay)
             exchange.answer(Reason.OVERLOADED)

@@ -220,6 +220,13 @@ class Exchange:
         self.finish(TRUNCATED)
         self.caller.break_off()
 
+    def shed(self) -> None:
+        """Ends: the process holds more for slow readers than it may."""
+        if self.status == 0:
+            self.answer(Reason.OVERLOADED)
+        else:
+            self.break_off(Reason.OVERLOADED)
+
     def on_caller_gone(self) -> None:
         """The caller left before its answer was complete."""
         upgrade = self.upgrade

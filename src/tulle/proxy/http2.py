@@ -58,6 +58,8 @@ class Http2Link(Speaker):
         self._wire: Wire | None = None
         self._is_gathering = False
         self._ends = False
+        self._held = 0
+        """Octets that the dispatcher knows to wait here."""
 
     @property
     def is_open(self) -> bool:
@@ -80,15 +82,19 @@ class Http2Link(Speaker):
         """Sends at once what is too much to wait for the end of the turn."""
         if self.codec.pending_bytes > FLUSH_BYTES:
             self._send()
+        elif self.codec.queued or self._held:
+            self._note_held()
 
     def finish(self) -> None:
         """Closes once all that is gathered has been sent."""
         self._ends = True
+        self._note_held()
         self.gather()
 
     def close(self) -> None:
         """Closes at once. Idempotent."""
         self._ends = True
+        self._note_held()
         self.deadline = NEVER
         if self._wire is not None:
             self._wire.close()
@@ -148,7 +154,23 @@ class Http2Link(Speaker):
         if not wire.kept:
             octets = codec.take()
             if not octets or wire.write(octets):
+                if codec.queued or self._held:
+                    self._note_held()
                 return
             codec.hold()
+        self._note_held()
         if not codec.wants_reading:
             wire.pause()
+
+    def _note_held(self) -> None:
+        """What waits for a window or for room counts for the whole process; what the wire keeps it counts itself."""
+        codec = self.codec
+        wire = self._wire
+        held = 0
+        if not self._ends:
+            held = codec.queued
+            if wire is not None and wire.kept:
+                held += codec.pending_bytes
+        if held != self._held:
+            self.dispatcher.hold(held - self._held)
+            self._held = held

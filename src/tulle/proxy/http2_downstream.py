@@ -73,7 +73,7 @@ class Http2Downstream(LinkOwner):
         if judged.timeout >= 0.0:
             call.limit = exchange.started + judged.timeout
             self._meet(call.limit)
-        if relay.counters.in_flight > relay.requests_in_flight:
+        if relay.is_overloaded:
             exchange.request_done = done
             exchange.id_octets = judged.id_octets(relay)
             exchange.answer(Reason.OVERLOADED)
@@ -337,7 +337,7 @@ class Http2Call(CallerEnd):
         elif self.exchange is not None:
             owner.expect(self, owner.relay.dispatcher.now + owner.relay.idle_timeout)
         owner.link.flush_if_large()
-        return is_sent
+        return self._may_hold() and is_sent
 
     def answer(self, reason: Reason, request_id: str) -> None:
         exchange = self.exchange
@@ -434,7 +434,15 @@ class Http2Call(CallerEnd):
             self._codec.send_data(self._stream, b"", True)
         owner.expect(self, owner.relay.dispatcher.now + owner.relay.idle_timeout)
         owner.link.flush_if_large()
-        return is_sent
+        return self._may_hold() and is_sent
+
+    def _may_hold(self) -> bool:
+        """False: the process holds too much already, so the stream is given up."""
+        exchange = self.exchange
+        if self._stream.queued == 0 or exchange is None or not self._owner.relay.is_full:
+            return True
+        exchange.shed()
+        return False
 
     def _stop_request(self) -> None:
         """The answer is complete and the rest of the request unwanted (RFC 9113, 8.1)."""

@@ -20,6 +20,10 @@ READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
 ERROR: Final = select.EPOLLERR
 HANGUP: Final = select.EPOLLHUP
+READ_BYTES: Final = 65536
+"""Octets read at once."""
+SPARING_BYTES: Final = 4096
+"""The same, while much is held for slow readers."""
 MAX_EVENTS: Final = 256
 """Events taken from the kernel in one turn."""
 
@@ -77,6 +81,12 @@ class Dispatcher:
         self.woken = False
         """Something was given to asyncio in this turn, which must get a turn of its own."""
         self.defects = 0
+        self.held = 0
+        """Octets that wait for slow readers, of all connections."""
+        self.may_hold = 1 << 26
+        """How many there may be."""
+        self.read_bytes = READ_BYTES
+        """How much is read at once."""
         self._watched: list[Watched | None] = [None] * 1024
         self._closing: list[socket.socket] = []
         self._failed: list[Watched] = []
@@ -139,6 +149,11 @@ class Dispatcher:
     def gather(self, one: Timed) -> None:
         """Calls `on_flush` at the end of this turn: what it gathers until then goes out in one write."""
         self._gathering.append(one)
+
+    def hold(self, octets: int) -> None:
+        """So many octets more wait for a slow reader, or fewer."""
+        self.held += octets
+        self.read_bytes = READ_BYTES if self.held * 2 <= self.may_hold else SPARING_BYTES
 
     def wake(self) -> None:
         """To be called by whoever schedules something with asyncio from inside a handler."""

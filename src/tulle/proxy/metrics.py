@@ -123,6 +123,7 @@ REFUSED = Metric(
 IN_FLIGHT = Metric(
     "tulle_requests_in_flight", Kind.GAUGE, "Requests being served now, WebSockets and other upgrades included."
 )
+BUFFERED = Metric("tulle_buffered_bytes", Kind.GAUGE, "Octets that wait for slow readers now, of all connections.")
 UPSTREAM_OPEN = Metric("tulle_upstream_connections_open", Kind.GAUGE, "Connections to endpoints, idle ones included.")
 TAP_DROPPED = Metric("tulle_tap_dropped_total", Kind.COUNTER, "Summaries that readers of /tap were too slow for.")
 SNAPSHOT_GENERATION = Metric("tulle_snapshot_generation", Kind.GAUGE, "Generation in force; 0 before the first.")
@@ -150,6 +151,7 @@ METRICS: tuple[Metric, ...] = (
     RETRIES,
     REFUSED,
     IN_FLIGHT,
+    BUFFERED,
     UPSTREAM_OPEN,
     TAP_DROPPED,
     SNAPSHOT_GENERATION,

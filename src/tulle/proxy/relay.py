@@ -246,12 +246,23 @@ class Relay:
         self.detect_timeout = limits.detect_timeout
         self.buffered_bytes = limits.buffered_bytes
         self.requests_in_flight = limits.requests_in_flight
+        self.dispatcher.may_hold = limits.buffered_total
         shortest = min(limits.head_timeout, limits.idle_timeout, limits.request_timeout, limits.pool_idle_timeout)
         self.dispatcher.wheel.set_revolution(max(0.2, min(4.0, shortest / 2)))
         self._lanes = {}
         self._forget_heads()
         sources = {caller.service for caller in tables.callers.values()} | {ANONYMOUS.service}
         self.counters.keep_only(sources, {port.service for port in tables.by_name.values()} | {UNKNOWN})
+
+    @property
+    def is_full(self) -> bool:
+        """More is held for slow readers than may be."""
+        return self.dispatcher.held > self.dispatcher.may_hold
+
+    @property
+    def is_overloaded(self) -> bool:
+        """No request is to be served beyond those that are."""
+        return self.counters.in_flight > self.requests_in_flight or self.dispatcher.held > self.dispatcher.may_hold
 
     def lane(self, arrival: Arrival) -> Lane:
         """Who calls what, by the tables in force."""

@@ -64,6 +64,7 @@ class Telemetry:
             metrics.REFUSED.name: _table(counters.refused),
             metrics.SNAPSHOTS.name: [("", (result,), count) for result, count in counters.snapshots.items()],
             metrics.IN_FLIGHT.name: _one(counters.in_flight),
+            metrics.BUFFERED.name: _one(counters.held),
             metrics.UPSTREAM_OPEN.name: _one(counters.upstreams),
             metrics.TAP_DROPPED.name: _one(counters.tap_dropped),
             metrics.DEFECTS.name: _one(counters.defects),

@@ -9,10 +9,9 @@ import struct
 from collections.abc import Callable
 from typing import Final, final
 
-from tulle.proxy.loop import ERROR, HANGUP, READ, WRITE, Dispatcher, Watched
+from tulle.proxy.loop import ERROR, HANGUP, READ, READ_BYTES, WRITE, Dispatcher, Watched
 from tulle.proxy.wheel import Timed
 
-READ_BYTES: Final = 65536
 RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -89,6 +88,7 @@ class Wire(Watched):
         """Sends or keeps. False: something is kept, so the source should pause until `on_drained`."""
         if self.kept:
             self.kept += octets
+            self._dispatcher.hold(len(octets))
             return False
         if self.is_broken or not self.is_open:
             return True
@@ -103,6 +103,7 @@ class Wire(Watched):
         if sent == len(octets):
             return True
         self.kept = octets[sent:]
+        self._dispatcher.hold(len(self.kept))
         self._expect()
         return False
 
@@ -157,6 +158,7 @@ class Wire(Watched):
 
     def close(self) -> None:
         """Closes. Idempotent."""
+        self._drop_kept()
         self._dispatcher.wheel.remove(self._party)
         self._dispatcher.close(self)
 
@@ -172,7 +174,7 @@ class Wire(Watched):
         if mask & READ:
             if self._reads:
                 try:
-                    octets = self._recv(READ_BYTES)
+                    octets = self._recv(self._dispatcher.read_bytes)
                 except BlockingIOError:
                     return
                 except OSError:
@@ -198,7 +200,7 @@ class Wire(Watched):
         if not self.is_open:
             return
         if self.is_broken:
-            self.kept = b""
+            self._drop_kept()
             self._party.on_lost()
         else:
             self._party.on_defect()
@@ -211,6 +213,11 @@ class Wire(Watched):
         self.is_broken = True
         self._party.on_lost()
 
+    def _drop_kept(self) -> None:
+        if self.kept:
+            self._dispatcher.hold(-len(self.kept))
+            self.kept = b""
+
     def _send_kept(self) -> None:
         try:
             sent = self._send(self.kept)
@@ -220,6 +227,7 @@ class Wire(Watched):
             self._lose()
             return
         self.kept = self.kept[sent:]
+        self._dispatcher.hold(-sent)
         if self.kept:
             return
         self._expect()

@@ -237,6 +237,9 @@ class Limits(Document, frozen=True):
     """Requests being served, WebSockets and other upgrades included: 503 `overloaded` above."""
     buffered_bytes: int = 262144
     """Octets held per connection and direction before its source is no longer read."""
+    buffered_total: int = 67108864
+    """Octets held for slow readers by the whole process. Above half of it less is read at once; above all of it requests are answered 503
+    `overloaded`, and HTTP/2 streams whose reader waits are reset."""
     streams: int = 128
     """Open streams of one HTTP/2 connection: refused with REFUSED_STREAM above."""
     stream_window: int = 65535
