@@ -1,6 +1,10 @@
-"""Both ends of gRPC, by grpcio with generic handlers: a service that does what its methods say, and channels to it."""
+"""Both ends of gRPC, by grpcio with generic handlers: a service that does what its methods say, and channels to it.
+
+As a program it serves on the port that it is given.
+"""
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +23,9 @@ OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 100),
 )
 SERVICE = "shop.Orders"
 
@@ -26,7 +33,7 @@ SERVICE = "shop.Orders"
 class GrpcService:
     """Serves `shop.Orders` on a port of its own, and remembers what happened to calls that wait."""
 
-    def __init__(self, port: int = 0, name: str = "") -> None:
+    def __init__(self, port: int = 0, name: str = "", address: str = "127.0.0.1") -> None:
         self.name = name
         self.waiting = threading.Semaphore(0)
         """Released when a call begins to wait."""
@@ -41,7 +48,7 @@ class GrpcService:
         self._pool = ThreadPoolExecutor(THREADS)
         self._server = grpc.server(self._pool, options=OPTIONS)
         self._server.add_generic_rpc_handlers((self._handlers(),))
-        self.port = int(self._server.add_insecure_port(f"127.0.0.1:{port}"))
+        self.port = int(self._server.add_insecure_port(f"{address}:{port}"))
         self._server.start()
 
     def __enter__(self) -> Self:
@@ -178,3 +185,8 @@ class Failure:
         self.details = ""
         self.metadata: dict[str, str] = {}
         self.trailing: dict[str, str] = {}
+
+
+if __name__ == "__main__":
+    GrpcService(int(sys.argv[1]), address="0.0.0.0")
+    threading.Event().wait()

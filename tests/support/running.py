@@ -23,7 +23,10 @@ from tools.load import Load, Order, Report
 from tulle.http.client import request
 from tulle.wire.status import NodeStatus
 
-PROGRAMS = (Path(__file__).with_name("peer.py"), Path(__file__).resolve().parents[2] / "tools/load.py")
+PROGRAMS = (
+    *map(Path(__file__).with_name, ("peer.py", "grpc_ends.py")),
+    Path(__file__).resolve().parents[2] / "tools/load.py",
+)
 """What pods run: copied beside the manifest, since a pod sees its working directory wherever it lies, and little else."""
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TULLE = Path(sys.executable).with_name("tulle")
@@ -32,6 +35,11 @@ TULLE = Path(sys.executable).with_name("tulle")
 def peer(name: str, *words: str, python: str = sys.executable) -> str:
     """The `run:` of a peer that listens on 8080 unless the words say otherwise."""
     return json.dumps([python, "peer.py", "--name", name, *words])
+
+
+def grpc_service(port: int) -> str:
+    """The `run:` of a gRPC service."""
+    return json.dumps([sys.executable, "grpc_ends.py", str(port)])
 
 
 class Running:

@@ -1,5 +1,6 @@
 """`tulle why`: may this caller make this request, and by which rule. The proxy's own decision, explained."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ ANONYMOUS_NAME = "anonymous"
 @click.command()
 @click.argument("caller", metavar="FROM|REQUEST-ID")
 @click.argument("service", metavar="[TO]", required=False)
-@click.option("--method", default="GET", show_default=True, help="HTTP method.")
+@click.option("--method", help="HTTP method; GET unless said, POST where the path is a gRPC method.")
 @click.option("--path", default="/", show_default=True, help="Path, without query.")
 @click.option("--host", default="", help="Host asked for; the service's name unless said.")
 @click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="Repeatable.")
@@ -36,7 +37,7 @@ ANONYMOUS_NAME = "anonymous"
 def why(
     caller: str,
     service: str | None,
-    method: str,
+    method: str | None,
     path: str,
     host: str,
     headers: tuple[str, ...],
@@ -63,7 +64,8 @@ def why(
     target = _target(tables, service, port)
     who = _caller(tables, caller)
     is_opaque = tcp or target.protocol.value == "tcp"
-    view = None if is_opaque else request_view(method, path, host or target.service.partition("/")[2], headers)
+    name = host or target.service.partition("/")[2]
+    view = None if is_opaque else request_view(method or _method(target, path), path, name, headers)
     judged = judge_call(tables, target, who, view)
     if as_json:
         show_json(judged.document())
@@ -71,6 +73,12 @@ def why(
         judged.show()
     if not judged.is_allowed:
         raise Ended(Exit.REFUSED)
+
+
+def _method(target: "ServicePortTable", path: str) -> str:
+    """What asks for such a path: gRPC's `/package.Service/Method` is called by POST."""
+    is_call = target.protocol.value == "http2" and re.fullmatch(r"/(\w+\.)+\w+/\w+", path)
+    return "POST" if is_call else "GET"
 
 
 @dataclass(frozen=True, slots=True)
