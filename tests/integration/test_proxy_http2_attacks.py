@@ -1,5 +1,6 @@
 """Hostile callers of a real proxy: each meets its end, others are served all along, memory is bounded and nothing is left behind."""
 
+import contextlib
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -67,7 +68,11 @@ class Scene:
         assert metrics.sum("tulle_connections_open") == 1
         assert metrics.sum("tulle_defects_total") == 0
         assert metrics.sum("tulle_request_duration_seconds_count") == metrics.sum("tulle_requests_total")
-        assert proxy.resident_bytes() - self._resident < GROWTH
+        assert self.growth() < GROWTH
+
+    def growth(self) -> int:
+        """Octets by which the proxy has grown."""
+        return self.proxy.resident_bytes() - self._resident
 
 
 @pytest.fixture(scope="module")
@@ -269,6 +274,19 @@ def test_data_beyond_a_connections_window_ends_in_goaway(scene: Scene) -> None:
         scene.until(lambda: not attacker.send(data) or attacker.is_over, "the proxy closes", pause=0)
 
         assert attacker.fate == "FLOW_CONTROL_ERROR"
+    scene.ends_well()
+
+
+def test_large_heads_that_all_differ_are_not_remembered(scene: Scene) -> None:
+    with contextlib.ExitStack() as stack:
+        attackers = [stack.enter_context(Peer.caller(scene.door)) for _ in range(10)]
+        for n in range(1, 121, 2):
+            large = literal_block([(b"x-%d" % part, b"%d" % n + b"a" * 4_000) for part in range(7)])
+            for attacker in attackers:
+                attacker.send(get(n, b"/", large))
+            for attacker in attackers:
+                attacker.wait(lambda attacker=attacker, n=n: attacker.answers(n), "the answer")  # type: ignore[misc]
+        assert scene.growth() < GROWTH
     scene.ends_well()
 
 

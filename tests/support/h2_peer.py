@@ -193,6 +193,12 @@ class Bystander:
         self.peer.send(window_frame(0, received))
         return self.peer.answers(stream_id)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Leaves."""
         self.peer.__exit__()

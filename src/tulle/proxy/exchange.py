@@ -18,6 +18,8 @@ from tulle.proxy.upgrade import Upgrade
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Protocol
 
+MAX_INTERIM: Final = 16
+"""Interim answers (1xx) to one request."""
 REPLAY_BYTES: Final = 65_536
 """Octets of a request's body kept until an endpoint that may refuse the stream has begun to answer."""
 

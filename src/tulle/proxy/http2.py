@@ -66,6 +66,12 @@ class Http2Link(Speaker):
         """Whether streams may still move."""
         return self._wire is not None and self._wire.is_open and not self._ends
 
+    @property
+    def is_stuck(self) -> bool:
+        """The peer leaves so much unread that nothing new shall go here."""
+        wire = self._wire
+        return wire is not None and bool(wire.kept) and self.codec.pending_bytes > FLUSH_BYTES
+
     def attach(self, codec: Connection, wire: Wire) -> None:
         """Speaks on this wire from now on; what is gathered already goes out with this turn."""
         self.codec = codec

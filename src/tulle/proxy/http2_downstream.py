@@ -26,6 +26,8 @@ from tulle.wire.reason import Reason
 
 FAR: Final = 10.0
 """Seconds beyond which an alarm for a caller's deadline waits to be set: it outlives the connection."""
+MAX_REMEMBERED_BYTES: Final = 4_096
+"""Octets of a head's fields, 32 more for each, up to which its treatment is remembered: longer ones seldom come again."""
 MAX_REMEMBERED: Final = 64
 """Heads of either direction whose treatment a connection remembers; beyond, all are forgotten."""
 
@@ -61,9 +63,10 @@ class Http2Downstream(LinkOwner):
         judged = self._judged.get(head)
         if judged is None:
             judged = relay.judge_head(lane, head)
-            if len(self._judged) >= MAX_REMEMBERED:
-                self._judged.clear()
-            self._judged[head] = judged
+            if self.codec.head_bytes <= MAX_REMEMBERED_BYTES:
+                if len(self._judged) >= MAX_REMEMBERED:
+                    self._judged.clear()
+                self._judged[head] = judged
         call = Http2Call(self, stream)
         stream.owner = call
         exchange = Exchange(relay, lane, judged, call)
@@ -196,6 +199,9 @@ class Http2Downstream(LinkOwner):
         streams = self.codec.streams
         if streams:
             return
+        self._judged.clear()
+        self._answers.clear()
+        self.codec.forget_heads()
         idle_since = self.link.last_read
         if not self.codec.is_ready or now - idle_since >= self.relay.idle_timeout:
             if not self.codec.is_ready:
@@ -216,9 +222,10 @@ class Http2Downstream(LinkOwner):
         found = self._answers.get(head)
         if found is None:
             found = response_fields(head, self.relay.fields)
-            if len(self._answers) >= MAX_REMEMBERED:
-                self._answers.clear()
-            self._answers[head] = found
+            if sum([field.size for field in found]) <= MAX_REMEMBERED_BYTES:
+                if len(self._answers) >= MAX_REMEMBERED:
+                    self._answers.clear()
+                self._answers[head] = found
         return found
 
     def note_end(self) -> None:

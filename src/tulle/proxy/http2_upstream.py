@@ -15,7 +15,7 @@ from tulle.http.h2.sending import trailer_fields
 from tulle.http.h2.stream import Stream
 from tulle.http.head import Refusal, RequestHead, ResponseHead
 from tulle.proxy.counters import CLOSED
-from tulle.proxy.exchange import Exchange
+from tulle.proxy.exchange import MAX_INTERIM, Exchange
 from tulle.proxy.http2 import Http2Link, LinkOwner
 from tulle.proxy.relay import Relay
 from tulle.proxy.stream import NO_TRAILERS, EndpointEnd, Trailers
@@ -66,7 +66,16 @@ class Http2Upstream(LinkOwner):
         if not isinstance(end, Http2End) or end.exchange is None:
             return
         if head.status < 200:
-            end.exchange.caller.inform(head)
+            end.interim += 1
+            if end.interim > MAX_INTERIM:
+                exchange = end.exchange
+                end.exchange = None
+                end.was_used = False
+                end.drop()
+                exchange.on_endpoint_lost(False, Reason.UPSTREAM_PROTOCOL)
+                self.note_end()
+            else:
+                end.exchange.caller.inform(head)
             return
         end.has_answer = True
         upgrade = end.asks
@@ -118,7 +127,7 @@ class Http2Upstream(LinkOwner):
                     reason = Reason.UPSTREAM_RESET if by_peer else Reason.UPSTREAM_PROTOCOL
                     end.was_used = False  # the endpoint has spoken: this is no stale connection
                     exchange.on_endpoint_lost(not end.has_answer, reason, code if by_peer else -1)
-        self._end_if_idle()
+        self._settle()
 
     def on_writable(self, stream: Stream) -> None:
         end = stream.owner
@@ -195,8 +204,7 @@ class Http2Upstream(LinkOwner):
     def note_end(self) -> None:
         """A stream is over."""
         self.was_used = True
-        if self.codec.is_going_away:
-            self._end_if_idle()
+        self._settle()
 
     def _finish(self, end: Http2End, head: ResponseHead | None, payload: list[bytes], trailers: Trailers) -> None:
         """The answer is complete: first the stream is given up, then the answer goes on."""
@@ -208,6 +216,14 @@ class Http2Upstream(LinkOwner):
         end.drop()
         self.note_end()
         exchange.deliver(head, b"", payload, True, trailers)
+
+    def _settle(self) -> None:
+        """Ends when the last stream was the last: we were told so, or no other could be opened."""
+        codec = self.codec
+        if codec.is_going_away:
+            self._end_if_idle()
+        elif not codec.streams and (codec.peer_streams == 0 or self.link.is_stuck):
+            self.retire()
 
     def _rest(self) -> None:
         self.link.deadline = self.relay.dispatcher.now + self.relay.limits.pool_idle_timeout
@@ -240,6 +256,8 @@ class Http2End(EndpointEnd):
         self.keeps_request = True
         self.exchange: Exchange | None = None
         self.has_answer = False
+        self.interim = 0
+        """Interim answers so far."""
         self.is_paused = False
         self.unconsumed = 0
         """Octets of the answer that have not gone on yet."""
@@ -361,7 +379,7 @@ class Http2Pool:
     def take(self, endpoint: EndpointRef) -> EndpointEnd | None:
         """A new stream on a connection that has room for it."""
         for upstream in self._open.get(endpoint, ()):
-            if upstream.codec.can_open and upstream.link.is_open:
+            if upstream.codec.can_open and upstream.link.is_open and not upstream.link.is_stuck:
                 return Http2End(upstream)
         return None
 

@@ -12,7 +12,7 @@ from tulle.http.head import CHUNKED, Refusal, ResponseHead
 from tulle.http.request import END, find_head_end
 from tulle.http.response import parse_response
 from tulle.http.write import chunk, last_chunk, write_response
-from tulle.proxy.exchange import Exchange
+from tulle.proxy.exchange import MAX_INTERIM, Exchange
 from tulle.proxy.http2_upstream import Http2Pool
 from tulle.proxy.relay import Relay
 from tulle.proxy.stream import NO_TRAILERS, Connector, EndpointEnd, Trailers
@@ -24,8 +24,6 @@ from tulle.wire.reason import Reason
 MAX_MISSES: Final = 16
 SURPLUS: Final = 1.0
 """Seconds that a connection beyond the pool's size is kept: closed at once, it would be dialled again at once under load."""
-MAX_INTERIM: Final = 16
-"""Interim answers (1xx) to one request."""
 
 
 @final

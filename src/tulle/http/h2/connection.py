@@ -97,6 +97,16 @@ class Connection(Control):
         self._greet()
 
     @property
+    def head_bytes(self) -> int:
+        """Octets of the fields that were decoded last, 32 more for each."""
+        return self._decoder.list_bytes
+
+    def forget_heads(self) -> None:
+        """Keeps less while nothing happens: heads that come again are judged again."""
+        self._requests.clear()
+        self._responses.clear()
+
+    @property
     def can_open(self) -> bool:
         """Whether a stream may be opened now."""
         return (

@@ -46,6 +46,7 @@ class DynamicTable:
         first = self.first
         oldest = self.entries[first]
         self.size -= oldest.size
+        self.entries[first] = self.entries[-1]  # what was evicted may be large, and its place stays a while
         first += 1
         if first == len(self.entries):
             self.entries.clear()

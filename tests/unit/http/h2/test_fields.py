@@ -9,6 +9,7 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from tulle.http.h2.decoder import Decoder
 from tulle.http.h2.encoder import Encoder
 from tulle.http.h2.field import MAX_FIELDS, FieldStore
+from tulle.http.h2.table import DynamicTable
 
 MOST = 1 << 20
 HUFFMAN = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
@@ -126,3 +127,13 @@ def test_decoder_collects_no_more_than_it_may_and_still_follows_the_table() -> N
     assert len(fields) < 9
     assert decoder.list_bytes == 1_001 * 4_033
     assert decoder.decode(b"\xbe", 0, 1, MOST)[0].value == b"a" * 4_000
+
+
+def test_what_was_evicted_from_a_table_is_let_go() -> None:
+    store = FieldStore()
+    table = DynamicTable(4096)
+    for number in range(500):
+        table.insert(store.field(b"x", b"%d" % number + b"a" * 3_900))
+    assert len({id(entry) for entry in table.entries}) == 1
+    assert table.at(1) is table.entries[-1]
+    assert table.at(2) is None
