@@ -70,6 +70,20 @@ def test_a_refusal_after_the_answer_began_is_no_refusal(proxy: Proxy, backends: 
     assert proxy.metrics().sum("tulle_requests_total", response_class="truncated") == 2
 
 
+def test_who_waits_for_settings_is_not_forgotten_when_none_come(proxy: Proxy, backends: Backends) -> None:
+    """An endpoint that accepts, says nothing and leaves: all of a burst are answered, those not sent yet too."""
+
+    def leave(sock: socket.socket) -> None:
+        sock.recv(65536)
+
+    door = proxy.door()
+    proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(leave)),)))
+    with Caller(door) as caller:
+        streams = [caller.call() for _ in range(40)]
+        assert {caller.end(stream)["grpc-status"] for stream in streams} == {"14"}
+    assert proxy.metrics().sum("tulle_requests_in_flight") == 0
+
+
 def test_streams_beyond_a_goaway_go_elsewhere(proxy: Proxy, backends: Backends) -> None:
     """The first connection takes the first of three streams and leaves."""
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -19,9 +20,16 @@ CURL = ("curl", "--silent", "--show-error", "--http2-prior-knowledge", "--noprox
 @pytest.fixture
 def nghttpd(tmp_path: Path) -> Iterator[int]:
     """An endpoint that speaks HTTP/2 only."""
-    (tmp_path / "page").write_bytes(PAGE)
+    with serving(tmp_path) as port:
+        yield port
+
+
+@contextmanager
+def serving(root: Path, *options: str) -> Iterator[int]:
+    """The same, with options."""
+    (root / "page").write_bytes(PAGE)
     port = free_port()
-    with subprocess.Popen(["nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", str(tmp_path), str(port)]) as process:
+    with subprocess.Popen(["nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", str(root), *options, str(port)]) as process:
         try:
             until(lambda: _listens(port), "nghttpd listens")
             yield port
@@ -108,3 +116,13 @@ def test_h2load_loses_nothing(proxy: Proxy, nghttpd: int, windows: tuple[str, ..
     until(lambda: proxy.metrics().sum("tulle_connections_open") == 0, "all are closed")
     assert proxy.metrics().sum("tulle_requests_total", protocol="http2", response_class="2xx") == 3000
     assert proxy.metrics().sum("tulle_response_bytes_total") == 3000 * len(PAGE)
+
+
+def test_an_endpoint_that_allows_few_streams_gets_no_more(proxy: Proxy, tmp_path: Path) -> None:
+    """Its limit is known only once it has spoken: until then few are sent, and later connections begin with what is known."""
+    door = proxy.door()
+    with serving(tmp_path, "-m", "3") as port:
+        proxy.put(one_service({door: Protocol.DETECT}, (host(port),)))
+        said = run("h2load", "-n", "600", "-c", "3", "-m", "20", f"http://127.0.0.1:{door}/page").decode()
+    assert "600 succeeded, 0 failed" in said, said
+    assert proxy.metrics().sum("tulle_requests_total", response_class="2xx") == 600

@@ -25,7 +25,9 @@ from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
 MAX_WAITING: Final = 100
-"""Exchanges that wait for one connection being dialled; SETTINGS may allow fewer, and seldom do (RFC 9113, 6.5.2)."""
+"""Exchanges that wait for one connection being dialled."""
+EARLY: Final = 8
+"""Streams opened before an endpoint's SETTINGS say how many it takes; the others wait for that."""
 
 Dial = Callable[[EndpointRef, Callable[[socket.socket | None], None]], None]
 
@@ -42,6 +44,8 @@ class Http2Upstream(LinkOwner):
         self.codec = Codec(CLIENT, self, relay.fields, relay.http2_limits, relay.dispatcher.now)
         self.was_used = False
         """It carried a stream to its end."""
+        self.waiting: list[Exchange] = []
+        """Those that wait for the endpoint's SETTINGS."""
         self.unasked: list[Http2End] = []
         """Extended CONNECTs that wait for the endpoint's SETTINGS."""
         self._doubted = NEVER
@@ -140,9 +144,13 @@ class Http2Upstream(LinkOwner):
         self.unasked = []
         for end in unasked:
             end.ask()
+        waiting = self.waiting
+        self.waiting = []
+        self._pool.arrange(self, waiting)
 
     def on_goaway(self, code: int) -> None:
         self._pool.forget(self)
+        self._turn_away()
         self._end_if_idle()
 
     def on_pong(self) -> None:
@@ -199,6 +207,7 @@ class Http2Upstream(LinkOwner):
         """Opens no more streams; ends when the last is over."""
         self._pool.forget(self)
         self.codec.drain()
+        self._turn_away()
         self._end_if_idle()
 
     def note_end(self) -> None:
@@ -228,6 +237,13 @@ class Http2Upstream(LinkOwner):
     def _rest(self) -> None:
         self.link.deadline = self.relay.dispatcher.now + self.relay.limits.pool_idle_timeout
 
+    def _turn_away(self) -> None:
+        """This connection takes no more, nor those that wait for it."""
+        waiting = self.waiting
+        self.waiting = []
+        for exchange in waiting:
+            exchange.on_connect_failed()
+
     def _end_if_idle(self) -> None:
         if self.codec.is_going_away and not self.codec.streams and self.link.is_open:
             self._pool.forget(self)
@@ -235,6 +251,7 @@ class Http2Upstream(LinkOwner):
             self.link.finish()
 
     def _lose(self, reason: Reason) -> None:
+        self._turn_away()
         unasked = self.unasked
         self.unasked = []
         ends: list[object] = [stream.owner for stream in self.codec.streams.values()]
@@ -375,19 +392,29 @@ class Http2Pool:
         self._dial = dial
         self._open: dict[EndpointRef, list[Http2Upstream]] = {}
         self._dialling: dict[EndpointRef, list[Waiting]] = {}
+        self._rooms: dict[EndpointRef, int] = {}
+        """Streams that an endpoint takes on a connection, where those are few."""
 
     def take(self, endpoint: EndpointRef) -> EndpointEnd | None:
         """A new stream on a connection that has room for it."""
         for upstream in self._open.get(endpoint, ()):
-            if upstream.codec.can_open and upstream.link.is_open and not upstream.link.is_stuck:
+            codec = upstream.codec
+            if not codec.can_open or not upstream.link.is_open or upstream.link.is_stuck:
+                continue
+            if codec.is_ready or len(codec.streams) < self._early(endpoint):
                 return Http2End(upstream)
         return None
 
     def dial(self, endpoint: EndpointRef, exchange: Exchange) -> None:
         """A stream on a connection that is being made, or will be."""
+        most = self._rooms.get(endpoint, MAX_WAITING)
+        for upstream in self._open.get(endpoint, ()):
+            if not upstream.codec.is_ready and len(upstream.codec.streams) + len(upstream.waiting) < most:
+                upstream.waiting.append(exchange)
+                return
         dialling = self._dialling.setdefault(endpoint, [])
         for waiting in dialling:
-            if len(waiting.exchanges) < MAX_WAITING:
+            if len(waiting.exchanges) < most:
                 waiting.exchanges.append(exchange)
                 return
         waiting = Waiting(self, endpoint, exchange)
@@ -409,11 +436,33 @@ class Http2Pool:
         self.relay.counters.upstreams += 1
         upstream = Http2Upstream(self, waiting.endpoint, sock)
         self._open.setdefault(waiting.endpoint, []).append(upstream)
+        early = self._early(waiting.endpoint)
         for exchange in exchanges:
-            if upstream.codec.can_open:
+            if upstream.codec.can_open and len(upstream.codec.streams) < early:
                 exchange.on_connected(Http2End(upstream))
             else:
+                upstream.waiting.append(exchange)
+
+    def arrange(self, upstream: Http2Upstream, exchanges: list[Exchange]) -> None:
+        """The endpoint's SETTINGS are there: as many as it takes, the others on further connections."""
+        endpoint = upstream.endpoint
+        room = upstream.codec.peer_streams
+        if room < EARLY:
+            self._rooms[endpoint] = room
+        else:
+            self._rooms.pop(endpoint, None)
+        for exchange in exchanges:
+            if exchange.is_over:
+                continue
+            if room == 0:
                 exchange.on_connect_failed()
+            elif upstream.codec.can_open and upstream.link.is_open:
+                exchange.on_connected(Http2End(upstream))
+            else:
+                self.dial(endpoint, exchange)
+
+    def _early(self, endpoint: EndpointRef) -> int:
+        return self._rooms.get(endpoint, EARLY)
 
     def forget(self, upstream: Http2Upstream) -> None:
         """It opens no more streams. Idempotent."""
@@ -430,6 +479,9 @@ class Http2Pool:
             if endpoint not in endpoints or not endpoint.ready:
                 for upstream in list(self._open[endpoint]):
                     upstream.retire()
+        for endpoint in list(self._rooms):
+            if endpoint not in endpoints:
+                del self._rooms[endpoint]
 
 
 @final
