@@ -17,6 +17,7 @@ import msgspec
 from tools.cli_reference import cli
 from tools.pages import field_docstrings, page, table
 from tools.reference import example_snapshot, mesh_file, mesh_schema, problems, resources
+from tulle.proxy.grpc import STATUSES
 from tulle.proxy.metrics import METRICS
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Limits, Snapshot
@@ -40,6 +41,7 @@ def reasons() -> str:
         (
             f"`{reason.code}`",
             str(reason.status),
+            STATUSES[reason.grpc_status],
             reason.fault.value,
             "yes" if reason.retryable else "no",
             reason.meaning,
@@ -49,8 +51,10 @@ def reasons() -> str:
     return page(
         "Reasons",
         "Every answer that the proxy makes itself carries one of these codes in `x-tulle-reason`; metrics and "
-        "`tulle tap` use the same, `tulle why REQUEST-ID` explains one. *Fault* says whose it was, *retry* whether sending the same request again may help.",
-        table(("code", "status", "fault", "retry", "meaning"), rows),
+        "`tulle tap` use the same, `tulle why REQUEST-ID` explains one. A gRPC call is answered with the status of gRPC and the meaning as its message; "
+        "where an endpoint reset the call, with the one that gRPC gives the code of its reset. *Fault* says whose it was, *retry* whether sending the "
+        "same request again may help.",
+        table(("code", "status", "gRPC", "fault", "retry", "meaning"), rows),
     )
 
 

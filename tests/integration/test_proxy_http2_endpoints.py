@@ -217,6 +217,30 @@ def test_a_malformed_deadline_is_refused(proxy: Proxy, backends: Backends, value
     assert len(endpoint.seen(RequestReceived)) == 1
 
 
+@pytest.mark.parametrize(
+    ("fields", "path", "status", "reason"),
+    [
+        ([(f"x-{number}", "v" * 300) for number in range(30)], "/a/B", "8", "head-too-large"),
+        ([(f"x-{number}", "v") for number in range(100)], "/a/B", "8", "head-too-large"),
+        ([], "/a/" + "B" * 3000, "13", "target-too-long"),
+    ],
+    ids=["octets", "count", "target"],
+)
+def test_a_head_beyond_the_limits_is_told_in_the_callers_words(
+    proxy: Proxy, backends: Backends, fields: list[tuple[str, str]], path: str, status: str, reason: str
+) -> None:
+    limits = Limits(header_bytes=8000, header_count=64, target_bytes=2000)
+    with Caller(serve(proxy, backends, Endpoint(answers), limits)) as caller:
+        found = caller.end(caller.call(path, *fields))
+        assert (found[":status"], found["grpc-status"], found["x-tulle-reason"]) == ("200", status, reason)
+        plain = caller.ask(path, *fields)
+        assert caller.end(plain)[":status"] in ("431", "414")
+        assert caller.end(caller.call())["grpc-status"] == "0", "the connection goes on"
+    metrics = proxy.metrics()
+    assert metrics.sum("tulle_grpc_responses_total") == 2
+    assert metrics.sum("tulle_requests_total", protocol="http2", response_class="4xx") == 1
+
+
 def test_a_caller_that_resets_resets_at_the_endpoint(proxy: Proxy, backends: Backends) -> None:
     endpoint = Endpoint(silent)
     with Caller(serve(proxy, backends, endpoint)) as caller:

@@ -21,9 +21,11 @@ UNTIL_CLOSE: Final = 3
 class Refusal:
     """Why a head is not accepted, and the status that says so to a client. For a response head: answer 502."""
 
-    __slots__ = ("detail", "status")
+    __slots__ = ("content_type", "detail", "status")
 
     def __init__(self, status: int, detail: str) -> None:
+        self.content_type = b""
+        """Of the request, where it was read: how the client wants to be told."""
         self.status = status
         """400, 414, 431, 501 or 505."""
         self.detail = detail

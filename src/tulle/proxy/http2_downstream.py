@@ -15,6 +15,7 @@ from tulle.http.upgrade import connected_fields
 from tulle.proxy.arrival import Connection
 from tulle.proxy.counters import ABORTED
 from tulle.proxy.exchange import Exchange
+from tulle.proxy.grpc import is_grpc_type
 from tulle.proxy.http2 import Http2Link, LinkOwner
 from tulle.proxy.own_answers import grpc_trailers, own_answer_fields, reason_of_refusal
 from tulle.proxy.relay import Judged, Lane, Relay
@@ -86,12 +87,14 @@ class Http2Downstream(LinkOwner):
     def on_refused(self, stream: Stream, refusal: Refusal) -> None:
         relay = self.relay
         reason = reason_of_refusal(refusal.status)
-        relay.count_unread(self._lane, "http2", refusal.status // 100 - 1, reason)
+        is_grpc = is_grpc_type(refusal.content_type)
+        grpc_status = reason.grpc_status if is_grpc else -1
+        relay.count_unread(self._lane, "grpc" if is_grpc else "http2", refusal.status // 100 - 1, reason, grpc_status)
         if not stream.is_closed:
             request_id = relay.next_id()
             relay.refusals.remember(self._lane, request_id, None, reason, "")
-            fields, body = own_answer_fields(relay.fields, reason, request_id, True, refusal.status)
-            self.codec.send_head(stream, fields, False)
+            fields, body = own_answer_fields(relay.fields, reason, request_id, True, refusal.status, grpc_status)
+            self.codec.send_head(stream, fields, not body)
             self.codec.send_data(stream, body, True)
             if stream.queued:
                 call = Http2Call(self, stream)

@@ -285,12 +285,14 @@ class Relay:
             self._lanes[key] = lane
         return lane
 
-    def count_unread(self, lane: Lane, protocol: str, response_class: int, reason: Reason | None) -> None:
+    def count_unread(
+        self, lane: Lane, protocol: str, response_class: int, reason: Reason | None, grpc_status: int = -1
+    ) -> None:
         """Counts a request whose head was never complete or sound."""
         if reason is not None:
             self.counters.answer(lane.source, lane.destination, reason.code)
         pair = self.counters.pair(lane.source, lane.destination, "", "", protocol)
-        self.counters.finish(pair, response_class, 0.0, 0, 0)
+        self.counters.finish(pair, response_class, 0.0, 0, 0, grpc_status)
 
     def next_id(self) -> str:
         """A new request id, unique among the proxies of a fleet."""

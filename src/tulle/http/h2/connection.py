@@ -352,6 +352,10 @@ class Connection(Control):
                 head = judged
                 if block and isinstance(judged, RequestHead):
                     self._remember_request(block, judged)
+            if isinstance(head, Refusal):
+                for field in fields:
+                    if field.pair[0] == b"content-type":
+                        head.content_type = field.value
         if stream_id > self._last_served:
             return
         if len(self.streams) >= self.limits.streams:
