@@ -122,7 +122,7 @@ def connected_fields(head: ResponseHead, store: FieldStore) -> list[Field]:
     """The 200 for a caller of HTTP/2."""
     fields = [store.field(b":status", b"200")]
     for line in without(head.forward, HANDSHAKE).split(b"\r\n"):
-        name, _, value = line.partition(b": ")
+        name, _, value = line.partition(b":")
         if name:
-            fields.append(store.field(name.lower(), value))
+            fields.append(store.field(name.lower(), value.strip(b" \t")))
     return fields

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tulle.http.fields import CRLF, without
-from tulle.http.head import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
+from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
 
 NOTHING: Final[frozenset[bytes]] = frozenset()
 
@@ -95,9 +95,17 @@ def response_framing(head: ResponseHead, client_minor: int) -> int:
 
 
 def write_response(
-    head: ResponseHead, client_minor: int, close: bool, extra: bytes = b"", drop: frozenset[bytes] = NOTHING
+    head: ResponseHead,
+    client_minor: int,
+    close: bool,
+    extra: bytes = b"",
+    drop: frozenset[bytes] = NOTHING,
+    method: str = "HEAD",
 ) -> bytes:
-    """The head to send to a client; `close` announces that the connection ends after this message."""
+    """The head to send to a client; `close` announces that the connection ends after this message.
+
+    `method`: of the request, where the answer came by HTTP/2, which need not say that a body is empty.
+    """
     sent = response_framing(head, client_minor)
     framing = b"\r\n"
     if sent == CHUNKED:
@@ -106,6 +114,8 @@ def write_response(
         close = True
     elif head.content_length >= 0:
         framing = b"\r\ncontent-length: %d\r\n" % head.content_length
+    elif sent == NO_BODY and method != "HEAD" and head.status >= 200 and head.status not in (204, 304):
+        framing = b"\r\ncontent-length: 0\r\n"
     if head.status < 200:
         pass
     elif close:

@@ -186,7 +186,7 @@ class HttpDownstream(CallerEnd):
             if framing == UNTIL_CLOSE or not request.keep_alive or not exchange.request_done or self._relay.is_draining:
                 self._closes = True
             if not wire or self._closes or minor == 0:
-                wire = write_response(head, minor, self._closes)
+                wire = write_response(head, minor, self._closes, method=request.method)
         elif not wire:
             framing = self._framing
         if framing == CHUNKED:

@@ -50,7 +50,7 @@ def _going(going: list[Field] | None, lines: bytes, store: FieldStore) -> list[F
         return going
     made: list[Field] = []
     for line in lines.split(b"\r\n"):
-        name, _, value = line.partition(b": ")
+        name, _, value = line.partition(b":")
         if name:
-            made.append(store.field(name.lower(), value))
+            made.append(store.field(name.lower(), value.strip(b" \t")))
     return made
