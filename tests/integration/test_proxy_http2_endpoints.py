@@ -287,6 +287,21 @@ def test_a_silent_endpoint_ends_by_the_limit(proxy: Proxy, backends: Backends) -
         assert (found["grpc-status"], found["x-tulle-reason"]) == ("4", "upstream-timeout")
 
 
+def test_streams_beyond_the_limit_are_refused_and_counted(proxy: Proxy, backends: Backends) -> None:
+    with Caller(serve(proxy, backends, Endpoint(silent), Limits(streams=4))) as caller:
+        caller.h2.remote_settings.acknowledge()
+        streams = [caller.call(body=None) for _ in range(4)]
+        until(lambda: proxy.metrics().sum("tulle_requests_in_flight") == 4, "they are under way")
+        caller.h2.remote_settings.max_concurrent_streams = 100
+        caller.h2.remote_settings.acknowledge()
+        beyond = [caller.call(body=None) for _ in range(3)]
+        assert [caller.end(stream)["rst"] for stream in beyond] == [str(int(ErrorCodes.REFUSED_STREAM))] * 3
+        assert not caller.of(streams[0], StreamReset)
+    metrics = proxy.metrics()
+    assert metrics.sum("tulle_streams_refused_total", source="anonymous", destination="default/orders") == 3
+    assert metrics.sum("tulle_requests_total", protocol="http2") == 0
+
+
 def test_a_ping_is_answered(proxy: Proxy, backends: Backends) -> None:
     with Caller(serve(proxy, backends, Endpoint(answers))) as caller:
         caller.h2.ping(b"12345678")

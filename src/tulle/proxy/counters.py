@@ -109,6 +109,8 @@ class Counters:
         """(source, destination, version, code, by) of WebSockets that ended."""
         self.refused: dict[tuple[str, str], int] = {}
         """(source, cause)."""
+        self.turned_away: dict[tuple[str, str], int] = {}
+        """(source, destination)."""
         self.snapshots: dict[str, int] = {"accepted": 0, "refused": 0}
         self.in_flight = 0
         self.upstreams = 0
@@ -195,6 +197,12 @@ class Counters:
         key = (source, cause)
         self.refused[key] = self.refused.get(key, 0) + 1
 
+    def turn_away(self, source: str, destination: str) -> None:
+        """Counts a stream beyond its connection's limit."""
+        if self._is_known(source, destination):
+            key = (source, destination)
+            self.turned_away[key] = self.turned_away.get(key, 0) + 1
+
     def keep_only(self, sources: set[str], destinations: set[str]) -> None:
         """Forgets what belongs to no pair of these, but for connections that are still open."""
         self._sources = sources
@@ -215,6 +223,9 @@ class Counters:
         for close_key in list(self.closes):
             if close_key[0] not in sources or close_key[1] not in destinations:
                 del self.closes[close_key]
+        for turned in list(self.turned_away):
+            if turned[0] not in sources or turned[1] not in destinations:
+                del self.turned_away[turned]
         for refused in list(self.refused):
             if refused[0] not in sources:
                 del self.refused[refused]

@@ -104,6 +104,9 @@ class Http2Downstream(LinkOwner):
             elif not stream.is_remote_done:
                 self.codec.reset(stream, NO_ERROR)
 
+    def on_turned_away(self) -> None:
+        self.relay.counters.turn_away(self._lane.source, self._lane.destination)
+
     def on_data(self, stream: Stream, payload: bytes, done: bool) -> None:
         call = stream.owner
         exchange = call.exchange if isinstance(call, Http2Call) else None

@@ -120,6 +120,12 @@ REFUSED = Metric(
     "Connections closed at accept: cause `direct` (listener dialled round the redirect), `limit` or `caller-limit`.",
     ("source", "cause"),
 )
+STREAMS_REFUSED = Metric(
+    "tulle_streams_refused_total",
+    Kind.COUNTER,
+    "HTTP/2 streams that a caller opened beyond the limit `streams` of its connection, refused with REFUSED_STREAM.",
+    ("source", "destination"),
+)
 IN_FLIGHT = Metric(
     "tulle_requests_in_flight", Kind.GAUGE, "Requests being served now, WebSockets and other upgrades included."
 )
@@ -150,6 +156,7 @@ METRICS: tuple[Metric, ...] = (
     ANSWERS,
     RETRIES,
     REFUSED,
+    STREAMS_REFUSED,
     IN_FLIGHT,
     BUFFERED,
     UPSTREAM_OPEN,

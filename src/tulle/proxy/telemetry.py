@@ -62,6 +62,7 @@ class Telemetry:
             metrics.ANSWERS.name: _table(counters.answers),
             metrics.RETRIES.name: _table(counters.retries),
             metrics.REFUSED.name: _table(counters.refused),
+            metrics.STREAMS_REFUSED.name: _table(counters.turned_away),
             metrics.SNAPSHOTS.name: [("", (result,), count) for result, count in counters.snapshots.items()],
             metrics.IN_FLIGHT.name: _one(counters.in_flight),
             metrics.BUFFERED.name: _one(counters.held),

@@ -361,6 +361,7 @@ class Connection(Control):
         if len(self.streams) >= self.limits.streams:
             self._refused += 1
             self._write_reset(stream_id, REFUSED_STREAM)
+            self.handler.on_turned_away()
             if self._is_acknowledged or self._refused > MAX_EARLY_REFUSALS:
                 self._note_reset()
             return

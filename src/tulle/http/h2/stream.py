@@ -92,6 +92,9 @@ class Handler:
         """A stream was opened by a head that is not accepted. Malformed ones (400) are reset already, others are to be answered."""
         raise NotImplementedError
 
+    def on_turned_away(self) -> None:
+        """The client opened a stream beyond the limit, which was refused."""
+
     def on_response(self, stream: Stream, head: ResponseHead, done: bool) -> None:
         """The head of an answer; below 200 it is an interim one."""
         raise NotImplementedError
