@@ -118,7 +118,7 @@ HERE = [attack for attack in ATTACKS if not attack.name.startswith("DATA beyond"
 def test_a_flood_ends_in_goaway(scene: Scene, attack: Attack) -> None:
     with Peer.caller(scene.door) as attacker:
         attacker.wait(lambda: attacker.is_greeted, "SETTINGS come")
-        sent = attacker.send_all(attack.pieces(), attack.within * 50)
+        sent = attacker.send_all(attack.pieces(), attack.within * 50, scene.bystander.is_served)
         assert scene.bystander.is_served()
         scene.until(lambda: attacker.is_over, "the proxy closes")
         if attack.name == "GOAWAY flood":
@@ -208,8 +208,8 @@ def test_a_caller_that_never_reads_is_not_read_either_and_ends(scene: Scene, flo
         "settings": repeat(octets_of("30 x (SETTINGS 0)"), 1 << 20),
     }[flood]
     with Peer.caller(scene.door, ((INITIAL_WINDOW_SIZE, MAX_WINDOW),), reads=False) as attacker:
-        attacker.sock.settimeout(1.0)
-        attacker.send_all(pieces, 1 << 20)
+        attacker.sock.settimeout(0.3)
+        attacker.send_all(pieces, 1 << 20, scene.bystander.is_served)
 
         assert scene.bystander.is_served()
     scene.ends_well()

@@ -86,7 +86,10 @@ HOSTILE = (
         ends="PROTOCOL_ERROR",
     ),
     Hostile(
-        "no stream may be opened", once(lambda n: reset_frame(n, REFUSED_STREAM)), RESET, ((MAX_CONCURRENT_STREAMS, 0),)
+        "no stream may be opened",
+        once(lambda n: reset_frame(n, REFUSED_STREAM)),
+        RESET | {"connect-failed"},
+        ((MAX_CONCURRENT_STREAMS, 0),),
     ),
     Hostile("every stream is refused", once(lambda n: reset_frame(n, REFUSED_STREAM)), RESET),
     Hostile("every stream is reset", once(lambda n: reset_frame(n, 2)), RESET),

@@ -111,9 +111,11 @@ class Peer:
             return False
         return True
 
-    def send_all(self, pieces: Iterator[bytes], most: int) -> int:
-        """Sends pieces until the proxy has had enough, and no more than `most`; returns how many."""
+    def send_all(self, pieces: Iterator[bytes], most: int, meanwhile: Callable[[], bool] = bool) -> int:
+        """Sends pieces until the proxy has had enough, and no more than `most`; returns how many. `meanwhile` holds again and again."""
         for number in range(most):
+            if number % 100 == 99:
+                assert meanwhile is bool or meanwhile()
             if self.fate or self.is_over or not self.send(next(pieces)):
                 return number
         return most
