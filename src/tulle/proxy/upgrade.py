@@ -110,6 +110,7 @@ class Upgrade(Opaque):
             return
         exchange.caller = caller
         exchange.status = 200 if caller.is_http2 else 101
+        exchange.request_done = False
         self.is_switched = True
         if self._early or self._ends_early:
             early = self._early
@@ -141,6 +142,7 @@ class Upgrade(Opaque):
         if end is not None:
             end.transmit(payload, done, NO_TRAILERS)
         if done:
+            exchange.request_done = True
             self._caller_done = True
             self._end_if_done()
 
