@@ -37,13 +37,11 @@ def services(index: Index, addresses: Mapping[str, str]) -> tuple[Service, ...]:
 def backends(index: Index, dialled: Iterable[Service]) -> tuple[Backend, ...]:
     """Every backend that some port or route leads to, by name."""
     used = {one.backend for service in dialled for port in service.ports for one in _leads_to(port)}
-    found: dict[str, tuple[str, int, Protocol]] = {}
+    found: dict[str, list[tuple[str, model.ServicePort]]] = {}
     for name, one in index.services.items():
         for port in one.spec.ports:
-            known = found.get(_backend_name(name, port.target))
-            if known is None or known[2] is Protocol.DETECT:
-                found[_backend_name(name, port.target)] = (name, port.target, _protocol(port))
-    return tuple(_backend(index, *found[name]) for name in sorted(used))
+            found.setdefault(_backend_name(name, port.target), []).append((name, port))
+    return tuple(_backend(index, found[name]) for name in sorted(used))
 
 
 def doors(index: Index) -> tuple[Door, ...]:
@@ -83,6 +81,14 @@ def _protocol(port: model.ServicePort) -> Protocol:
     if spoken.is_http2:
         return Protocol.HTTP2
     return Protocol.HTTP if spoken.is_http else Protocol.TCP
+
+
+def _spoken(said: set[Protocol]) -> Protocol:
+    """What endpoints behind such ports speak. Where both versions of HTTP are said they speak both."""
+    http = said & {Protocol.HTTP, Protocol.HTTP2}
+    if len(http) == 1:
+        return http.pop()
+    return Protocol.TCP if said == {Protocol.TCP} else Protocol.DETECT
 
 
 def _default(name: str, own: tuple[WeightedBackend, ...]) -> list[Route]:
@@ -138,7 +144,9 @@ def _backend_name(service: str, target: int) -> str:
     return f"{service}:{target}"
 
 
-def _backend(index: Index, service: str, target: int, protocol: Protocol) -> Backend:
+def _backend(index: Index, fronts: list[tuple[str, model.ServicePort]]) -> Backend:
+    """What is behind one or more ports of a service, all with the same target."""
+    service, target = fronts[0][0], fronts[0][1].target
     members = [index.workloads[name] for name in index.members[service]]
     versions = {str(one.spec.labels.get("version", "")) for one in members}
     stands_for = {index.primary[one.qualified] for one in members}
@@ -146,7 +154,7 @@ def _backend(index: Index, service: str, target: int, protocol: Protocol) -> Bac
         name=_backend_name(service, target),
         service=stands_for.pop() if len(stands_for) == 1 else service,
         version=versions.pop() if len(versions) == 1 else "",
-        protocol=protocol,
+        protocol=_spoken({_protocol(port) for _, port in fronts}),
         endpoints=tuple(_endpoint(one, target) for one in members),
     )
 

@@ -3,6 +3,8 @@
 import random
 from dataclasses import replace
 
+import pytest
+
 from tests.support.manifests import FACTS, compiled, loaded
 from tulle.compiler import Compiled, compile_mesh
 from tulle.manifest import Loaded, parse
@@ -133,6 +135,65 @@ def test_protocols_keep_what_they_need() -> None:
 
     assert (tcp.protocol, tcp.routes, len(tcp.backends)) == (Protocol.TCP, (), 1)
     assert (http.protocol, len(http.routes), http.backends) == (Protocol.HTTP, 1, ())
+
+
+@pytest.mark.parametrize(
+    ("spoken", "port", "endpoints"),
+    [
+        ("http", Protocol.HTTP, Protocol.HTTP),
+        ("http2", Protocol.HTTP2, Protocol.HTTP2),
+        ("grpc", Protocol.HTTP2, Protocol.HTTP2),
+        ("kubernetes.io/h2c", Protocol.HTTP2, Protocol.HTTP2),
+        ("tcp", Protocol.TCP, Protocol.TCP),
+        (None, Protocol.DETECT, Protocol.DETECT),
+    ],
+)
+def test_what_a_port_speaks_its_endpoints_are_spoken_to_in(
+    spoken: str | None, port: Protocol, endpoints: Protocol
+) -> None:
+    said = "" if spoken is None else f"protocol: {spoken}, "
+    text = f"mesh: m\nservices: {{a: {{port: 50051, {said}versions: {{v1: {{run: x}}, v2: {{run: y}}}}}}}}\n"
+
+    assert {one.protocol for one in service(text, "default/a").ports} == {port}
+    first, second = (one for one in compiled(text).snapshot.backends if one.version)
+    assert first.protocol is second.protocol is endpoints
+
+
+@pytest.mark.parametrize(
+    ("ports", "endpoints"),
+    [
+        (["kubernetes.io/h2c", None], Protocol.HTTP2),
+        ([None, "http"], Protocol.HTTP),
+        (["tcp", "http2"], Protocol.HTTP2),
+        (["http", "grpc"], Protocol.DETECT),
+        (["tcp", None], Protocol.DETECT),
+    ],
+)
+@pytest.mark.parametrize("turn", [1, -1], ids=["", "turned round"])
+def test_ports_that_lead_to_the_same_port_agree_on_what_it_speaks(
+    ports: list[str | None], endpoints: Protocol, turn: int
+) -> None:
+    """What one of them says of HTTP holds; where they say both, endpoints are spoken to as callers speak."""
+    said = "".join(
+        f"\n    - {{port: {number}, targetPort: 90{f', appProtocol: {spoken}' if spoken else ''}}}"
+        for number, spoken in enumerate(ports[::turn], 80)
+    )
+    text = f"""apiVersion: v1
+kind: Service
+metadata: {{name: a}}
+spec:
+  selector: {{app: a}}
+  ports:{said}
+---
+apiVersion: tulle.dev/v1
+kind: Workload
+metadata: {{name: a}}
+spec: {{labels: {{app: a}}, run: {{command: a}}}}
+"""
+
+    (backend,) = compiled(text).snapshot.backends
+
+    assert backend.protocol is endpoints
 
 
 def test_a_route_keeps_its_conditions() -> None:
