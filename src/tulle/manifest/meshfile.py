@@ -118,7 +118,7 @@ class ServiceEntry:
     port: Port | None = None
     """Where it listens; callers dial the same, and 80 for HTTP. Without it nothing can call it."""
     protocol: AppProtocol | None = None
-    """What it speaks; detected by the first bytes unless said."""
+    """What it speaks; unless said, the first bytes of each caller tell, and it is spoken to alike."""
     namespace: Label = "default"
     """Part of its name and identity."""
     expose: Port | None = None
@@ -158,7 +158,7 @@ class External:
     port: Port
     """Where it listens; callers dial the same."""
     protocol: AppProtocol | None = None
-    """What it speaks; detected by the first bytes unless said."""
+    """What it speaks; unless said, the first bytes of each caller tell, and it is spoken to alike."""
     namespace: Label = "default"
     """Part of its name."""
     allow: tuple[AccessRule, ...] = ()

@@ -152,7 +152,7 @@ class ServicePort:
     protocol: Transport = Transport.TCP
     """What carries the bytes."""
     app_protocol: AppProtocol | None = None
-    """What is spoken; detected by the first bytes unless said."""
+    """What is spoken; unless said, the first bytes of each caller tell, and it is spoken to alike."""
     node_port: Port | None = None
     """A port of the box, all addresses, that leads here; needs `type: NodePort`."""
     node_port_place: Place = field(default=NOWHERE, compare=False, repr=False)
