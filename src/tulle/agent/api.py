@@ -20,6 +20,7 @@ from tulle.http.async_client import AsyncUnixConnection, RefusedError, ResponseE
 from tulle.http.server import HttpError, Peer, Request, Response
 from tulle.manifest import Loaded, dump, parse
 from tulle.model.place import Problem
+from tulle.store.revisions import Entry, StoreError
 from tulle.wire.plan import DoorStatus
 from tulle.wire.snapshot import Door
 from tulle.wire.status import Applied, DoorLine, MetricsLine, NodeStatus, PodLine, RevisionLine
@@ -65,7 +66,10 @@ class Api:
         """Routes one request."""
         route = self._routes.get((request.method, request.path))
         if route:
-            return await route(request)
+            try:
+                return await route(request)
+            except StoreError as fault:
+                raise HttpError(500, f"what is remembered cannot be read: {fault}") from fault
         methods = [method for method, path in self._routes if path == request.path]
         if methods:
             raise HttpError(405, f"{request.path} takes {', '.join(methods)}")
@@ -87,7 +91,7 @@ class Api:
             mesh=node.ground.mesh,
             version=tulle.__version__,
             ready=not waits,
-            generation=node.wanted.number if node.wanted else 0,
+            generation=node.generation,
             waits_for=tuple(waits),
             agent_pid=os.getpid(),
             supervisor_pid=os.getppid(),
@@ -124,7 +128,7 @@ class Api:
             body = msgspec.json.decode(request.body, type=Files)
         except msgspec.MsgspecError as fault:
             raise HttpError(400, str(fault)) from fault
-        if request.query.get("dry_run", "0") not in ("0", "", "false"):
+        if _is_dry(request):
             return _answer(self._node.tried(body.files))
         return await self._adopt(parse(body.files, sure_faults), body.why, request.peer)
 
@@ -133,15 +137,13 @@ class Api:
         revision = self._node.store.get(number)
         if revision is None:
             raise HttpError(404, f"there is no revision {number}; `tulle history` lists what is kept")
-        if request.query.get("dry_run", "0") not in ("0", "", "false"):
+        if _is_dry(request):
             return _answer(self._node.tried(revision.files))
         return await self._adopt(parse(dict(revision.files)), f"rollback to {number}", request.peer)
 
     async def _adopt(self, loaded: Loaded | list[Problem], why: str, peer: Peer | None) -> Response:
         if isinstance(loaded, list):
-            generation = self._node.wanted.number if self._node.wanted else 0
-            problems = tuple(map(fault_of, loaded))
-            return _answer(Applied(outcome="invalid", generation=generation, problems=problems))
+            return _answer(self._node.invalid(loaded))
         applied = self._node.adopt(loaded, author=_author(peer), why=why, watched=self._sources.digest())
         if applied.outcome == "pending":
             await self._until(lambda: self._is_settled(applied.generation), SETTLE_SECONDS)
@@ -160,28 +162,14 @@ class Api:
         node = self._node
         if applied.outcome != "pending" or not self._is_settled(applied.generation):
             return applied
-        if fault := node.refused.get(applied.generation):
-            generation = node.wanted.number if node.wanted else 0
-            return Applied(outcome="refused", generation=generation, problems=(fault_of(refusal(fault)),))
+        if applied.generation in node.refused:
+            fault = fault_of(refusal(node.refused[applied.generation]))
+            return Applied(outcome="refused", generation=node.generation, problems=(fault,))
         return msgspec.structs.replace(applied, outcome="in-force")
 
     async def _history(self, request: Request) -> Response:
         in_force = self._node.proxy.generation
-        return _json(
-            [
-                RevisionLine(
-                    number=entry.number,
-                    time=entry.time,
-                    author=entry.author,
-                    why=entry.why,
-                    state="refused"
-                    if entry.fault
-                    else ("in-force" if entry.number == in_force else ("accepted" if entry.accepted else "new")),
-                    fault=entry.fault,
-                )
-                for entry in self._node.store.history()
-            ]
-        )
+        return _json([_line(entry, in_force) for entry in self._node.store.history()])
 
     async def _metrics(self, request: Request) -> Response:
         return await self._from_proxy("/metrics")
@@ -237,6 +225,22 @@ def _door(door: Door, seen: Mapping[int, DoorStatus]) -> DoorLine:
     found = seen.get(door.port)
     said = {"state": found.state, "why": found.why, "holder": found.holder} if found else {}
     return DoorLine(port=door.port, service=door.service, **said)
+
+
+def _line(entry: Entry, in_force: int) -> RevisionLine:
+    if entry.fault:
+        state = "refused"
+    elif entry.number == in_force:
+        state = "in-force"
+    else:
+        state = "accepted" if entry.accepted else "new"
+    return RevisionLine(
+        number=entry.number, time=entry.time, author=entry.author, why=entry.why, state=state, fault=entry.fault
+    )
+
+
+def _is_dry(request: Request) -> bool:
+    return request.query.get("dry_run", "0") not in ("0", "", "false")
 
 
 def _answer(applied: Applied) -> Response:

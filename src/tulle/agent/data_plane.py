@@ -67,7 +67,7 @@ async def _push(node: Node, admin: Path) -> None:
 def _fault(body: bytes) -> str:
     with suppress(msgspec.MsgspecError):
         return str(msgspec.json.decode(body, type=dict[str, str])["error"])
-    return body.decode(errors="replace")
+    return body.decode(errors="replace") or "without a word"
 
 
 async def _closed(lifeline: asyncio.StreamReader) -> None:

@@ -104,8 +104,8 @@ async def _log_changes(node: Node) -> None:
 
 
 def _report(node: Node) -> None:
-    wanted = node.wanted.number if node.wanted else 0
-    log.info("wanted generation %d, proxy %s", wanted, node.proxy.generation if node.proxy.reachable else "not there")
+    proxy = node.proxy.generation if node.proxy.reachable else "not there"
+    log.info("wanted generation %d, proxy %s", node.generation, proxy)
     for problem in node.problems:
         log.error("%s", problem)
     for note in node.notes:

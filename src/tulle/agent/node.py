@@ -4,7 +4,7 @@ Invariant: `wanted` only ever becomes a revision that compiled, and falls back t
 refuses it. Problems change words, never traffic. No I/O but the store's; the tasks around it move bytes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -53,6 +53,11 @@ class Node:
         """What the proxy last took, or the last good one at boot: where a refusal falls back to."""
 
     @property
+    def generation(self) -> int:
+        """Of the wanted revision; 0 while there is none."""
+        return self.wanted.number if self.wanted else 0
+
+    @property
     def running(self) -> tuple[Snapshot, Plan] | None:
         """The documents of the wanted revision."""
         return _documents(self.wanted) if self.wanted else None
@@ -94,7 +99,7 @@ class Node:
             if author == MANIFEST:
                 self.problems = made
                 self.changed.set()
-            return self._invalid(made)
+            return self.invalid(made)
         self.problems = []
         differs = changes(self.running, (made.snapshot, made.plan))
         if self.wanted and made.digest == self.wanted.entry.digest:
@@ -108,13 +113,17 @@ class Node:
         """What `adopt` would do, without doing it."""
         loaded = parse(files, sure_faults)
         if isinstance(loaded, list):
-            return self._invalid(loaded)
+            return self.invalid(loaded)
         made = self._compiled(loaded)
         if isinstance(made, list):
-            return self._invalid(made)
+            return self.invalid(made)
         same = self.wanted is not None and made.digest == self.wanted.entry.digest
         differs = () if same else changes(self.running, (made.snapshot, made.plan))
-        return Applied(outcome="unchanged" if same else "valid", generation=self._generation, changes=differs)
+        return Applied(outcome="unchanged" if same else "valid", generation=self.generation, changes=differs)
+
+    def invalid(self, problems: Iterable[Problem]) -> Applied:
+        """What comes of manifests with problems: nothing."""
+        return Applied(outcome="invalid", generation=self.generation, problems=tuple(map(fault_of, problems)))
 
     def proxy_has(self, generation: int) -> None:
         """The proxy says what it serves. Numbers never go back: a proxy that is ahead of a lost store is overtaken."""
@@ -183,15 +192,8 @@ class Node:
                 waits.append(f"port {port} ({door.state}: {door.why}{', by ' + door.holder if door.holder else ''})")
         return waits
 
-    @property
-    def _generation(self) -> int:
-        return self.wanted.number if self.wanted else 0
-
     def _compiled(self, loaded: Loaded) -> Candidate | list[Problem]:
         return candidate(loaded, self.ground, self._highest + 1, self.running[0] if self.running else None)
-
-    def _invalid(self, problems: list[Problem]) -> Applied:
-        return Applied(outcome="invalid", generation=self._generation, problems=tuple(map(fault_of, problems)))
 
     def _keep(self, made: Candidate, watched: str) -> None:
         """The same mesh in other words: what runs stays, and is what these manifests mean."""
