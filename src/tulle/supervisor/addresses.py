@@ -80,7 +80,7 @@ class Addresses:
         where = ", ".join(f"{address} ({why})" for address, why in sorted(taken.items()))
         return f"cannot be reached from here: {where}. {REMEDY}"
 
-    def is_port(self, port: int) -> bool:
+    def has_port(self, port: int) -> bool:
         """True when a service that listens at this port of every address collides."""
         return any(one.endswith(f":{port}") for one in self.wanted)
 

@@ -85,8 +85,8 @@ class Fleet:
         if not self._stopping and pod in self._pods and self._pods[pod].is_ready:
             self._start_waiting()
 
-    def pods_possible(self) -> Problem | None:
-        """Why no pod can be made, when that is known."""
+    def why_no_pods(self) -> Problem | None:
+        """What keeps this box from making pods, when that is known."""
         return self._problem
 
     def log(self, pod: str) -> LogFile:

@@ -6,6 +6,7 @@ hands all of it to the supervisor and ends, so that the supervisor (a subreaper)
 
 import errno
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -57,7 +58,7 @@ def launch_plain(service: init.Service, link: socket.socket) -> int:
     parent = os.getpid()
 
     def keep() -> None:
-        privileges.die_with(parent, 15)
+        privileges.die_with(parent, signal.SIGTERM)
         init.run(service, link)
 
     return _fork_with(service, link, keep)

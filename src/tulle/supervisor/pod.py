@@ -41,8 +41,8 @@ class Surroundings(Protocol):
     def log(self, pod: str) -> LogFile:
         """Where its output goes."""
 
-    def pods_possible(self) -> Problem | None:
-        """Why no pod can be made on this box, when that is known."""
+    def why_no_pods(self) -> Problem | None:
+        """What keeps this box from making pods, when that is known."""
 
     def changed(self, pod: str) -> None:
         """Its state is another."""
@@ -97,10 +97,14 @@ class Pod:
     def start(self) -> None:
         """Starts it now."""
         self._is_started, self._exit_said, self._refusal = False, "", None
-        if self.spec.isolated and (problem := self._around.pods_possible()):
+        if self.spec.isolated and (problem := self._around.why_no_pods()):
             self._impossible(problem.step, problem.why)
             return
-        output = self._output = Output(self._around.loop, self._output_log)
+        try:
+            output = self._output = Output(self._around.loop, self._output_log)
+        except OSError as fault:
+            self._impossible("init", str(fault))
+            return
         try:
             service = self._around.service(self.spec, output.stdout, output.stderr)
             self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -117,6 +121,7 @@ class Pod:
             self._impossible(fault.step, fault.why)
             return
         except OSError as fault:
+            self._close_link()
             self._impossible("init", str(fault))
             return
         finally:
@@ -230,7 +235,7 @@ class Pod:
         readiness = self.spec.readiness
         if self._way != launch.ADDRESSES or self.state != "starting" or ended == "exit 0" or readiness is None:
             return ended
-        if not self._around.addresses.is_port(readiness.port):
+        if not self._around.addresses.has_port(readiness.port):
             return ended
         return f"{ended}; it cannot listen at port {readiness.port} of every address here. {REMEDY}"
 
