@@ -12,7 +12,7 @@ from tulle.manifest.meshfile import (
     ReadinessEntry,
     ServiceEntry,
 )
-from tulle.model.names import ROOT_NAMESPACE, QualifiedName, SpiffeId
+from tulle.model.names import DEFAULT_NAMESPACE, ROOT_NAMESPACE, QualifiedName, SpiffeId, qualify
 from tulle.model.place import NOWHERE, Place, Problem, Word, place_of
 from tulle.model.resources import (
     Address,
@@ -108,7 +108,7 @@ class _Sugar:
 
     def _named(self, key: str, namespace: str) -> _Named:
         first, slash, second = key.partition("/")
-        if slash and namespace not in {"default", first}:
+        if slash and namespace not in {DEFAULT_NAMESPACE, first}:
             self._fault(place_of(namespace), "bad-value", f"`{key}` is in namespace `{first}`", "say it once")
         return _Named(second, first, key) if slash else _Named(str(key), str(namespace), key)
 
@@ -226,9 +226,9 @@ class _Sugar:
                 yield AuthorizationPolicy(metadata=named.metadata(suffix), spec=spec, place=written[0].place)
 
     def _mesh_wide(self, number: int, rule: MeshRule) -> Iterator[AuthorizationPolicy]:
-        rules = (self._rule(rule, "default"),)
+        rules = (self._rule(rule, DEFAULT_NAMESPACE),)
         called = rule.name or f"mesh-deny-{number}"
-        for target in dict.fromkeys(_qualify(one, "default") for one in rule.to):
+        for target in dict.fromkeys(_qualify(one, DEFAULT_NAMESPACE) for one in rule.to):
             namespace, _, name = target.rpartition("/")
             everything = name == "*"
             label = Word.at(name, place_of(target, rule.place))
@@ -263,9 +263,9 @@ class _Sugar:
 
 
 def _qualify(written: str, namespace: str) -> str:
-    if "/" in written or written == "*":
-        return written
-    return Word.at(f"{namespace}/{written}", place_of(written))
+    """As `qualify`, and still knows where it was written."""
+    name = qualify(written, namespace)
+    return written if name == written else Word.at(name, place_of(written))
 
 
 def _ports(

@@ -7,6 +7,13 @@ supervisor → proxy: `Handover` with descriptors (SCM_RIGHTS), one datagram eac
 import json
 from typing import Any, NamedTuple
 
+LISTENER_PORT = 15001
+"""In every pod: where the redirect brings what it dials."""
+METRICS_PORT = 15020
+"""On the box, unless another is asked for."""
+VIRTUAL_NETWORK = "127.80.0.0/16"
+"""Where services have their addresses."""
+
 
 class Readiness(NamedTuple):
     """When a pod counts as ready: its port takes connections, or answers `path` with 200–399."""
