@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-REDIRECT_PREFIX = bytes((127, 80))
+from tulle.wire.plan import LISTENER_PORT, METRICS_PORT, VIRTUAL_NETWORK
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +145,9 @@ def _redirect() -> str:
 
     _enter_pod_namespaces()
     netlink.bring_loopback_up()
-    netlink.redirect_tcp(REDIRECT_PREFIX, 15001)
+    netlink.redirect_tcp(VIRTUAL_NETWORK, LISTENER_PORT)
     with socket.socket() as listener, socket.socket() as caller:
-        listener.bind(("127.0.0.1", 15001))
+        listener.bind(("127.0.0.1", LISTENER_PORT))
         listener.listen()
         caller.settimeout(2.0)
         caller.connect(("127.80.1.2", 80))
@@ -207,8 +207,8 @@ def _inotify() -> str:
 def _metrics_port() -> str:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", 15020))
-    return "127.0.0.1:15020 is free"
+        listener.bind(("127.0.0.1", METRICS_PORT))
+    return f"127.0.0.1:{METRICS_PORT} is free"
 
 
 def _directories() -> str:
@@ -287,9 +287,9 @@ PROBES = (
     Probe("directories", "sockets and revisions", _directories, "another place: TULLE_RUNTIME_DIR, TULLE_STATE_DIR"),
     Probe(
         "metrics-port",
-        "Prometheus scrapes 127.0.0.1:15020",
+        f"Prometheus scrapes 127.0.0.1:{METRICS_PORT}",
         _metrics_port,
-        "a mesh that runs here holds it, or something else does: ss -ltnp sport = :15020",
+        f"a mesh that runs here holds it, or something else does: ss -ltnp sport = :{METRICS_PORT}",
         needed=False,
     ),
     Probe(

@@ -9,7 +9,8 @@ import os
 import sys
 
 from tulle.supervisor.launch import AUTO, WAYS
-from tulle.supervisor.supervisor import METRICS_PORT, AlreadyRunning, Supervisor
+from tulle.supervisor.supervisor import AlreadyRunning, Supervisor
+from tulle.wire.plan import METRICS_PORT
 
 _BAD_USAGE = 2
 

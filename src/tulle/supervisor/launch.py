@@ -16,9 +16,8 @@ from tulle.supervisor import init, words
 from tulle.supervisor.addresses import open_and_tell, open_listener
 from tulle.supervisor.fork import fork
 from tulle.supervisor.steps import StepFailed, step
+from tulle.wire.plan import LISTENER_PORT, VIRTUAL_NETWORK
 
-LISTENER_PORT = 15001
-VIRTUAL_PREFIX = bytes([127, 80])
 AUTO, REDIRECT, ADDRESSES = "auto", "redirect", "addresses"
 WAYS = (AUTO, REDIRECT, ADDRESSES)
 """How what a pod dials reaches its listener; `auto`: by the redirect where the kernel has it."""
@@ -80,7 +79,7 @@ def make_network(way: str) -> tuple[int, socket.socket, str]:
 def _redirect(way: str) -> str:
     if way != ADDRESSES:
         try:
-            netlink.redirect_tcp(VIRTUAL_PREFIX, LISTENER_PORT)
+            netlink.redirect_tcp(VIRTUAL_NETWORK, LISTENER_PORT)
         except OSError as fault:
             if way == REDIRECT or fault.errno not in _NO_REDIRECT:
                 raise

@@ -25,9 +25,8 @@ from tulle.supervisor.launch import AUTO
 from tulle.supervisor.loop import Loop, Timer
 from tulle.supervisor.steps import Problem, explain
 from tulle.supervisor.user import PROXY_UID
-from tulle.wire.plan import Plan, Report
+from tulle.wire.plan import METRICS_PORT, Plan, Report
 
-METRICS_PORT = 15020
 _PROXY_STOP_SECONDS, _AGENT_STOP_SECONDS = 12.0, 5.0
 _REPORT_SECONDS = 0.02
 _CAPS_TO_CHANGE_USER = frozenset((6, 7, 8))
