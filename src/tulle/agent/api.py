@@ -13,7 +13,8 @@ import msgspec
 
 import tulle
 from tulle.agent.doors import closed_doors
-from tulle.agent.node import Node, fault_of, refusal
+from tulle.agent.faults import fault_of, refusal
+from tulle.agent.node import Node
 from tulle.agent.sources import Sources
 from tulle.compiler import sure_faults
 from tulle.http.async_client import AsyncUnixConnection, RefusedError, ResponseError

@@ -12,6 +12,7 @@ import msgspec
 
 from tulle.agent.candidate import Candidate, Ground, candidate
 from tulle.agent.changes import changes
+from tulle.agent.faults import fault_of, refusal
 from tulle.agent.signal import Signal
 from tulle.compiler import sure_faults
 from tulle.manifest import Loaded, parse
@@ -19,7 +20,7 @@ from tulle.model.place import Problem
 from tulle.store.revisions import Entry, Revision, Revisions, StoreError
 from tulle.wire.plan import Plan, Report, decode_plan, encode
 from tulle.wire.snapshot import Snapshot, decode_snapshot, encode_snapshot
-from tulle.wire.status import Applied, Fault, ProxyLine
+from tulle.wire.status import Applied, ProxyLine
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -229,16 +230,6 @@ class Node:
         except StoreError as fault:
             self.trouble = str(fault)
             return otherwise
-
-
-def fault_of(problem: Problem) -> Fault:
-    """A problem as it crosses the wire."""
-    return Fault(code=problem.code, message=problem.message, file=problem.file, line=problem.line, hint=problem.hint)
-
-
-def refusal(fault: str) -> Problem:
-    """A snapshot that compiled and that the proxy would not have: a defect of ours, worth a report."""
-    return Problem("snapshot-refused", f"the proxy refused the snapshot: {fault}", hint="this is a defect: report it")
 
 
 def _documents(revision: Revision) -> tuple[Snapshot, Plan]:
