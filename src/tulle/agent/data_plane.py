@@ -23,16 +23,25 @@ async def keep_proxy(node: Node, admin: Path, sleep: Callable[[float], Awaitable
     """Never returns. Sleeps while the proxy has what it shall have: its death ends a connection kept for that."""
     delays = _delays()
     while True:
-        try:
-            reader, writer = await asyncio.open_unix_connection(str(admin))
-            try:
-                await _converse(node, admin, reader)
-                delays = _delays()
-            finally:
-                writer.close()
-        except (OSError, TimeoutError, ResponseError, msgspec.MsgspecError):
+        if await _serves(node, admin):
+            delays = _delays()
+        else:
             node.proxy_gone()
             await sleep(next(delays))
+
+
+async def _serves(node: Node, admin: Path) -> bool:
+    """True once a proxy that answered has ended; False when none answers, or not as one should."""
+    as_it_should = True
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(admin))
+        try:
+            await _converse(node, admin, reader)
+        finally:
+            writer.close()
+    except* (OSError, ResponseError, msgspec.MsgspecError):  # of a push they come as a group's
+        as_it_should = False
+    return as_it_should
 
 
 async def _converse(node: Node, admin: Path, lifeline: asyncio.StreamReader) -> None:
