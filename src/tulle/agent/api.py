@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pwd
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from tulle.agent.sources import Sources
 from tulle.compiler import sure_faults
 from tulle.http.async_client import AsyncUnixConnection, RefusedError, ResponseError
 from tulle.http.server import HttpError, Peer, Request, Response
+from tulle.kit.users import user_name
 from tulle.manifest import Loaded, dump, parse
 from tulle.model.place import Problem
 from tulle.store.revisions import Entry, StoreError
@@ -256,10 +256,8 @@ def _json(document: object) -> Response:
 def _author(peer: Peer | None) -> str:
     if peer is None:
         return "unknown"
-    try:
-        return f"uid {peer.uid} ({pwd.getpwuid(peer.uid).pw_name})"
-    except KeyError:
-        return f"uid {peer.uid}"
+    name = user_name(peer.uid)
+    return f"uid {peer.uid} ({name})" if name else f"uid {peer.uid}"
 
 
 def _seconds(text: str) -> float:

@@ -10,12 +10,12 @@ import socket
 from collections.abc import Callable, Iterable
 
 from tulle.kit import namespaces, privileges
+from tulle.kit.listen import listen_at_port
 from tulle.supervisor import words
 from tulle.supervisor.fork import fork
 from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.loop import Loop
 
-BACKLOG = 4096
 _PAUSE_SECONDS = 1.0
 """Before the rest is tried by another child, when one ended early."""
 
@@ -163,13 +163,4 @@ def open_and_tell(link: socket.socket, address: str, *about: str) -> None:
 def open_listener(address: str) -> socket.socket:
     """Listens at `address:port` of this network. Raises OSError."""
     host, _, port = address.partition(":")
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    try:
-        # What a listener that was here has left in TIME_WAIT does not count; another listener does, whatever it says.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, int(port)))
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+    return listen_at_port(host, int(port))

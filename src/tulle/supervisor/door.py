@@ -5,12 +5,12 @@ import os
 import socket
 from collections.abc import Callable
 
+from tulle.kit.listen import listen_at_port
 from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.holder import holder_of
 from tulle.supervisor.loop import Loop, Timer
 from tulle.wire.plan import DoorStatus
 
-_BACKLOG = 4096
 _RETRY_SECONDS = 2.0
 
 
@@ -80,22 +80,8 @@ def describe_fault(port: int, fault: OSError) -> DoorStatus:
 def open_door(port: int) -> socket.socket:
     """A listener on every address of the host; of IPv4 alone where there is no IPv6."""
     try:
-        return _listen(socket.AF_INET6, "::", port)
+        return listen_at_port("::", port, socket.AF_INET6)
     except OSError as fault:
         if fault.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
             raise
-        return _listen(socket.AF_INET, "0.0.0.0", port)  # noqa: S104  (a door is open to all by its meaning)
-
-
-def _listen(family: int, host: str, port: int) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    try:
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+        return listen_at_port("0.0.0.0", port)  # noqa: S104  (a door is open to all by its meaning)

@@ -1,7 +1,8 @@
 """Which program listens at a port of this host, as far as /proc lets this user see."""
 
 import os
-import pwd
+
+from tulle.kit.users import user_name
 
 _LISTENS = "0A"
 _UNMAPPED = 65534
@@ -16,7 +17,7 @@ def holder_of(port: int) -> str:
         if _holds(pid, names):
             return f"{_name_of(pid)} (pid {pid})"
     owners = sorted({uid for uid, _ in sockets} - {_UNMAPPED})
-    return f"a program of user {_user(owners[0])}" if owners else ""
+    return f"a program of user {user_name(owners[0]) or owners[0]}" if owners else ""
 
 
 def _listening(port: int) -> list[tuple[int, str]]:
@@ -65,10 +66,3 @@ def _name_of(pid: int) -> str:
 
 def _printable(text: str) -> str:
     return "".join(one if one.isprintable() else "?" for one in text)
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tulle.kit import namespaces, places, privileges
+from tulle.kit.listen import listen_at_path
 from tulle.supervisor.broker import Broker
 from tulle.supervisor.control import AgentLink
 from tulle.supervisor.daemon import Daemon
@@ -67,7 +68,7 @@ class Supervisor:
             self.voice.say(f"no pod can be made here: {problem}")
         privileges.adopt_orphans()
         self._loop = Loop()
-        self._admin = _admin_listener(mesh)
+        self._admin = listen_at_path(places.admin_socket(mesh))
         self._metrics_why = ""
         self._metrics = self._metrics_listener(metrics_port)
         self._metrics_at = f"127.0.0.1:{self._metrics.getsockname()[1]}"
@@ -225,19 +226,6 @@ def _claim(mesh: str) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
-
-
-def _admin_listener(mesh: str) -> socket.socket:
-    path = places.admin_socket(mesh)
-    _remove(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    before = os.umask(0o177)
-    try:
-        listener.bind(path)
-    finally:
-        os.umask(before)
-    listener.listen(64)
-    return listener
 
 
 def _remove(path: str) -> None:
