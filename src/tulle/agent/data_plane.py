@@ -1,7 +1,7 @@
 """Keeps the proxy at the wanted generation, however often it starts anew."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,10 +9,12 @@ import msgspec
 
 from tulle.agent.node import Node
 from tulle.http.async_client import AsyncUnixConnection, ResponseError
+from tulle.kit.backoff import Backoff
 
 ANSWER_SECONDS = 2.0
 """A proxy that says nothing for so long counts as gone."""
 PUSH_SECONDS = 30.0
+_PAUSES_SECONDS = (0.05, 2.0)
 
 
 class _Serving(msgspec.Struct):
@@ -21,13 +23,13 @@ class _Serving(msgspec.Struct):
 
 async def keep_proxy(node: Node, admin: Path, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
     """Never returns. Sleeps while the proxy has what it shall have: its death ends a connection kept for that."""
-    delays = _delays()
+    backoff = Backoff(*_PAUSES_SECONDS)
     while True:
         if await _serves(node, admin):
-            delays = _delays()
+            backoff = Backoff(*_PAUSES_SECONDS)
         else:
             node.proxy_gone()
-            await sleep(next(delays))
+            await sleep(backoff.after(0.0))
 
 
 async def _serves(node: Node, admin: Path) -> bool:
@@ -82,11 +84,3 @@ def _fault(body: bytes) -> str:
 async def _closed(lifeline: asyncio.StreamReader) -> None:
     with suppress(OSError):
         await lifeline.read(1)
-
-
-def _delays() -> Iterator[float]:
-    """0.05 s, doubling to 2 s."""
-    delay = 0.05
-    while True:
-        yield delay
-        delay = min(delay * 2, 2.0)

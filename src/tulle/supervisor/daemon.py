@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 from tulle.kit import privileges
-from tulle.supervisor.backoff import Backoff
+from tulle.kit.backoff import Backoff
 from tulle.supervisor.fork import describe_exit, execute, fork, raise_descriptor_limit
 from tulle.supervisor.journal import OWN_FLOW, LogFile, Output
 from tulle.supervisor.loop import Loop, Timer

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from tulle.kit.backoff import Backoff
 from tulle.supervisor import launch, words
 from tulle.supervisor.addresses import REMEDY, Addresses
-from tulle.supervisor.backoff import Backoff
 from tulle.supervisor.broker import Broker
 from tulle.supervisor.fork import describe_exit
 from tulle.supervisor.handover import ProxyLink
