@@ -51,6 +51,19 @@ def test_without_the_supervisor_nothing_is_left_after_a_second(mesh: Supervised)
     )
 
 
+def test_hosts_that_cannot_be_written_end_nothing(mesh: Supervised) -> None:
+    hosts = mesh.runtime / "etc" / "hosts.default"
+    hosts.unlink(missing_ok=True)
+    hosts.symlink_to("elsewhere")
+
+    mesh.apply(
+        mesh.pod(ECHO, mesh.python, "-c", SERVE, readiness=Readiness(80)), hosts={"default": "127.0.0.1 localhost\n"}
+    )
+
+    mesh.wait_until(lambda: "cannot write what pods see as /etc/hosts" in mesh.words(), "nothing is said of it")
+    mesh.await_state(ECHO, "ready")
+
+
 def family(mesh: Supervised) -> list[int]:
     """The supervisor and all below it, whoever may read what of them."""
     return [mesh.process.pid, *descendants(mesh.process.pid)]

@@ -65,7 +65,10 @@ class Fleet:
         if self._stopping:
             return
         self.addresses.want(plan.addresses)
-        self._files.write_hosts(plan.hosts)
+        try:
+            self._files.write_hosts(plan.hosts)
+        except OSError as fault:  # a full disk is no reason to end what serves
+            self.say(f"cannot write what pods see as /etc/hosts ({fault}); they keep what they had")
         self._protected = plan.protected
         self._specs = {spec.name: spec for spec in plan.pods}
         for name, pod in list(self._pods.items()):
@@ -143,7 +146,7 @@ class Fleet:
         self._report()
         self.proxy.gone(name)
         del self._pods[name]
-        self._logs[name].close()
+        self._logs.pop(name).close()
         if self._stopping:
             self._stop_next()
         else:
