@@ -16,11 +16,7 @@ from tulle.supervisor import init, words
 from tulle.supervisor.addresses import open_and_tell, open_listener
 from tulle.supervisor.fork import fork
 from tulle.supervisor.steps import StepFailed, step
-from tulle.wire.plan import LISTENER_PORT, VIRTUAL_NETWORK
-
-AUTO, REDIRECT, ADDRESSES = "auto", "redirect", "addresses"
-WAYS = (AUTO, REDIRECT, ADDRESSES)
-"""How what a pod dials reaches its listener; `auto`: by the redirect where the kernel has it."""
+from tulle.wire.plan import ADDRESSES, AUTO, LISTENER_PORT, REDIRECT, VIRTUAL_NETWORK
 
 _NO_REDIRECT = frozenset(
     (

@@ -18,7 +18,7 @@ from tulle.supervisor.init import Service
 from tulle.supervisor.journal import LogFile, Output
 from tulle.supervisor.loop import Loop, Timer
 from tulle.supervisor.steps import Problem, StepFailed, explain
-from tulle.wire.plan import PodSpec, PodStatus
+from tulle.wire.plan import ADDRESSES, PodSpec, PodStatus
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
 _IMPOSSIBLE_RETRY_SECONDS = 30.0
@@ -33,7 +33,7 @@ class Surroundings(Protocol):
     proxy: ProxyLink
     addresses: Addresses
     way: str
-    """How pods reach the mesh: one of launch.WAYS."""
+    """How pods reach the mesh: one of `tulle.wire.plan.WAYS`."""
 
     def service(self, spec: PodSpec, stdout: int, stderr: int) -> Service:
         """All that pid 1 must know. Raises StepFailed."""
@@ -190,7 +190,7 @@ class Pod:
         self._around.loop.child(pid, self._ended)
         self._around.broker.add(self.spec.name, network)
         self._around.proxy.pod(self.spec.name, socket.socket(fileno=listener))
-        if way == launch.ADDRESSES:
+        if way == ADDRESSES:
             self._around.addresses.add(self.spec.name, network)
 
     def _middle_ended(self, status: int) -> None:
@@ -233,7 +233,7 @@ class Pod:
     def _with_collision(self, ended: str) -> str:
         """Why it ended; with what to do, where it perhaps could not listen because the mesh does."""
         readiness = self.spec.readiness
-        if self._way != launch.ADDRESSES or self.state != "starting" or ended == "exit 0" or readiness is None:
+        if self._way != ADDRESSES or self.state != "starting" or ended == "exit 0" or readiness is None:
             return ended
         if not self._around.addresses.has_port(readiness.port):
             return ended

@@ -22,11 +22,10 @@ from tulle.supervisor.fork import raise_descriptor_limit
 from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.holder import holder_of
 from tulle.supervisor.journal import LogFile, Voice
-from tulle.supervisor.launch import AUTO
 from tulle.supervisor.loop import Loop, Timer
 from tulle.supervisor.steps import Problem, explain
 from tulle.supervisor.user import PROXY_UID
-from tulle.wire.plan import METRICS_PORT, Plan, Report
+from tulle.wire.plan import AUTO, METRICS_PORT, Plan, Report
 
 _PROXY_STOP_SECONDS, _AGENT_STOP_SECONDS = 12.0, 5.0
 _REPORT_SECONDS = 0.02

@@ -13,6 +13,10 @@ METRICS_PORT = 15020
 """On the box, unless another is asked for."""
 VIRTUAL_NETWORK = "127.80.0.0/16"
 """Where services have their addresses."""
+AUTO, REDIRECT, ADDRESSES = "auto", "redirect", "addresses"
+WAYS = (AUTO, REDIRECT, ADDRESSES)
+"""How what a pod dials reaches the proxy: an nftables redirect, a listener at each virtual address, or the first where
+the kernel has it."""
 
 
 class Readiness(NamedTuple):
