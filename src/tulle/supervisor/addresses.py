@@ -14,7 +14,7 @@ from tulle.kit.listen import listen_at_port
 from tulle.supervisor import words
 from tulle.supervisor.fork import fork
 from tulle.supervisor.handover import ProxyLink
-from tulle.supervisor.loop import Loop
+from tulle.supervisor.loop import Loop, Timer
 
 _PAUSE_SECONDS = 1.0
 """Before the rest is tried by another child, when one ended early."""
@@ -23,17 +23,21 @@ _PAUSE_SECONDS = 1.0
 class Addresses:
     """Keeps a listener at each planned address in each pod that dials by addresses."""
 
-    def __init__(self, loop: Loop, proxy: ProxyLink, changed: Callable[[str], None]) -> None:
+    def __init__(
+        self, loop: Loop, proxy: ProxyLink, changed: Callable[[str], None], say: Callable[[str], None]
+    ) -> None:
         """`changed` hears of a pod in which an address is taken, or no longer is."""
         self.wanted: list[str] = []
         """`127.80.x.y:port`, in order."""
         self._loop = loop
         self._proxy = proxy
         self._changed = changed
+        self._say = say
         self._networks: dict[str, int] = {}
         self._open: dict[str, set[str]] = {}
         self._taken: dict[str, dict[str, str]] = {}
         self._link: socket.socket | None = None
+        self._timer: Timer | None = None
 
     def want(self, addresses: Iterable[str]) -> None:
         """What the plan says now; pods follow it. What was taken is tried again."""
@@ -91,7 +95,16 @@ class Addresses:
                 there.discard(address)
                 self._proxy.no_address(pod, address)
         if self._link is None and (missing := self._missing()):
-            self._start(missing)
+            try:
+                self._start(missing)
+            except OSError as fault:  # what a plan says besides must not wait for it
+                self._say(f"addresses in pods cannot be opened ({fault}); trying again in {_PAUSE_SECONDS:g} s")
+                self._follow_later()
+
+    def _follow_later(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.later(_PAUSE_SECONDS, self._follow)
 
     def _missing(self) -> dict[str, list[str]]:
         missing = {
@@ -114,8 +127,12 @@ class Addresses:
                 for address in missing[pod]:
                     open_and_tell(theirs, address, pod)
 
-        with theirs:
-            pid = fork(run, (theirs.fileno(), *networks.values()))
+        try:
+            with theirs:
+                pid = fork(run, (theirs.fileno(), *networks.values()))
+        except OSError:
+            ours.close()
+            raise
         self._link = ours
         self._loop.child(pid, lambda _status: None)
         self._loop.read(ours.fileno(), lambda: self._hear(lives))
@@ -126,12 +143,14 @@ class Addresses:
                 heard = words.receive(self._link)
             except BlockingIOError:
                 return
+            except (OSError, ValueError):
+                heard = None
             if heard is None:
                 self._loop.forget(self._link.fileno())
                 self._link.close()
                 self._link = None
                 if self._missing():
-                    self._loop.later(_PAUSE_SECONDS, self._follow)
+                    self._follow_later()
                 return
             (word, address, pod, *said), descriptors = heard
             is_same = self._open.get(pod) is lives[pod]  # not the network of a pod that came back meanwhile

@@ -40,7 +40,7 @@ class Fleet:
         self.loop = loop
         self.broker = broker
         self.proxy = proxy
-        self.addresses = Addresses(loop, proxy, self.changed)
+        self.addresses = Addresses(loop, proxy, self.changed, say)
         self.way = way
         self.say = say
         self._mesh = mesh

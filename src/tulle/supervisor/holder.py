@@ -13,7 +13,7 @@ def holder_of(port: int) -> str:
     """`nginx (pid 812)`; `a program of user alice` where that is all that can be seen; empty where nothing is."""
     sockets = _listening(port)
     names = {f"socket:[{inode}]" for _, inode in sockets}
-    for pid in sorted(int(one) for one in os.listdir("/proc") if one.isdigit()) if names else ():
+    for pid in _processes() if names else ():
         if _holds(pid, names):
             return f"{_name_of(pid)} (pid {pid})"
     owners = sorted({uid for uid, _ in sockets} - {_UNMAPPED})
@@ -35,6 +35,13 @@ def _listening(port: int) -> list[tuple[int, str]]:
             if words[3] == _LISTENS and int(words[1].rpartition(":")[2], 16) == port
         ]
     return found
+
+
+def _processes() -> list[int]:
+    try:
+        return sorted(int(one) for one in os.listdir("/proc") if one.isdigit())
+    except OSError:  # no descriptor is left
+        return []
 
 
 def _holds(pid: int, sockets: set[str]) -> bool:

@@ -66,7 +66,7 @@ class Supervisor:
         if problem:
             self.voice.say(f"no pod can be made here: {problem}")
         privileges.adopt_orphans()
-        self._loop = Loop()
+        self._loop = Loop(self.voice.say)
         self._admin = listen_at_path(places.admin_socket(mesh))
         self._metrics_why = ""
         self._metrics = self._metrics_listener(metrics_port)

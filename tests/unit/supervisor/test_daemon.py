@@ -11,7 +11,7 @@ from tulle.supervisor.journal import LogFile
 from tulle.supervisor.loop import Loop
 
 lacking = [OSError(errno.EMFILE, os.strerror(errno.EMFILE))]
-loop = Loop()
+loop = Loop(print)
 
 def prepare():
     if lacking:
