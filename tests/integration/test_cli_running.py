@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+import msgspec
 import pytest
 
 from tests.support.processes import eventually, free_port
@@ -37,7 +38,7 @@ def mesh() -> Iterator[Running]:
 
 
 def history(mesh: Running) -> list[RevisionLine]:
-    return [RevisionLine(**line) for line in json.loads(mesh.tulle("history", "--json").stdout)]
+    return msgspec.json.decode(mesh.tulle("history", "--json").stdout, type=list[RevisionLine])
 
 
 def applied(mesh: Running, text: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -24,13 +24,14 @@ from tulle.model.place import Problem
 from tulle.store.revisions import Entry, StoreError
 from tulle.wire.plan import DoorStatus
 from tulle.wire.snapshot import Door
-from tulle.wire.status import Applied, DoorLine, MetricsLine, NodeStatus, PodLine, RevisionLine
+from tulle.wire.status import Applied, DoorLine, MetricsLine, NodeStatus, Outcome, PodLine, RevisionLine, RevisionState
 
 SETTLE_SECONDS = 10.0
 """How long an apply waits for the proxy before it answers `pending`."""
 DOORS_SECONDS = 2.0
 """How long an apply that is in force waits to hear whether its doors are open."""
 LONGEST_WAIT_SECONDS = 3600.0
+_STATUS_OF = {Outcome.INVALID: 422, Outcome.REFUSED: 409, Outcome.PENDING: 202}
 
 
 class Files(msgspec.Struct, forbid_unknown_fields=True):
@@ -146,12 +147,12 @@ class Api:
         if isinstance(loaded, list):
             return _answer(self._node.invalid(loaded))
         applied = self._node.adopt(loaded, author=_author(peer), why=why, watched=self._sources.digest())
-        if applied.outcome == "pending":
+        if applied.outcome is Outcome.PENDING:
             await self._until(lambda: self._is_settled(applied.generation), SETTLE_SECONDS)
         settled = self._settled(applied)
-        if settled.outcome == "in-force":
+        if settled.outcome is Outcome.IN_FORCE:
             await self._until(lambda: self._node.seen.generation >= settled.generation, DOORS_SECONDS)
-        if settled.outcome in ("in-force", "unchanged"):
+        if settled.outcome in (Outcome.IN_FORCE, Outcome.UNCHANGED):
             closed = closed_doors(self._node.seen.doors, loaded.resources)
             settled = msgspec.structs.replace(settled, warnings=tuple(map(fault_of, closed)))
         return _answer(settled)
@@ -161,12 +162,12 @@ class Api:
 
     def _settled(self, applied: Applied) -> Applied:
         node = self._node
-        if applied.outcome != "pending" or not self._is_settled(applied.generation):
+        if applied.outcome is not Outcome.PENDING or not self._is_settled(applied.generation):
             return applied
         if applied.generation in node.refused:
             fault = fault_of(refusal(node.refused[applied.generation]))
-            return Applied(outcome="refused", generation=node.generation, problems=(fault,))
-        return msgspec.structs.replace(applied, outcome="in-force")
+            return Applied(outcome=Outcome.REFUSED, generation=node.generation, problems=(fault,))
+        return msgspec.structs.replace(applied, outcome=Outcome.IN_FORCE)
 
     async def _history(self, request: Request) -> Response:
         in_force = self._node.proxy.generation
@@ -224,17 +225,17 @@ async def _tapped(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def _door(door: Door, seen: Mapping[int, DoorStatus]) -> DoorLine:
     found = seen.get(door.port)
-    said = {"state": found.state, "why": found.why, "holder": found.holder} if found else {}
-    return DoorLine(port=door.port, service=door.service, **said)
+    line = DoorLine(port=door.port, service=door.service)
+    return msgspec.structs.replace(line, state=found.state, why=found.why, holder=found.holder) if found else line
 
 
 def _line(entry: Entry, in_force: int) -> RevisionLine:
     if entry.fault:
-        state = "refused"
+        state = RevisionState.REFUSED
     elif entry.number == in_force:
-        state = "in-force"
+        state = RevisionState.IN_FORCE
     else:
-        state = "accepted" if entry.accepted else "new"
+        state = RevisionState.ACCEPTED if entry.accepted else RevisionState.NEW
     return RevisionLine(
         number=entry.number, time=entry.time, author=entry.author, why=entry.why, state=state, fault=entry.fault
     )
@@ -245,7 +246,7 @@ def _is_dry(request: Request) -> bool:
 
 
 def _answer(applied: Applied) -> Response:
-    status = {"invalid": 422, "refused": 409, "pending": 202}.get(applied.outcome, 200)
+    status = _STATUS_OF.get(applied.outcome, 200)
     return Response(status, msgspec.json.encode(applied))
 
 

@@ -18,9 +18,9 @@ from tulle.compiler import sure_faults
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.revisions import Entry, Revision, Revisions, StoreError
-from tulle.wire.plan import Plan, Report, decode_plan, encode
+from tulle.wire.plan import DoorState, Plan, PodState, Report, decode_plan, encode
 from tulle.wire.snapshot import Snapshot, decode_snapshot, encode_snapshot
-from tulle.wire.status import Applied, ProxyLine
+from tulle.wire.status import Applied, Outcome, ProxyLine
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -106,9 +106,9 @@ class Node:
         if self.wanted and made.digest == self.wanted.entry.digest:
             self._keep(made, watched)
             self.changed.set()
-            return Applied(outcome="unchanged", generation=self.wanted.number)
+            return Applied(outcome=Outcome.UNCHANGED, generation=self.wanted.number)
         self._want(made, author, why, watched)
-        return Applied(outcome="pending", generation=made.snapshot.generation, changes=differs)
+        return Applied(outcome=Outcome.PENDING, generation=made.snapshot.generation, changes=differs)
 
     def tried(self, files: Mapping[str, str]) -> Applied:
         """What `adopt` would do, without doing it."""
@@ -120,11 +120,12 @@ class Node:
             return self.invalid(made)
         same = self.wanted is not None and made.digest == self.wanted.entry.digest
         differs = () if same else changes(self.running, (made.snapshot, made.plan))
-        return Applied(outcome="unchanged" if same else "valid", generation=self.generation, changes=differs)
+        outcome = Outcome.UNCHANGED if same else Outcome.VALID
+        return Applied(outcome=outcome, generation=self.generation, changes=differs)
 
     def invalid(self, problems: Iterable[Problem]) -> Applied:
         """What comes of manifests with problems: nothing."""
-        return Applied(outcome="invalid", generation=self.generation, problems=tuple(map(fault_of, problems)))
+        return Applied(outcome=Outcome.INVALID, generation=self.generation, problems=tuple(map(fault_of, problems)))
 
     def proxy_has(self, generation: int) -> None:
         """The proxy says what it serves. Numbers never go back: a proxy that is ahead of a lost store is overtaken."""
@@ -181,15 +182,15 @@ class Node:
         seen = {pod.name: pod for pod in self.seen.pods}
         plan = decode_plan(self.wanted.plan)
         for pod in plan.pods:
-            state = seen[pod.name].state if pod.name in seen else "waiting"
-            if state != "ready":
+            state = seen[pod.name].state if pod.name in seen else PodState.WAITING
+            if state is not PodState.READY:
                 why = seen[pod.name].why if pod.name in seen else ""
                 waits.append(f"pod {pod.name} ({state}{': ' + why if why else ''})")
         doors = {door.port: door for door in self.seen.doors}
         for port in plan.doors:
             if port not in doors:
                 waits.append(f"port {port} to be opened")
-            elif (door := doors[port]).state != "open":
+            elif (door := doors[port]).state is not DoorState.OPEN:
                 waits.append(f"port {port} ({door.state}: {door.why}{', by ' + door.holder if door.holder else ''})")
         return waits
 

@@ -99,9 +99,11 @@ def say_faults(faults: "Iterable[Fault]", word: str = "") -> None:
 
 def show_changes(changes: "Iterable[Change]") -> None:
     """A diff by name: `+ service prod/payments`."""
-    signs = {"added": green("+"), "removed": red("-"), "changed": yellow("~")}
+    from tulle.wire.status import Difference
+
+    signs = {Difference.ADDED: green("+"), Difference.REMOVED: red("-"), Difference.CHANGED: yellow("~")}
     for change in changes:
-        show(f"{signs.get(change.how, '?')} {change.what} {change.name}")
+        show(f"{signs[change.how]} {change.what} {change.name}")
         for detail in change.details:
             show(f"    {detail}")
 
