@@ -23,10 +23,8 @@ _PAUSE_SECONDS = 1.0
 class Addresses:
     """Keeps a listener at each planned address in each pod that dials by addresses."""
 
-    def __init__(
-        self, loop: Loop, proxy: ProxyLink, changed: Callable[[str], None], say: Callable[[str], None]
-    ) -> None:
-        """`changed` hears of a pod in which an address is taken, or no longer is."""
+    def __init__(self, loop: Loop, proxy: ProxyLink, changed: Callable[[], None], say: Callable[[str], None]) -> None:
+        """`changed` is called when an address is taken in a pod, or no longer is."""
         self.wanted: list[str] = []
         """`127.80.x.y:port`, in order."""
         self._loop = loop
@@ -42,10 +40,10 @@ class Addresses:
     def want(self, addresses: Iterable[str]) -> None:
         """What the plan says now; pods follow it. What was taken is tried again."""
         self.wanted = sorted(set(addresses))
-        for pod, taken in self._taken.items():
+        for taken in self._taken.values():
             if taken:
                 taken.clear()
-                self._changed(pod)
+                self._changed()
         self._follow()
 
     def add(self, pod: str, network: int) -> None:
@@ -69,7 +67,7 @@ class Addresses:
         """No listener can be at an address in a pod."""
         if pod in self._networks:
             self._taken[pod][address] = why
-            self._changed(pod)
+            self._changed()
 
     def remove(self, pod: str) -> None:
         """The pod's network is let go. What waits at its listeners is the proxy's until the pod is gone or comes back."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tulle.kit import namespaces, places, privileges
 from tulle.kit.listen import listen_at_path
+from tulle.supervisor.addresses import Addresses
 from tulle.supervisor.broker import Broker
 from tulle.supervisor.control import AgentLink
 from tulle.supervisor.daemon import Daemon
@@ -23,7 +24,9 @@ from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.holder import holder_of
 from tulle.supervisor.journal import LogFile, Voice
 from tulle.supervisor.loop import Loop, Timer
+from tulle.supervisor.outfit import Outfits
 from tulle.supervisor.steps import Problem, explain
+from tulle.supervisor.surroundings import Surroundings
 from tulle.supervisor.user import PROXY_UID
 from tulle.wire.plan import AUTO, METRICS_PORT, Plan, Report
 
@@ -75,16 +78,19 @@ class Supervisor:
         self._proxy_link = ProxyLink(self._loop)
         self._broker = Broker(self._loop, self.voice.say, self._proxy_link.broker_forked_again)
         self._has_broker = problem is None
+        say = self.voice.say
         self._fleet = Fleet(
-            mesh,
-            self._loop,
-            self._broker,
-            self._proxy_link,
-            problem,
-            self._report_soon,
-            self.voice.say,
-            way,
-            descriptors,
+            Surroundings(
+                loop=self._loop,
+                broker=self._broker,
+                proxy=self._proxy_link,
+                addresses=Addresses(self._loop, self._proxy_link, self._report_soon, say),
+                outfits=Outfits(mesh, descriptors),
+                way=way,
+                problem=problem,
+                say=say,
+                report=self._report_soon,
+            )
         )
         self._doors = Doors(self._loop, self._proxy_link, self.voice.say, self._report_soon)
         self._agent_link = AgentLink(self._loop, self._take_plan, self.voice.say)
