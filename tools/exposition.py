@@ -1,21 +1,11 @@
-"""Reads Prometheus' text exposition, as far as `tulle` writes it: names, labels, numbers."""
+"""A whole exposition of the proxy's, and what it says of each pair: strictly, since tests go by it."""
 
-import re
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import NamedTuple
 
+from tulle.cli.samples import Series, read_series
 
-class Series(NamedTuple):
-    """One line of an exposition."""
-
-    name: str
-    labels: Mapping[str, str]
-    value: float
-
-
-_LINE = re.compile(r'(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>(?:[^"}]|"(?:[^"\\]|\\.)*")*)\})? (?P<value>\S+)')
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+__all__ = ["Flow", "Pair", "Series", "flows", "parse", "total"]
 
 
 def parse(text: str) -> list[Series]:
@@ -24,14 +14,9 @@ def parse(text: str) -> list[Series]:
     for line in text.splitlines():
         if not line or line.startswith("#"):
             continue
-        match = _LINE.fullmatch(line)
-        if match is None:
+        if (one := read_series(line)) is None:
             raise ValueError(f"not a sample: {line}")
-        labels = {
-            name: re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], value)
-            for name, value in _LABEL.findall(match["labels"] or "")
-        }
-        found.append(Series(match["name"], labels, float(match["value"])))
+        found.append(one)
     return found
 
 

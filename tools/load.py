@@ -237,7 +237,6 @@ class Load:
 
     def _send(self, connection: "_Connection") -> None:
         connection.answer = _AnswerReader()
-        connection.is_waiting = True
         try:
             connection.socket.send(self._request)
         except OSError as fault:
@@ -255,7 +254,6 @@ class Load:
         if self._order.keep_samples:
             report.samples.append(Sample(connection.started, now, answer.status))
         connection.serial = 0
-        connection.is_waiting = False
         if answer.is_last or not self._order.keep_alive:
             self._drop(connection)
         else:
@@ -283,13 +281,12 @@ class Load:
 
 
 class _Connection:
-    __slots__ = ("answer", "fd", "is_connected", "is_waiting", "serial", "socket", "started")
+    __slots__ = ("answer", "fd", "is_connected", "serial", "socket", "started")
 
     def __init__(self, plain: socket.socket) -> None:
         self.socket = plain
         self.fd = plain.fileno()
         self.is_connected = False
-        self.is_waiting = False
         self.started = 0.0
         self.serial = 0
         self.answer = _AnswerReader()

@@ -13,6 +13,7 @@ from tulle.cli.main import VERBS
 
 ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "examples" / "shop" / "mesh.yaml"
+RESOURCES = ROOT / "docs" / "reference" / "resources.yaml"
 
 
 def tulle(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -149,6 +150,31 @@ def test_why_answers_offline_with_the_rule_and_an_exit_code() -> None:
     assert json.loads(denied.stdout)["allowed"] is False
     assert json.loads(denied.stdout)["by"]
     assert tulle("why", "-f", str(SHOP), "web", "ordres").stderr.endswith("hint: did you mean `default/orders`?\n")
+
+
+@pytest.mark.parametrize(
+    ("headers", "route"),
+    [
+        (("X-Test: yes",), "default/readings#0"),
+        (("x-test:yes", "x-other: 1"), "default/readings#0"),
+        (("x-test: no",), "default/readings#1"),
+        ((), "default/readings#1"),
+    ],
+)
+def test_why_takes_the_route_of_the_headers_it_is_given(headers: tuple[str, ...], route: str) -> None:
+    words = [word for header in headers for word in ("--header", header)]
+    asked = ["why", "-f", str(RESOURCES), "panel", "readings", "--path", "/readings/1", *words, "--json"]
+
+    document = json.loads(tulle(*asked).stdout)
+
+    assert (document["allowed"], document["route"]) == (True, route)
+
+
+def test_why_says_what_is_no_header() -> None:
+    done = tulle("why", "-f", str(RESOURCES), "panel", "readings", "--header", "x-test")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error[bad-header]: not a header: 'x-test'\nhint: NAME:VALUE\n"
 
 
 def test_completion_names_the_verbs() -> None:

@@ -7,14 +7,16 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+import msgspec
 import pytest
 
 from tests.support.processes import eventually, free_port
 from tests.support.running import TULLE, Door, Running, peer, running
+from tulle.proxy.tap import MAX_LISTENERS
 from tulle.wire.status import RevisionLine
 
 DOOR, BRIEF_DOOR = free_port(), free_port()
@@ -36,7 +38,7 @@ def mesh() -> Iterator[Running]:
 
 
 def history(mesh: Running) -> list[RevisionLine]:
-    return [RevisionLine(**line) for line in json.loads(mesh.tulle("history", "--json").stdout)]
+    return msgspec.json.decode(mesh.tulle("history", "--json").stdout, type=list[RevisionLine])
 
 
 def applied(mesh: Running, text: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -54,6 +56,14 @@ class Begun:
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
+
+    def interrupt(self) -> int:
+        """Ctrl-C; what it ends with."""
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(20)
+
+    def exit_code(self) -> int:
+        return self._process.wait(20)
 
     def said(self) -> str:
         return self._output.read_text()
@@ -285,6 +295,65 @@ def test_a_question_waits_for_an_agent_that_is_just_being_started_again(mesh: Ru
 
     assert "asked (ready)" in mesh.tulle("status", "--wait", "20").stdout
     assert mesh.status().agent_pid != before.agent_pid
+
+
+def test_waiting_for_ready_outlives_the_agent_that_was_asked(mesh: Running) -> None:
+    agent = Path(mesh.environment["TULLE_RUNTIME_DIR"]) / "asked" / "agent.sock"
+
+    def is_asked() -> bool:
+        """Whether the agent holds a connection, accepted and open."""
+        table = (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
+        return any(row[5] == "03" and row[7:] == [str(agent)] for row in table)
+
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        applied(mesh, MESH.replace(str(DOOR), str(squatter.getsockname()[1])))
+        before = mesh.status().agent_pid
+        with begun(mesh, "status", "--wait", "30") as asking:
+            eventually(is_asked, 10, "the agent is asked")
+            os.kill(before, signal.SIGKILL)
+            eventually(lambda: agent_pid(mesh) not in (0, before) and is_asked(), 10, "the next one is asked")
+            assert not asking.has_ended(), asking.said()
+            squatter.close()
+            assert (asking.exit_code(), "asked (ready)" in asking.said()) == (0, True), asking.said()
+    applied(mesh, MESH)
+
+
+def agent_pid(mesh: Running) -> int:
+    """0 while there is none."""
+    try:
+        return mesh.processes.pid("agent")
+    except LookupError:
+        return 0
+
+
+@pytest.mark.parametrize("words", [("logs", "-f", "supervisor"), ("tap",)])
+def test_an_interrupted_command_says_so_and_exits_with_130(mesh: Running, words: tuple[str, ...]) -> None:
+    with begun(mesh, *words) as following:
+
+        def is_following() -> bool:
+            Door(DOOR).call("http://web:8080/")
+            return bool(following.said())
+
+        eventually(is_following, 20, "its first lines")
+
+        assert following.interrupt() == 130
+        assert following.said().endswith("interrupted\n")
+        assert "Traceback" not in following.said()
+
+
+def test_one_tap_too_many_is_told_so(mesh: Running) -> None:
+    admin = Path(mesh.environment["TULLE_RUNTIME_DIR"]) / "asked" / "admin.sock"
+    with ExitStack() as taps:
+        for _ in range(MAX_LISTENERS):
+            tap = taps.enter_context(socket.socket(socket.AF_UNIX))
+            tap.settimeout(20)
+            tap.connect(str(admin))
+            tap.sendall(b"GET /tap HTTP/1.1\r\nhost: tulle\r\n\r\n")
+            assert tap.recv(4096).startswith(b"HTTP/1.1 200 ")
+        refused = mesh.tulle("tap", "-n", "1", check=False)
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"error[refused]: {MAX_LISTENERS} listen already; end one of them first\n"
 
 
 def test_of_two_ups_at_once_one_is_refused() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.supervised import RUNNERS, SPREAD, Supervised, free_port, python_for, supervised
-from tulle.wire.plan import DoorStatus, Readiness
+from tulle.wire.plan import DoorState, DoorStatus, Readiness
 
 ECHO = """
 import socket, sys
@@ -35,6 +35,8 @@ web, told, other = (socket.create_server(("127.0.0.1", port)) for port in (80, 8
 mood, open_ones = "200", [web, told, other]
 while True:
     for one in select.select(open_ones, [], [])[0]:
+        if one not in open_ones:
+            continue
         connection, _ = one.accept()
         if one is told:
             text = connection.recv(100).decode()
@@ -274,6 +276,20 @@ def test_a_service_is_asked_to_stop_and_then_made_to(mesh: Supervised) -> None:
     assert "bye" in mesh.log_lines("default/polite")
 
 
+def test_another_plan_meanwhile_spares_nobody_the_deadline(mesh: Supervised) -> None:
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(1000)"
+    mesh.apply(mesh.pod("default/deaf", mesh.python, "-c", deaf, stop_seconds=1.0))
+    mesh.await_line("default/deaf", "up")
+    mesh.await_state("default/deaf", "ready")
+
+    mesh.apply()
+    mesh.await_state("default/deaf", "stopping")
+    mesh.apply(mesh.pod("default/other", "sleep", "1000"))
+
+    mesh.await_absence("default/deaf")
+    mesh.await_state("default/other", "ready")
+
+
 def test_stopping_ends_dependents_first_and_leaves_nothing(mesh: Supervised) -> None:
     stop = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit('down')); print('up', flush=True); time.sleep(1000)"
     mesh.apply(
@@ -495,7 +511,7 @@ def test_a_door_that_is_taken_opens_once_it_is_free(mesh: Supervised) -> None:
         if mesh.uid == os.getuid() == 0:
             assert door.holder.endswith(f"(pid {os.getpid()})")
     mesh.await_told("door", str(port))
-    mesh.await_report(lambda r: r.doors == [DoorStatus(port, "open")], "the door open")
+    mesh.await_report(lambda r: r.doors == [DoorStatus(port, DoorState.OPEN)], "the door open")
 
 
 def test_a_second_supervisor_of_the_same_mesh_is_refused(mesh: Supervised) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.supervised import RUNNERS, SPREAD, Supervised, supervised
+from tests.support.supervised import RUNNERS, SPREAD, Supervised, free_port, supervised
 from tools.footprint import descendants, is_running
 from tulle.wire.plan import Readiness
 
@@ -49,6 +49,52 @@ def test_without_the_supervisor_nothing_is_left_after_a_second(mesh: Supervised)
     mesh.wait_until(
         lambda: not any(map(is_running, everything)) and not mesh.left_over(), "something is left", within=1
     )
+
+
+def test_hosts_that_cannot_be_written_end_nothing(mesh: Supervised) -> None:
+    hosts = mesh.runtime / "etc" / "hosts.default"
+    hosts.unlink(missing_ok=True)
+    hosts.symlink_to("elsewhere")
+
+    mesh.apply(
+        mesh.pod(ECHO, mesh.python, "-c", SERVE, readiness=Readiness(80)), hosts={"default": "127.0.0.1 localhost\n"}
+    )
+
+    mesh.wait_until(lambda: "cannot write what pods see as /etc/hosts" in mesh.words(), "nothing is said of it")
+    mesh.await_state(ECHO, "ready")
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_box_without_descriptors_ends_nothing_and_all_is_done_once_it_has_some(runner: str) -> None:
+    address = "127.80.3.4:80"
+    with supervised(runner, "addresses") as mesh:
+        pod = mesh.pod(ECHO, mesh.python, "-c", SERVE, readiness=Readiness(80))
+        mesh.apply(pod)
+        mesh.await_told("ready", ECHO)
+        proxy, agent, broker = mesh.pid_of("fake_proxy"), mesh.pid_of("fake_agent"), mesh.broker_pid()
+        before = mesh.limit_descriptors(3)
+
+        late = mesh.pod("default/late", "sleep", "1000")
+        mesh.apply(pod, late, addresses=[address], doors=[port := free_port()])
+        for words in (
+            "addresses in pods cannot be opened",
+            "default/late cannot be started",
+            f"cannot open port {port}",
+        ):
+            mesh.wait_until(lambda words=words: words in mesh.words(), f"never said: {words}")  # type: ignore[misc]
+        mesh.kill(broker)
+        mesh.wait_until(lambda: "the broker cannot be forked" in mesh.words(), "the broker is forked by magic")
+        mesh.kill(proxy)
+        mesh.wait_until(lambda: "the proxy cannot be started" in mesh.words(), "the proxy is started by magic")
+        mesh.limit_descriptors(before)
+
+        mesh.proxy.accept()
+        mesh.await_told("address", f"{ECHO}@{address}")
+        mesh.await_told("door", str(port))
+        mesh.await_state(ECHO, "ready")
+        assert mesh.ask("dial", pod=ECHO, port=80, text="") == "served"
+        assert mesh.pid_of("fake_agent") == agent
+        mesh.await_state("default/late", "impossible", "Too many open files")
 
 
 def family(mesh: Supervised) -> list[int]:

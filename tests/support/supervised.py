@@ -146,9 +146,6 @@ class Supervised:
             "TULLE_TEST_MARK": self.directory.name,
         }
         command = [self.python, str(self.directory / "support" / "run_supervisor.py"), self.way, MESH, "mesh.yaml"]
-        as_user: dict[str, Any] = (
-            {} if self.uid == os.getuid() else {"user": self.uid, "group": self.uid, "extra_groups": []}
-        )
         with (self.directory / "stderr").open("ab") as stderr:
             self.process = subprocess.Popen(
                 [*self.wrapper, *command],
@@ -157,7 +154,7 @@ class Supervised:
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
-                **as_user,
+                **self._as_user(),
             )
         self.proxy.accept()
         self.agent.accept()
@@ -287,6 +284,14 @@ class Supervised:
         """Sends a signal to a process of this supervisor."""
         os.kill(pid, number)
 
+    def limit_descriptors(self, count: int) -> int:
+        """How many descriptors the supervisor may have from now on; returns how many that was."""
+        pid = self.process.pid
+        row = next(line for line in _read(pid, "limits").splitlines() if line.startswith("Max open files"))
+        soft, hard = row.split()[3:5]
+        subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={count}:{hard}"], check=True, **self._as_user())
+        return int(soft)
+
     def wait_until(self, holds: Callable[[], bool], failure: str, within: float = PATIENCE_SECONDS) -> None:
         """Waits for a fact that nobody announces."""
         deadline = time.monotonic() + within
@@ -308,6 +313,9 @@ class Supervised:
             return heard
         self.told.append((heard["told"][0], heard["told"][1]))
         return None
+
+    def _as_user(self) -> dict[str, Any]:
+        return {} if self.uid == os.getuid() else {"user": self.uid, "group": self.uid, "extra_groups": []}
 
     def _prepare(self) -> None:
         shutil.copytree(SOURCE, self.directory / "src", ignore=shutil.ignore_patterns("__pycache__"))

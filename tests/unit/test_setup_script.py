@@ -29,6 +29,14 @@ def test_lack_is_named_in_one_line(tmp_path: Path, system: str, release: str, py
     assert ended.stderr.count("\n") == 1
 
 
+def test_an_interpreter_that_is_not_there_is_named(tmp_path: Path) -> None:
+    ended = _set_up(tmp_path, '[ "$1" = -s ] && echo Linux || echo 6.1.0', "exit 0", PYTHON="python3.99")
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: python3.99 is not installed; apt-get install python3 python3-venv")
+    assert ended.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(("place", "stays"), [("{}", True), ("{}/before-it-was-moved", False)])
 def test_environment_of_another_tree_is_made_anew(tmp_path: Path, place: str, stays: bool) -> None:
     found = tmp_path / ".venv" / "found"
@@ -42,7 +50,7 @@ def test_environment_of_another_tree_is_made_anew(tmp_path: Path, place: str, st
     assert found.exists() is stays
 
 
-def _set_up(tree: Path, uname: str, python: str) -> "subprocess.CompletedProcess[str]":
+def _set_up(tree: Path, uname: str, python: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     programs = tree / "bin"
     programs.mkdir()
     _program(programs / "uname", uname)
@@ -52,7 +60,7 @@ def _set_up(tree: Path, uname: str, python: str) -> "subprocess.CompletedProcess
     shutil.copy(hatch_build.ROOT / "uv.lock", tree)
     return subprocess.run(
         ["/bin/sh", tree / "tools" / "setup.sh"],
-        env={"PATH": f"{programs}:{os.defpath}"},
+        env={"PATH": f"{programs}:{os.defpath}", **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pwd
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -13,22 +12,26 @@ import msgspec
 
 import tulle
 from tulle.agent.doors import closed_doors
-from tulle.agent.node import Node, fault_of, refusal
+from tulle.agent.faults import fault_of, refusal
+from tulle.agent.node import Node
 from tulle.agent.sources import Sources
 from tulle.compiler import sure_faults
 from tulle.http.async_client import AsyncUnixConnection, RefusedError, ResponseError
 from tulle.http.server import HttpError, Peer, Request, Response
+from tulle.kit.users import user_name
 from tulle.manifest import Loaded, dump, parse
 from tulle.model.place import Problem
+from tulle.store.revisions import Entry, StoreError
 from tulle.wire.plan import DoorStatus
 from tulle.wire.snapshot import Door
-from tulle.wire.status import Applied, DoorLine, MetricsLine, NodeStatus, PodLine, RevisionLine
+from tulle.wire.status import Applied, DoorLine, MetricsLine, NodeStatus, Outcome, PodLine, RevisionLine, RevisionState
 
 SETTLE_SECONDS = 10.0
 """How long an apply waits for the proxy before it answers `pending`."""
 DOORS_SECONDS = 2.0
 """How long an apply that is in force waits to hear whether its doors are open."""
 LONGEST_WAIT_SECONDS = 3600.0
+_STATUS_OF = {Outcome.INVALID: 422, Outcome.REFUSED: 409, Outcome.PENDING: 202}
 
 
 class Files(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,7 +68,10 @@ class Api:
         """Routes one request."""
         route = self._routes.get((request.method, request.path))
         if route:
-            return await route(request)
+            try:
+                return await route(request)
+            except StoreError as fault:
+                raise HttpError(500, f"what is remembered cannot be read: {fault}") from fault
         methods = [method for method, path in self._routes if path == request.path]
         if methods:
             raise HttpError(405, f"{request.path} takes {', '.join(methods)}")
@@ -87,7 +93,7 @@ class Api:
             mesh=node.ground.mesh,
             version=tulle.__version__,
             ready=not waits,
-            generation=node.wanted.number if node.wanted else 0,
+            generation=node.generation,
             waits_for=tuple(waits),
             agent_pid=os.getpid(),
             supervisor_pid=os.getppid(),
@@ -124,7 +130,7 @@ class Api:
             body = msgspec.json.decode(request.body, type=Files)
         except msgspec.MsgspecError as fault:
             raise HttpError(400, str(fault)) from fault
-        if request.query.get("dry_run", "0") not in ("0", "", "false"):
+        if _is_dry(request):
             return _answer(self._node.tried(body.files))
         return await self._adopt(parse(body.files, sure_faults), body.why, request.peer)
 
@@ -133,22 +139,20 @@ class Api:
         revision = self._node.store.get(number)
         if revision is None:
             raise HttpError(404, f"there is no revision {number}; `tulle history` lists what is kept")
-        if request.query.get("dry_run", "0") not in ("0", "", "false"):
+        if _is_dry(request):
             return _answer(self._node.tried(revision.files))
         return await self._adopt(parse(dict(revision.files)), f"rollback to {number}", request.peer)
 
     async def _adopt(self, loaded: Loaded | list[Problem], why: str, peer: Peer | None) -> Response:
         if isinstance(loaded, list):
-            generation = self._node.wanted.number if self._node.wanted else 0
-            problems = tuple(map(fault_of, loaded))
-            return _answer(Applied(outcome="invalid", generation=generation, problems=problems))
+            return _answer(self._node.invalid(loaded))
         applied = self._node.adopt(loaded, author=_author(peer), why=why, watched=self._sources.digest())
-        if applied.outcome == "pending":
+        if applied.outcome is Outcome.PENDING:
             await self._until(lambda: self._is_settled(applied.generation), SETTLE_SECONDS)
         settled = self._settled(applied)
-        if settled.outcome == "in-force":
+        if settled.outcome is Outcome.IN_FORCE:
             await self._until(lambda: self._node.seen.generation >= settled.generation, DOORS_SECONDS)
-        if settled.outcome in ("in-force", "unchanged"):
+        if settled.outcome in (Outcome.IN_FORCE, Outcome.UNCHANGED):
             closed = closed_doors(self._node.seen.doors, loaded.resources)
             settled = msgspec.structs.replace(settled, warnings=tuple(map(fault_of, closed)))
         return _answer(settled)
@@ -158,30 +162,16 @@ class Api:
 
     def _settled(self, applied: Applied) -> Applied:
         node = self._node
-        if applied.outcome != "pending" or not self._is_settled(applied.generation):
+        if applied.outcome is not Outcome.PENDING or not self._is_settled(applied.generation):
             return applied
-        if fault := node.refused.get(applied.generation):
-            generation = node.wanted.number if node.wanted else 0
-            return Applied(outcome="refused", generation=generation, problems=(fault_of(refusal(fault)),))
-        return msgspec.structs.replace(applied, outcome="in-force")
+        if applied.generation in node.refused:
+            fault = fault_of(refusal(node.refused[applied.generation]))
+            return Applied(outcome=Outcome.REFUSED, generation=node.generation, problems=(fault,))
+        return msgspec.structs.replace(applied, outcome=Outcome.IN_FORCE)
 
     async def _history(self, request: Request) -> Response:
         in_force = self._node.proxy.generation
-        return _json(
-            [
-                RevisionLine(
-                    number=entry.number,
-                    time=entry.time,
-                    author=entry.author,
-                    why=entry.why,
-                    state="refused"
-                    if entry.fault
-                    else ("in-force" if entry.number == in_force else ("accepted" if entry.accepted else "new")),
-                    fault=entry.fault,
-                )
-                for entry in self._node.store.history()
-            ]
-        )
+        return _json([_line(entry, in_force) for entry in self._node.store.history()])
 
     async def _metrics(self, request: Request) -> Response:
         return await self._from_proxy("/metrics")
@@ -235,12 +225,28 @@ async def _tapped(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def _door(door: Door, seen: Mapping[int, DoorStatus]) -> DoorLine:
     found = seen.get(door.port)
-    said = {"state": found.state, "why": found.why, "holder": found.holder} if found else {}
-    return DoorLine(port=door.port, service=door.service, **said)
+    line = DoorLine(port=door.port, service=door.service)
+    return msgspec.structs.replace(line, state=found.state, why=found.why, holder=found.holder) if found else line
+
+
+def _line(entry: Entry, in_force: int) -> RevisionLine:
+    if entry.fault:
+        state = RevisionState.REFUSED
+    elif entry.number == in_force:
+        state = RevisionState.IN_FORCE
+    else:
+        state = RevisionState.ACCEPTED if entry.accepted else RevisionState.NEW
+    return RevisionLine(
+        number=entry.number, time=entry.time, author=entry.author, why=entry.why, state=state, fault=entry.fault
+    )
+
+
+def _is_dry(request: Request) -> bool:
+    return request.query.get("dry_run", "0") not in ("0", "", "false")
 
 
 def _answer(applied: Applied) -> Response:
-    status = {"invalid": 422, "refused": 409, "pending": 202}.get(applied.outcome, 200)
+    status = _STATUS_OF.get(applied.outcome, 200)
     return Response(status, msgspec.json.encode(applied))
 
 
@@ -251,10 +257,8 @@ def _json(document: object) -> Response:
 def _author(peer: Peer | None) -> str:
     if peer is None:
         return "unknown"
-    try:
-        return f"uid {peer.uid} ({pwd.getpwuid(peer.uid).pw_name})"
-    except KeyError:
-        return f"uid {peer.uid}"
+    name = user_name(peer.uid)
+    return f"uid {peer.uid} ({name})" if name else f"uid {peer.uid}"
 
 
 def _seconds(text: str) -> float:

@@ -8,7 +8,7 @@ import msgspec
 
 from tulle.wire.plan import Plan, encode
 from tulle.wire.snapshot import Snapshot
-from tulle.wire.status import Change
+from tulle.wire.status import Change, Difference
 
 _SECTIONS = {
     "service": ("services", "name"),
@@ -31,11 +31,11 @@ def changes(old: tuple[Snapshot, Plan] | None, new: tuple[Snapshot, Plan]) -> tu
         then, now = before.get(what, {}), after[what]
         for name in sorted(then.keys() | now.keys()):
             if name not in then:
-                found.append(Change(what=what, name=name, how="added"))
+                found.append(Change(what=what, name=name, how=Difference.ADDED))
             elif name not in now:
-                found.append(Change(what=what, name=name, how="removed"))
+                found.append(Change(what=what, name=name, how=Difference.REMOVED))
             elif details := tuple(_differences("", then[name], now[name])):
-                found.append(Change(what=what, name=name, how="changed", details=details))
+                found.append(Change(what=what, name=name, how=Difference.CHANGED, details=details))
     return tuple(found)
 
 

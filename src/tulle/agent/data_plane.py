@@ -1,7 +1,7 @@
 """Keeps the proxy at the wanted generation, however often it starts anew."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,10 +9,12 @@ import msgspec
 
 from tulle.agent.node import Node
 from tulle.http.async_client import AsyncUnixConnection, ResponseError
+from tulle.kit.backoff import Backoff
 
 ANSWER_SECONDS = 2.0
 """A proxy that says nothing for so long counts as gone."""
 PUSH_SECONDS = 30.0
+_PAUSES_SECONDS = (0.05, 2.0)
 
 
 class _Serving(msgspec.Struct):
@@ -21,18 +23,27 @@ class _Serving(msgspec.Struct):
 
 async def keep_proxy(node: Node, admin: Path, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
     """Never returns. Sleeps while the proxy has what it shall have: its death ends a connection kept for that."""
-    delays = _delays()
+    backoff = Backoff(*_PAUSES_SECONDS)
     while True:
-        try:
-            reader, writer = await asyncio.open_unix_connection(str(admin))
-            try:
-                await _converse(node, admin, reader)
-                delays = _delays()
-            finally:
-                writer.close()
-        except (OSError, TimeoutError, ResponseError, msgspec.MsgspecError):
+        if await _serves(node, admin):
+            backoff = Backoff(*_PAUSES_SECONDS)
+        else:
             node.proxy_gone()
-            await sleep(next(delays))
+            await sleep(backoff.after(0.0))
+
+
+async def _serves(node: Node, admin: Path) -> bool:
+    """True once a proxy that answered has ended; False when none answers, or not as one should."""
+    as_it_should = True
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(admin))
+        try:
+            await _converse(node, admin, reader)
+        finally:
+            writer.close()
+    except* (OSError, ResponseError, msgspec.MsgspecError):  # of a push they come as a group's
+        as_it_should = False
+    return as_it_should
 
 
 async def _converse(node: Node, admin: Path, lifeline: asyncio.StreamReader) -> None:
@@ -67,17 +78,9 @@ async def _push(node: Node, admin: Path) -> None:
 def _fault(body: bytes) -> str:
     with suppress(msgspec.MsgspecError):
         return str(msgspec.json.decode(body, type=dict[str, str])["error"])
-    return body.decode(errors="replace")
+    return body.decode(errors="replace") or "without a word"
 
 
 async def _closed(lifeline: asyncio.StreamReader) -> None:
     with suppress(OSError):
         await lifeline.read(1)
-
-
-def _delays() -> Iterator[float]:
-    """0.05 s, doubling to 2 s."""
-    delay = 0.05
-    while True:
-        yield delay
-        delay = min(delay * 2, 2.0)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tulle.model.place import NOWHERE, Problem
 from tulle.model.resources import Resource, Service
-from tulle.wire.plan import DoorStatus
+from tulle.wire.plan import DoorState, DoorStatus
 
 
 def closed_doors(doors: Iterable[DoorStatus], resources: Iterable[Resource]) -> list[Problem]:
@@ -13,7 +13,7 @@ def closed_doors(doors: Iterable[DoorStatus], resources: Iterable[Resource]) -> 
     return [
         Problem.at(places.get(door.port, NOWHERE), f"door-{door.state}", _message(door), _hint(door))
         for door in doors
-        if door.state in ("taken", "refused")
+        if door.state in (DoorState.TAKEN, DoorState.REFUSED)
     ]
 
 
@@ -22,7 +22,7 @@ def _message(door: DoorStatus) -> str:
 
 
 def _hint(door: DoorStatus) -> str:
-    if door.state == "taken":
+    if door.state is DoorState.TAKEN:
         return f"end that program (`ss -ltnp sport = :{door.port}`), or expose another port"
     return (
         "ports below net.ipv4.ip_unprivileged_port_start need root: expose one of 1024 or above, or lower that setting"

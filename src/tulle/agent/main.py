@@ -21,6 +21,7 @@ from tulle.compiler import sure_faults
 from tulle.http.server import serve
 from tulle.kit import paths
 from tulle.kit.inotify import Inotify
+from tulle.kit.listen import listen_at_path
 from tulle.manifest import home_of, load
 from tulle.store.revisions import Revisions
 
@@ -54,7 +55,7 @@ async def _run(mesh: str, manifests: Sequence[Path], control_fd: int) -> None:
     watched = watch(sources, inotify)
     node.boot(load(sources.paths, sure_faults), watched)
     admin = paths.admin_socket(mesh)
-    api_socket = _listen(paths.agent_socket(mesh))
+    api_socket = listen_at_path(str(paths.agent_socket(mesh)))
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=control_fd), limit=LINE_BYTES)
     try:
         async with asyncio.TaskGroup() as group:
@@ -104,25 +105,12 @@ async def _log_changes(node: Node) -> None:
 
 
 def _report(node: Node) -> None:
-    wanted = node.wanted.number if node.wanted else 0
-    log.info("wanted generation %d, proxy %s", wanted, node.proxy.generation if node.proxy.reachable else "not there")
+    proxy = node.proxy.generation if node.proxy.reachable else "not there"
+    log.info("wanted generation %d, proxy %s", node.generation, proxy)
     for problem in node.problems:
         log.error("%s", problem)
     for note in node.notes:
         log.warning("%s", note)
-
-
-def _listen(path: Path) -> socket.socket:
-    """A fresh socket that only its owner may open, from the first moment on."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(mask)
-    listener.listen(64)
-    return listener
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ Invariant: `wanted` only ever becomes a revision that compiled, and falls back t
 refuses it. Problems change words, never traffic. No I/O but the store's; the tasks around it move bytes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -12,14 +12,15 @@ import msgspec
 
 from tulle.agent.candidate import Candidate, Ground, candidate
 from tulle.agent.changes import changes
+from tulle.agent.faults import fault_of, refusal
 from tulle.agent.signal import Signal
 from tulle.compiler import sure_faults
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.revisions import Entry, Revision, Revisions, StoreError
-from tulle.wire.plan import Plan, Report, decode_plan, encode
+from tulle.wire.plan import DoorState, Plan, PodState, Report, decode_plan, encode
 from tulle.wire.snapshot import Snapshot, decode_snapshot, encode_snapshot
-from tulle.wire.status import Applied, Fault, ProxyLine
+from tulle.wire.status import Applied, Outcome, ProxyLine
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -51,6 +52,11 @@ class Node:
         self._highest = self._remembered(store.highest, 0)
         self._taken: Revision | None = None
         """What the proxy last took, or the last good one at boot: where a refusal falls back to."""
+
+    @property
+    def generation(self) -> int:
+        """Of the wanted revision; 0 while there is none."""
+        return self.wanted.number if self.wanted else 0
 
     @property
     def running(self) -> tuple[Snapshot, Plan] | None:
@@ -94,27 +100,32 @@ class Node:
             if author == MANIFEST:
                 self.problems = made
                 self.changed.set()
-            return self._invalid(made)
+            return self.invalid(made)
         self.problems = []
         differs = changes(self.running, (made.snapshot, made.plan))
         if self.wanted and made.digest == self.wanted.entry.digest:
             self._keep(made, watched)
             self.changed.set()
-            return Applied(outcome="unchanged", generation=self.wanted.number)
+            return Applied(outcome=Outcome.UNCHANGED, generation=self.wanted.number)
         self._want(made, author, why, watched)
-        return Applied(outcome="pending", generation=made.snapshot.generation, changes=differs)
+        return Applied(outcome=Outcome.PENDING, generation=made.snapshot.generation, changes=differs)
 
     def tried(self, files: Mapping[str, str]) -> Applied:
         """What `adopt` would do, without doing it."""
         loaded = parse(files, sure_faults)
         if isinstance(loaded, list):
-            return self._invalid(loaded)
+            return self.invalid(loaded)
         made = self._compiled(loaded)
         if isinstance(made, list):
-            return self._invalid(made)
+            return self.invalid(made)
         same = self.wanted is not None and made.digest == self.wanted.entry.digest
         differs = () if same else changes(self.running, (made.snapshot, made.plan))
-        return Applied(outcome="unchanged" if same else "valid", generation=self._generation, changes=differs)
+        outcome = Outcome.UNCHANGED if same else Outcome.VALID
+        return Applied(outcome=outcome, generation=self.generation, changes=differs)
+
+    def invalid(self, problems: Iterable[Problem]) -> Applied:
+        """What comes of manifests with problems: nothing."""
+        return Applied(outcome=Outcome.INVALID, generation=self.generation, problems=tuple(map(fault_of, problems)))
 
     def proxy_has(self, generation: int) -> None:
         """The proxy says what it serves. Numbers never go back: a proxy that is ahead of a lost store is overtaken."""
@@ -171,27 +182,20 @@ class Node:
         seen = {pod.name: pod for pod in self.seen.pods}
         plan = decode_plan(self.wanted.plan)
         for pod in plan.pods:
-            state = seen[pod.name].state if pod.name in seen else "waiting"
-            if state != "ready":
+            state = seen[pod.name].state if pod.name in seen else PodState.WAITING
+            if state is not PodState.READY:
                 why = seen[pod.name].why if pod.name in seen else ""
                 waits.append(f"pod {pod.name} ({state}{': ' + why if why else ''})")
         doors = {door.port: door for door in self.seen.doors}
         for port in plan.doors:
             if port not in doors:
                 waits.append(f"port {port} to be opened")
-            elif (door := doors[port]).state != "open":
+            elif (door := doors[port]).state is not DoorState.OPEN:
                 waits.append(f"port {port} ({door.state}: {door.why}{', by ' + door.holder if door.holder else ''})")
         return waits
 
-    @property
-    def _generation(self) -> int:
-        return self.wanted.number if self.wanted else 0
-
     def _compiled(self, loaded: Loaded) -> Candidate | list[Problem]:
         return candidate(loaded, self.ground, self._highest + 1, self.running[0] if self.running else None)
-
-    def _invalid(self, problems: list[Problem]) -> Applied:
-        return Applied(outcome="invalid", generation=self._generation, problems=tuple(map(fault_of, problems)))
 
     def _keep(self, made: Candidate, watched: str) -> None:
         """The same mesh in other words: what runs stays, and is what these manifests mean."""
@@ -227,16 +231,6 @@ class Node:
         except StoreError as fault:
             self.trouble = str(fault)
             return otherwise
-
-
-def fault_of(problem: Problem) -> Fault:
-    """A problem as it crosses the wire."""
-    return Fault(code=problem.code, message=problem.message, file=problem.file, line=problem.line, hint=problem.hint)
-
-
-def refusal(fault: str) -> Problem:
-    """A snapshot that compiled and that the proxy would not have: a defect of ours, worth a report."""
-    return Problem("snapshot-refused", f"the proxy refused the snapshot: {fault}", hint="this is a defect: report it")
 
 
 def _documents(revision: Revision) -> tuple[Snapshot, Plan]:

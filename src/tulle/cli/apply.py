@@ -38,6 +38,8 @@ def apply(paths: tuple[Path, ...], dry_run: bool, why: str, mesh: str | None, as
 
 def finish(applied: "Applied", *, as_json: bool) -> None:
     """Shows what an apply or a rollback came to, and ends accordingly."""
+    from tulle.wire.status import Outcome
+
     if as_json:
         show_json(applied)
     else:
@@ -46,14 +48,14 @@ def finish(applied: "Applied", *, as_json: bool) -> None:
     say_faults(applied.warnings, yellow("warning"))
     generation = applied.generation
     words = {
-        "in-force": f"generation {generation} is in force",
-        "unchanged": f"nothing changes; generation {generation} stays",
-        "valid": "valid; nothing was changed (dry run)",
-        "pending": f"generation {generation} is kept, but the proxy does not answer yet",
-        "refused": f"refused by the proxy; generation {generation} stays",
-        "invalid": f"nothing was changed; generation {generation} stays",
+        Outcome.IN_FORCE: f"generation {generation} is in force",
+        Outcome.UNCHANGED: f"nothing changes; generation {generation} stays",
+        Outcome.VALID: "valid; nothing was changed (dry run)",
+        Outcome.PENDING: f"generation {generation} is kept, but the proxy does not answer yet",
+        Outcome.REFUSED: f"refused by the proxy; generation {generation} stays",
+        Outcome.INVALID: f"nothing was changed; generation {generation} stays",
     }
-    say(words.get(applied.outcome, applied.outcome))
-    ends = {"invalid": Exit.PROBLEMS, "refused": Exit.REFUSED, "pending": Exit.REFUSED}
+    say(words[applied.outcome])
+    ends = {Outcome.INVALID: Exit.PROBLEMS, Outcome.REFUSED: Exit.REFUSED, Outcome.PENDING: Exit.REFUSED}
     if applied.outcome in ends:
         raise Ended(ends[applied.outcome])

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tulle.cli.words import Ended, Exit, say_faults
+from tulle.wire.plan import DoorState
 
 if TYPE_CHECKING:
     from tulle.model.resources import Resource
@@ -19,7 +20,7 @@ def refuse_closed_doors(ports: Sequence[int], resources: "Iterable[Resource]") -
     """Opens each port for a moment; says all that cannot be and ends."""
     deadline = time.monotonic() + FREED_SECONDS
     while closed := [fault for port in ports if (fault := _tried(port))]:
-        if time.monotonic() >= deadline or any(one.state == "refused" for one in closed):
+        if time.monotonic() >= deadline or any(one.state is DoorState.REFUSED for one in closed):
             refuse(closed, resources)
         time.sleep(0.05)
 
@@ -27,7 +28,7 @@ def refuse_closed_doors(ports: Sequence[int], resources: "Iterable[Resource]") -
 def refuse(closed: "Iterable[DoorStatus]", resources: "Iterable[Resource]") -> None:
     """Says which doors are closed, each at its line, and ends."""
     from tulle.agent.doors import closed_doors
-    from tulle.agent.node import fault_of
+    from tulle.agent.faults import fault_of
 
     say_faults(map(fault_of, closed_doors(closed, resources)))
     raise Ended(Exit.REFUSED)
@@ -37,7 +38,7 @@ def holder(door: "DoorLine") -> str:
     """Who has a door that is taken. The mesh of an ordinary user sees less of that user's programs than this process."""
     from tulle.supervisor.holder import holder_of
 
-    return (holder_of(door.port) or door.holder) if door.state == "taken" else ""
+    return (holder_of(door.port) or door.holder) if door.state is DoorState.TAKEN else ""
 
 
 def _tried(port: int) -> "DoorStatus | None":

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tulle.cli.options import json_option, paths_argument
-from tulle.cli.words import show, show_json
+from tulle.cli.words import show_resources
 
 
 @click.command()
@@ -16,10 +16,4 @@ def expand(paths: tuple[Path, ...], as_json: bool) -> None:
     from tulle.cli.manifests import read
     from tulle.manifest import dump
 
-    text = dump(read(paths, as_json=as_json).resources)
-    if as_json:
-        import yaml
-
-        show_json(list(yaml.safe_load_all(text)))
-    else:
-        show(text.rstrip("\n"))
+    show_resources(dump(read(paths, as_json=as_json).resources), as_json=as_json)

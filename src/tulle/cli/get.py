@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from tulle.cli.options import json_option, mesh_option
-from tulle.cli.words import plain_json, show, show_json, show_table
+from tulle.cli.words import show_json, show_resources, show_table
 
 if TYPE_CHECKING:
-    from tulle.cli.running import Running
-    from tulle.wire.snapshot import HostEndpoint, PodEndpoint, Snapshot
+    from tulle.wire.snapshot import HostEndpoint, Match, PodEndpoint, Snapshot
 
 WHATS = ("services", "workloads", "routes", "policies", "snapshot", "resources")
 
@@ -25,13 +24,15 @@ def get(what: str, mesh: str | None, as_json: bool) -> None:
 
     found = running(mesh)
     if what == "resources":
-        _show_resources(found, as_json)
+        show_resources(found.text("/resources").decode(), as_json=as_json)
         return
     from tulle.wire.snapshot import decode_snapshot
 
     text = found.text("/snapshot")
     if what == "snapshot":
-        show(plain_json(text))
+        import msgspec
+
+        show_json(msgspec.Raw(text))
         return
     snapshot = decode_snapshot(text)
     if as_json:
@@ -117,12 +118,9 @@ def _routes(snapshot: "Snapshot") -> Table:
     return ("SERVICE", "ROUTE", "HOSTS", "MATCHES", "BACKENDS"), rows
 
 
-def _matches(matches: Sequence[object]) -> str:
-    from tulle.wire.snapshot import Match
-
+def _matches(matches: "Sequence[Match]") -> str:
     words = []
     for match in matches:
-        assert isinstance(match, Match)  # noqa: S101
         path = match.path
         parts = [match.method or "", (path.value if path.exact else f"{path.value.rstrip('/')}/*") if path else ""]
         parts += [f"{header.name}={header.value}" for header in match.headers]
@@ -137,13 +135,3 @@ def _policies(snapshot: "Snapshot") -> Table:
         guards = "all" if len(services) == len(snapshot.services) > 1 else ", ".join(services) or "-"
         rows.append((policy.name, policy.action.value, str(len(policy.rules)), guards))
     return ("POLICY", "ACTION", "RULES", "GUARDS"), rows
-
-
-def _show_resources(found: "Running", as_json: bool) -> None:
-    text = found.text("/resources").decode()
-    if as_json:
-        import yaml
-
-        show_json(list(yaml.safe_load_all(text)))
-    else:
-        show(text.rstrip("\n"))

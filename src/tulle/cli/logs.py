@@ -10,6 +10,7 @@ import click
 from tulle.cli.log_files import Line, LogReader
 from tulle.cli.options import json_option, mesh_option
 from tulle.cli.words import Exit, Failure, show
+from tulle.model.names import qualify
 
 OURS = ("supervisor", "agent", "proxy")
 """Tulle's own processes: shown when asked for."""
@@ -73,7 +74,7 @@ def chosen(sources: Iterable[str], services: Iterable[str], everything: bool) ->
         if not matching and word not in OURS:
             from tulle.model.place import nearest
 
-            hint = nearest(word if "/" in word else f"default/{word}", known) or f"there is: {', '.join(known)}"
+            hint = nearest(qualify(word), known) or f"there is: {', '.join(known)}"
             raise Failure("no-such-log", f"nothing named `{word}` has written anything", hint=hint, exit=Exit.USAGE)
         found += [one for one in matching if one not in found]
     return found + [one for one in OURS if everything and one in known and one not in found]
@@ -83,7 +84,7 @@ def is_meant(word: str, source: str) -> bool:
     """`orders` means default/orders and its versions; in another namespace the namespace is said."""
     if source in OURS:
         return word == source
-    name = word if "/" in word else f"default/{word}"
+    name = qualify(word)
     return source == name or source.startswith(f"{name}-")
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from tulle.agent.faults import fault_of
 from tulle.cli.words import Ended, Exit, say_faults, show_json
 from tulle.compiler import Compiled, Facts, compile_mesh, sure_faults
 from tulle.manifest import Loaded, home_of, load
 from tulle.model.place import Problem
-from tulle.wire.status import Fault
 
 
 def read(paths: Sequence[Path], *, as_json: bool = False) -> Loaded:
@@ -37,9 +37,7 @@ def read_and_compile(paths: Sequence[Path], *, as_json: bool = False) -> tuple[L
 
 def refuse(problems: Iterable[Problem], *, as_json: bool = False) -> NoReturn:
     """Says every problem; ends with the code for that."""
-    faults = [
-        Fault(code=one.code, message=one.message, file=one.file, line=one.line, hint=one.hint) for one in problems
-    ]
+    faults = list(map(fault_of, problems))
     if as_json:
         show_json({"problems": faults})
     say_faults(faults)

@@ -1,58 +1,12 @@
-"""What this box can enforce, found out by doing it: each probe runs in a child of its own and leaves nothing behind."""
+"""What this box can enforce, found out by doing it."""
 
 import errno
-import json
 import os
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-REDIRECT_PREFIX = bytes((127, 80))
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A row of `tulle check`."""
-
-    probe: str
-    possible: bool
-    needed: bool
-    """Without it there is no isolated mesh here."""
-    enables: str
-    """What it is for."""
-    reason: str
-    """What was seen: a version, or the kernel's words."""
-    remedy: str = ""
-    """What to do where it is impossible."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Something to try."""
-
-    name: str
-    enables: str
-    attempt: Callable[[], str]
-    """Returns what was seen. Raises OSError where it is impossible."""
-    remedy: str
-    needed: bool = True
-
-    def run(self) -> Finding:
-        """Tries it in a child, so that namespaces, filters and limits end with it."""
-        seen, fault, remedy = in_child(self.attempt)
-        if fault is None:
-            return Finding(self.name, True, self.needed, self.enables, seen)
-        remedy = remedy or _REMEDIES.get((self.name, fault), self.remedy)
-        return Finding(self.name, False, self.needed, self.enables, seen, remedy)
-
-
-class Impossible(OSError):
-    """An attempt that failed and knows what would help."""
-
-    def __init__(self, why: str, remedy: str) -> None:
-        super().__init__(0, why)
-        self.remedy = remedy
+from tulle.cli.probing import Finding, Impossible, Probe
+from tulle.wire.plan import LISTENER_PORT, METRICS_PORT, VIRTUAL_NETWORK
 
 
 def findings() -> list[Finding]:
@@ -63,45 +17,6 @@ def findings() -> list[Finding]:
 def lacking() -> list[Finding]:
     """What keeps this box from running pods."""
     return [one for probe in PROBES if probe.needed and not (one := probe.run()).possible]
-
-
-def in_child(attempt: Callable[[], str]) -> tuple[str, int | None, str]:
-    """What an attempt saw; or the words and number of the error that stopped it, and what it knows would help."""
-    try:
-        reader, writer = os.pipe()
-    except OSError as refusal:
-        return f"no pipe to a child: {refusal.strerror}", 0, "more file descriptors: ulimit -n"
-    try:
-        child = os.fork()
-    except OSError as refusal:
-        os.close(reader)
-        os.close(writer)
-        return f"no child to try it in: {refusal.strerror}", 0, "more processes: ulimit -u, or a looser sandbox"
-    if child == 0:
-        try:
-            os.close(reader)
-            os.write(writer, json.dumps(_tried(attempt)).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as result:
-        text = result.read()
-    _, status = os.waitpid(child, 0)
-    if not text:
-        return f"the probe ended with {os.waitstatus_to_exitcode(status)}", 0, ""
-    seen, fault, remedy = json.loads(text)
-    return str(seen), fault, str(remedy)
-
-
-def _tried(attempt: Callable[[], str]) -> tuple[str, int | None, str]:
-    try:
-        return attempt(), None, ""
-    except Impossible as fault:
-        return str(fault.strerror), 0, fault.remedy
-    except OSError as fault:
-        return str(fault.strerror or fault), fault.errno or 0, ""
-    except Exception as fault:  # noqa: BLE001  (a probe that breaks is a row, not the end of the table)
-        return f"{type(fault).__name__}: {fault}", 0, ""
 
 
 def _pod() -> str:
@@ -145,9 +60,9 @@ def _redirect() -> str:
 
     _enter_pod_namespaces()
     netlink.bring_loopback_up()
-    netlink.redirect_tcp(REDIRECT_PREFIX, 15001)
+    netlink.redirect_tcp(VIRTUAL_NETWORK, LISTENER_PORT)
     with socket.socket() as listener, socket.socket() as caller:
-        listener.bind(("127.0.0.1", 15001))
+        listener.bind(("127.0.0.1", LISTENER_PORT))
         listener.listen()
         caller.settimeout(2.0)
         caller.connect(("127.80.1.2", 80))
@@ -207,8 +122,8 @@ def _inotify() -> str:
 def _metrics_port() -> str:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", 15020))
-    return "127.0.0.1:15020 is free"
+        listener.bind(("127.0.0.1", METRICS_PORT))
+    return f"127.0.0.1:{METRICS_PORT} is free"
 
 
 def _directories() -> str:
@@ -254,8 +169,18 @@ PROBES = (
         "allow them: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1,"
         " kernel.apparmor_restrict_unprivileged_userns=0; or run as root",
         needed=os.getuid() != 0,
+        remedies={
+            errno.ENOSPC: "sysctl user.max_user_namespaces=15000; or run as root",
+            errno.EAGAIN: "more processes for this user: ulimit -u",
+        },
     ),
-    Probe("namespaces", "pods: services cannot see one another", _namespaces, "a kernel with namespaces; or root"),
+    Probe(
+        "namespaces",
+        "pods: services cannot see one another",
+        _namespaces,
+        "a kernel with namespaces; or root",
+        remedies={errno.EPERM: "user namespaces (see above), root, or a container with CAP_SYS_ADMIN"},
+    ),
     Probe(
         "redirect",
         "services dial names, and listen on any address at any port",
@@ -276,7 +201,16 @@ PROBES = (
         "seccomp", "services cannot reach what namespaces leave open", _seccomp, "a kernel with CONFIG_SECCOMP_FILTER"
     ),
     Probe("pod", "all of it together", _pod, "see the rows above"),
-    Probe("memfd", "the proxy serves at once after a restart", _memfd, "more file descriptors: ulimit -n"),
+    Probe(
+        "memfd",
+        "the proxy serves at once after a restart",
+        _memfd,
+        "more file descriptors: ulimit -n",
+        remedies={
+            errno.ENOSYS: "Linux 3.17 or a sandbox that allows memfd_create",
+            errno.EPERM: "a sandbox around tulle forbids it: loosen its seccomp profile",
+        },
+    ),
     Probe("pidfd", "processes are ended without mistakes", _pidfd, "Linux 5.3"),
     Probe(
         "inotify",
@@ -287,9 +221,9 @@ PROBES = (
     Probe("directories", "sockets and revisions", _directories, "another place: TULLE_RUNTIME_DIR, TULLE_STATE_DIR"),
     Probe(
         "metrics-port",
-        "Prometheus scrapes 127.0.0.1:15020",
+        f"Prometheus scrapes 127.0.0.1:{METRICS_PORT}",
         _metrics_port,
-        "a mesh that runs here holds it, or something else does: ss -ltnp sport = :15020",
+        f"a mesh that runs here holds it, or something else does: ss -ltnp sport = :{METRICS_PORT}",
         needed=False,
     ),
     Probe(
@@ -297,11 +231,3 @@ PROBES = (
     ),
     Probe("cgroup", "limits of memory and CPU per service (not used yet)", _cgroup, "mount cgroup v2", needed=False),
 )
-
-_REMEDIES = {
-    ("user-namespace", errno.ENOSPC): "sysctl user.max_user_namespaces=15000; or run as root",
-    ("user-namespace", errno.EAGAIN): "more processes for this user: ulimit -u",
-    ("memfd", errno.ENOSYS): "Linux 3.17 or a sandbox that allows memfd_create",
-    ("memfd", errno.EPERM): "a sandbox around tulle forbids it: loosen its seccomp profile",
-    ("namespaces", errno.EPERM): "user namespaces (see above), root, or a container with CAP_SYS_ADMIN",
-}

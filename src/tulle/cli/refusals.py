@@ -5,7 +5,7 @@ from typing import NoReturn
 from urllib.parse import quote
 
 from tulle.cli.running import Running, running
-from tulle.cli.why import JudgedCall, judge_call, request_view, rule_words
+from tulle.cli.why import JudgedCall, judge_call, request_view, show_policies
 from tulle.cli.words import Ended, Exit, Failure, red, show, show_json
 from tulle.core.policies import ANONYMOUS
 from tulle.core.tables import Tables, build_tables
@@ -30,7 +30,7 @@ def explain_refusal(request_id: str, mesh: str | None, *, as_json: bool) -> NoRe
     if now is not None:
         show("")
         if tables.generation == one.generation:
-            _show_policies(now)
+            show_policies(now.found)
         else:
             show(f"the mesh has changed since (generation {one.generation} → {tables.generation}); now it would be")
             now.show()
@@ -70,10 +70,3 @@ def _show(one: Refusal) -> None:
     if reason is not None and one.reason not in OF_POLICY:
         again = "sending it again may help" if reason.retryable else "sending it again would not help"
         show(f"fault: {reason.fault.value}; {again}")
-
-
-def _show_policies(now: JudgedCall) -> None:
-    for policy in now.found.policies:
-        show(f"{policy.action} {policy.name}" + ("" if policy.rules else ": no rule, matches nothing"))
-        for rule in policy.rules:
-            show(f"    rule {rule.number}: {rule_words(rule)}")

@@ -2,13 +2,22 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _LINE = re.compile(r'([A-Za-z_:][\w:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})? (\S+)')
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _SUCCEEDED = ("1xx", "2xx", "3xx", "4xx")
 """Response classes that are no failure of the service, unless the mesh refused: that is counted apart."""
+
+
+class Series(NamedTuple):
+    """One line of an exposition."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
 
 
 @dataclass(slots=True)
@@ -45,7 +54,7 @@ Pair = tuple[str, str, str]
 def flows(exposition: str) -> dict[Pair, Flow]:
     """Per source, destination and version."""
     found: dict[Pair, Flow] = defaultdict(Flow)
-    for name, labels, value in _samples(exposition):
+    for name, labels, value in filter(None, map(read_series, exposition.splitlines())):
         if "source" not in labels or "destination" not in labels:
             continue
         flow = found[(labels["source"], labels["destination"], labels.get("version", ""))]
@@ -98,11 +107,12 @@ def quantile(buckets: Mapping[float, float], share: float) -> float:
     return lower
 
 
-def _samples(exposition: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    for line in exposition.splitlines():
-        if not line.startswith("#") and (match := _LINE.match(line)):
-            labels = {name: _unescaped(value) for name, value in _LABEL.findall(match[2] or "")}
-            yield match[1], labels, float(match[3])
+def read_series(line: str) -> Series | None:
+    """A line of Prometheus' text exposition, as far as the proxy writes it; None for a comment, or what is no sample."""
+    if (match := _LINE.fullmatch(line)) is None:
+        return None
+    labels = {name: _unescaped(value) for name, value in _LABEL.findall(match[2] or "")}
+    return Series(match[1], labels, float(match[3]))
 
 
 def _unescaped(value: str) -> str:

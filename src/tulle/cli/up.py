@@ -12,6 +12,7 @@ import click
 
 from tulle.cli.options import paths_argument
 from tulle.cli.words import Ended, Exit, Failure, say
+from tulle.wire.plan import AUTO, WAYS
 
 if TYPE_CHECKING:
     from tulle.wire.status import NodeStatus
@@ -25,8 +26,8 @@ STARTUP_SECONDS = 60.0
 @click.option("--timeout", default=STARTUP_SECONDS, show_default=True, metavar="SECONDS", help="For --detach to wait.")
 @click.option(
     "--redirect",
-    type=click.Choice(("auto", "redirect", "addresses")),
-    default="auto",
+    type=click.Choice(WAYS),
+    default=AUTO,
     show_default=True,
     help="How what a service dials reaches the proxy: by an nftables redirect, or by a listener at each virtual address"
     " (no service may then listen on 0.0.0.0 at a port that another has). `auto`: the redirect where the kernel has it.",

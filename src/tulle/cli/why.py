@@ -10,13 +10,14 @@ import click
 
 from tulle.cli.options import files_option, json_option, mesh_option
 from tulle.cli.words import Ended, Exit, Failure, green, red, show, show_json
+from tulle.model.names import qualify
 
 if TYPE_CHECKING:
     from tulle.core.backends import RouteTable
     from tulle.core.policies import CallerRef
     from tulle.core.request import RequestView
     from tulle.core.tables import ServicePortTable, Tables
-    from tulle.core.trace import Explanation, RuleTrace
+    from tulle.core.trace import Explanation, PolicyTrace, RuleTrace
     from tulle.wire.snapshot import Snapshot
 
 ANONYMOUS_NAME = "anonymous"
@@ -161,7 +162,7 @@ def _snapshot(paths: tuple[Path, ...], mesh: str | None) -> "Snapshot":
 
 
 def _target(tables: "Tables", service: str, port: int | None) -> "ServicePortTable":
-    name = _qualified(service)
+    name = qualify(service)
     ports = sorted(number for one, number in tables.by_name if one == name)
     if not ports:
         raise _unknown("unknown-service", f"no service named `{service}`", service, {one for one, _ in tables.by_name})
@@ -176,7 +177,7 @@ def _caller(tables: "Tables", caller: str) -> "CallerRef":
 
     if caller == ANONYMOUS_NAME:
         return ANONYMOUS
-    name = _qualified(caller)
+    name = qualify(caller)
     if name in tables.callers:
         return tables.callers[name]
     for one in sorted(tables.callers):
@@ -190,12 +191,8 @@ def _unknown(code: str, message: str, name: str, known: Iterable[str]) -> Failur
     from tulle.model.place import nearest
 
     everything = sorted(known)
-    hint = nearest(_qualified(name), everything) or f"there is: {', '.join(everything[:12])}"
+    hint = nearest(qualify(name), everything) or f"there is: {', '.join(everything[:12])}"
     return Failure(code, message, hint=hint, exit=Exit.USAGE)
-
-
-def _qualified(name: str) -> str:
-    return name if "/" in name else f"default/{name}"
 
 
 def request_view(method: str, path: str, host: str, headers: tuple[str, ...]) -> "RequestView":
@@ -233,23 +230,25 @@ def _show(found: "Explanation", who: "CallerRef", target: "ServicePortTable", vi
         show(f"{red('denied')}: no policy allows it")
     show(f"{caller} → {target.service}:{target.port}, {what}")
     show("")
+    show_policies(found)
+    if found.nearest is not None and found.nearest.failed:
+        show(f"nearest: {found.nearest.policy} rule {found.nearest.number}; {_rule_words(found.nearest)}")
+
+
+def show_policies(found: "Explanation") -> None:
+    """Every policy that guards the service, and what each of its rules came to."""
     for policy in found.policies:
         show(f"{policy.action} {policy.name}" + ("" if policy.rules else ": no rule, matches nothing"))
         for rule in policy.rules:
-            show(f"    rule {rule.number}: {rule_words(rule)}")
-    if found.nearest is not None and found.nearest.failed:
-        show(f"nearest: {found.nearest.policy} rule {found.nearest.number}; {rule_words(found.nearest)}")
+            show(f"    rule {rule.number}: {_rule_words(rule)}")
 
 
-def rule_words(rule: "RuleTrace") -> str:
+def _rule_words(rule: "RuleTrace") -> str:
     """Whether it matches, or every field that keeps it from it."""
     return "matches" if rule.matched else "does not match: " + "; ".join(map(str, rule.failed))
 
 
-def _policy_document(policy: "object") -> dict[str, object]:
-    from tulle.core.trace import PolicyTrace
-
-    assert isinstance(policy, PolicyTrace)  # noqa: S101
+def _policy_document(policy: "PolicyTrace") -> dict[str, object]:
     return {
         "name": policy.name,
         "action": policy.action,

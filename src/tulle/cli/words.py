@@ -1,7 +1,6 @@
 """What the CLI says and how it ends: words on stderr, data on stdout, one exit code for each kind of end."""
 
 import enum
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -61,6 +60,16 @@ def show_json(document: object) -> None:
     show(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
+def show_resources(text: str, *, as_json: bool) -> None:
+    """Resources as YAML, or as a list of JSON documents."""
+    if as_json:
+        import yaml
+
+        show_json(list(yaml.safe_load_all(text)))
+    else:
+        show(text.rstrip("\n"))
+
+
 def show_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns padded to the widest cell; no trailing spaces."""
     lines = [tuple(header), *map(tuple, rows)]
@@ -90,9 +99,11 @@ def say_faults(faults: "Iterable[Fault]", word: str = "") -> None:
 
 def show_changes(changes: "Iterable[Change]") -> None:
     """A diff by name: `+ service prod/payments`."""
-    signs = {"added": green("+"), "removed": red("-"), "changed": yellow("~")}
+    from tulle.wire.status import Difference
+
+    signs = {Difference.ADDED: green("+"), Difference.REMOVED: red("-"), Difference.CHANGED: yellow("~")}
     for change in changes:
-        show(f"{signs.get(change.how, '?')} {change.what} {change.name}")
+        show(f"{signs[change.how]} {change.what} {change.name}")
         for detail in change.details:
             show(f"    {detail}")
 
@@ -117,8 +128,3 @@ def green(text: str) -> str:
 def yellow(text: str) -> str:
     """Changed, waiting."""
     return f"\033[33m{text}\033[0m" if is_coloured() else text
-
-
-def plain_json(text: bytes) -> str:
-    """One JSON document, indented."""
-    return json.dumps(json.loads(text), indent=2, ensure_ascii=False)

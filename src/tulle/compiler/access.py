@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from tulle.compiler.index import Index
-from tulle.compiler.references import qualify
 from tulle.model import resources as model
+from tulle.model.names import qualify
 from tulle.wire.snapshot import Action, Caller, Operation, Policy, Rule, Source
 
 

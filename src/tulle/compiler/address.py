@@ -1,10 +1,12 @@
-"""Virtual addresses of services, in 127.80.0.0/16: stable, whatever comes and goes beside them."""
+"""Virtual addresses of services, in the virtual network: stable, whatever comes and goes beside them."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
-NETWORK = IPv4Network("127.80.0.0/16")
+from tulle.wire.plan import VIRTUAL_NETWORK
+
+NETWORK = IPv4Network(VIRTUAL_NETWORK)
 
 _FIRST = int(NETWORK.network_address) + 1
 _COUNT = NETWORK.num_addresses - 2

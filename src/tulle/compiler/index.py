@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from tulle.compiler.ports import resolved
 from tulle.compiler.selection import Labels, members, primaries, reached, selected
+from tulle.model.names import SpiffeId
 from tulle.model.place import Problem
 from tulle.model.resources import (
     AuthorizationPolicy,
@@ -90,7 +91,7 @@ class Index:
 
     def principal(self, workload: Workload) -> str:
         """Its identity, as policies write it."""
-        return f"{self.mesh.spec.trust_domain}/ns/{workload.metadata.namespace}/sa/{workload.service_account}"
+        return SpiffeId.of(self.mesh.spec.trust_domain, workload.metadata.namespace, workload.service_account).principal
 
 
 def _by_name(resources: Iterable[Resource], kind: type[R], problems: list[Problem]) -> dict[str, R]:

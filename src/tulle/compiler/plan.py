@@ -4,8 +4,8 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 
 from tulle.compiler.index import Index
-from tulle.compiler.references import qualify
 from tulle.model import resources as model
+from tulle.model.names import qualify
 from tulle.wire.plan import PodSpec, Readiness
 
 LOOPBACK = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"

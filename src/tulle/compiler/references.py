@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tulle.compiler.idle import Guards, idle_rules
 from tulle.compiler.index import Index
-from tulle.model.names import is_label
+from tulle.model.names import is_label, qualify
 from tulle.model.place import Place, Problem, nearest, place_of
 from tulle.model.resources import (
     AuthorizationPolicy,
@@ -18,11 +18,7 @@ from tulle.model.resources import (
     Workload,
 )
 from tulle.model.unread import Unread
-
-LISTENER_PORT = 15001
-"""Of the mesh, in every pod."""
-METRICS_PORT = 15020
-"""Of the mesh, on the box."""
+from tulle.wire.plan import LISTENER_PORT, METRICS_PORT
 
 
 def faults(index: Index) -> Iterator[Problem]:
@@ -100,11 +96,6 @@ def _workload(index: Index, workload: Workload) -> Iterator[Problem]:
             known = [one for one, other in index.workloads.items() if other.spec.run is not None]
             message = f"no workload named `{name}` runs here"
             yield Problem.at(place_of(written, workload.place), "unknown-workload", message, nearest(name, known))
-
-
-def qualify(written: str, namespace: str) -> str:
-    """`name` within a namespace; what names one already, and `*`, as it is."""
-    return str(written) if "/" in written or written == "*" else f"{namespace}/{written}"
 
 
 def _unknown_service(index: Index, name: str, place: Place, known: Iterable[str]) -> Iterator[Problem]:

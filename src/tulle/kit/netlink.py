@@ -32,11 +32,13 @@ def free_low_ports() -> None:
     write_setting("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
 
 
-def redirect_tcp(prefix: bytes, port: int) -> None:
-    """Sends all TCP that this namespace dials to addresses beginning with `prefix` to 127.0.0.1:`port`.
+def redirect_tcp(network: str, port: int) -> None:
+    """Sends all TCP that this namespace dials in `network` (`a.b.0.0/16`, whole octets) to 127.0.0.1:`port`.
 
     Raises OSError with the kernel's errno; ENOENT or EPROTONOSUPPORT mean a kernel without the nftables parts.
     """
+    address, _, bits = network.partition("/")
+    prefix = socket.inet_aton(address)[: int(bits) // 8]
     table = _attribute(1, b"tulle\0")
     chain = (
         _attribute(1, b"tulle\0")

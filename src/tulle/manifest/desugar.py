@@ -1,6 +1,6 @@
 """The mesh file → resources. From here on there is only one language."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tulle.manifest.meshfile import (
@@ -12,7 +12,8 @@ from tulle.manifest.meshfile import (
     ReadinessEntry,
     ServiceEntry,
 )
-from tulle.model.names import ROOT_NAMESPACE, QualifiedName, SpiffeId
+from tulle.manifest.rules import policy_rule, qualified
+from tulle.model.names import DEFAULT_NAMESPACE, ROOT_NAMESPACE
 from tulle.model.place import NOWHERE, Place, Problem, Word, place_of
 from tulle.model.resources import (
     Address,
@@ -20,7 +21,6 @@ from tulle.model.resources import (
     AuthorizationPolicy,
     AuthorizationPolicySpec,
     BackendRef,
-    From,
     HTTPRoute,
     HTTPRouteRule,
     HTTPRouteSpec,
@@ -28,12 +28,10 @@ from tulle.model.resources import (
     MeshMode,
     MeshSpec,
     Metadata,
-    Operation,
     ParentRef,
     PolicyAction,
     Readiness,
     Resource,
-    Rule,
     Run,
     Selector,
     Service,
@@ -41,11 +39,9 @@ from tulle.model.resources import (
     ServicePort,
     ServiceSpec,
     ServiceType,
-    Source,
     TCPRoute,
     TCPRouteRule,
     TCPRouteSpec,
-    To,
     Workload,
     WorkloadPort,
     WorkloadSpec,
@@ -108,7 +104,7 @@ class _Sugar:
 
     def _named(self, key: str, namespace: str) -> _Named:
         first, slash, second = key.partition("/")
-        if slash and namespace not in {"default", first}:
+        if slash and namespace not in {DEFAULT_NAMESPACE, first}:
             self._fault(place_of(namespace), "bad-value", f"`{key}` is in namespace `{first}`", "say it once")
         return _Named(second, first, key) if slash else _Named(str(key), str(namespace), key)
 
@@ -155,7 +151,7 @@ class _Sugar:
 
     def _dependencies(self, named: _Named, entry: ServiceEntry) -> Iterator[str]:
         for written in entry.depends_on:
-            name = _qualify(written, named.namespace)
+            name = qualified(written, named.namespace)
             for suffix in [f"-{version}" for version in self._versions.get(name, ())] or [""]:
                 yield Word.at(name + suffix, place_of(written))
 
@@ -168,18 +164,18 @@ class _Sugar:
                 service_account=Word.at(named.name, named.place) if version else None,
                 ports=(WorkloadPort(port=entry.port),) if entry.port else (),
                 run=run,
-                calls=None if calls is None else tuple(_qualify(one, named.namespace) for one in calls),
+                calls=None if calls is None else tuple(qualified(one, named.namespace) for one in calls),
             ),
             place=run.place,
         )
 
     def _dialled(self, named: _Named, entry: ServiceEntry, port: int) -> Iterator[Resource]:
-        ports = _ports(port, port, entry.protocol, named.place, entry.expose, entry.expose_place)
+        ports = _ports(port, entry.protocol, named.place, entry.expose, entry.expose_place)
         kind = ServiceType.NODE_PORT if entry.expose else ServiceType.CLUSTER_IP
         spec = ServiceSpec(ports=ports, selector={"app": named.name}, type=kind)
         yield Service(metadata=named.metadata(), spec=spec, place=named.place)
         for version in entry.versions:
-            inner = _ports(port, port, entry.protocol, named.place)
+            inner = _ports(port, entry.protocol, named.place)
             chosen = {"app": named.name, "version": str(version)}
             spec = ServiceSpec(ports=inner, selector=chosen)
             yield Service(metadata=named.metadata(f"-{version}"), spec=spec, place=entry.versions[version].place)
@@ -203,7 +199,7 @@ class _Sugar:
             )
 
     def _external(self, named: _Named, entry: External) -> Iterator[Resource]:
-        ports = _ports(entry.port, entry.port, entry.protocol, named.place)
+        ports = _ports(entry.port, entry.protocol, named.place)
         labels = {"app": named.name}
         yield Service(metadata=named.metadata(), spec=ServiceSpec(ports=ports, selector=labels), place=named.place)
         address = Address(host=entry.host, port=entry.port)
@@ -220,15 +216,15 @@ class _Sugar:
         selector = Selector(match_labels={"app": named.name})
         for action, written in ((PolicyAction.ALLOW, allow), (PolicyAction.DENY, deny)):
             if written:
-                rules = tuple(self._rule(one, named.namespace) for one in written)
+                rules = tuple(policy_rule(one, named.namespace, self._trust_domain) for one in written)
                 spec = AuthorizationPolicySpec(selector=selector, action=action, rules=rules)
                 suffix = f"-{action.value.lower()}"
                 yield AuthorizationPolicy(metadata=named.metadata(suffix), spec=spec, place=written[0].place)
 
     def _mesh_wide(self, number: int, rule: MeshRule) -> Iterator[AuthorizationPolicy]:
-        rules = (self._rule(rule, "default"),)
+        rules = (policy_rule(rule, DEFAULT_NAMESPACE, self._trust_domain),)
         called = rule.name or f"mesh-deny-{number}"
-        for target in dict.fromkeys(_qualify(one, "default") for one in rule.to):
+        for target in dict.fromkeys(qualified(one, DEFAULT_NAMESPACE) for one in rule.to):
             namespace, _, name = target.rpartition("/")
             everything = name == "*"
             label = Word.at(name, place_of(target, rule.place))
@@ -240,37 +236,9 @@ class _Sugar:
             )
             yield AuthorizationPolicy(metadata=metadata, spec=spec, place=rule.place)
 
-    def _rule(self, rule: AccessRule | MeshRule, namespace: str) -> Rule:
-        operation = Operation(methods=rule.methods, paths=rule.paths, hosts=rule.hosts, ports=rule.ports)
-        to = None if operation == Operation() else (To(operation=operation),)
-        sources = None if rule.from_ is None else tuple(self._sources(rule.from_, namespace))
-        return Rule(from_=sources, to=to, place=rule.place)
-
-    def _sources(self, callers: Iterable[str], namespace: str) -> Iterator[From]:
-        qualified = [_qualify(one, namespace) for one in callers]
-        principals = tuple(self._principal(one) for one in qualified if not one.endswith("/*"))
-        namespaces = tuple(Word.at(one[:-2], place_of(one)) for one in qualified if one.endswith("/*"))
-        if principals:
-            yield From(source=Source(principals=principals))
-        if namespaces:
-            yield From(source=Source(namespaces=namespaces))
-
-    def _principal(self, pattern: str) -> str:
-        if pattern == "*":
-            return pattern
-        name = QualifiedName.parse(pattern)
-        return Word.at(SpiffeId.of(self._trust_domain, name.namespace, name.name).principal, place_of(pattern))
-
-
-def _qualify(written: str, namespace: str) -> str:
-    if "/" in written or written == "*":
-        return written
-    return Word.at(f"{namespace}/{written}", place_of(written))
-
 
 def _ports(
     port: int,
-    target: int,
     protocol: AppProtocol | None,
     place: Place,
     expose: int | None = None,
@@ -278,7 +246,7 @@ def _ports(
 ) -> tuple[ServicePort, ...]:
     first = ServicePort(
         port=port,
-        target_port=target,
+        target_port=port,
         app_protocol=protocol,
         node_port=expose,
         node_port_place=expose_place,
@@ -286,7 +254,7 @@ def _ports(
     )
     if protocol is AppProtocol.TCP or port == HTTP_PORT:
         return (first,)
-    return (first, ServicePort(port=HTTP_PORT, target_port=target, app_protocol=protocol, place=place))
+    return (first, ServicePort(port=HTTP_PORT, target_port=port, app_protocol=protocol, place=place))
 
 
 def _port_of(readiness: ReadinessEntry | str) -> int | None:

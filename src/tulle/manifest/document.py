@@ -10,9 +10,10 @@ from tulle.manifest.desugar import desugar
 from tulle.manifest.later import LATER_KINDS
 from tulle.manifest.meshfile import MeshFile
 from tulle.manifest.tree import Entry, Fields, Node, Scalar
+from tulle.model.names import DEFAULT_NAMESPACE
 from tulle.model.place import Problem, nearest
 from tulle.model.resources import KINDS, Resource
-from tulle.model.unread import Unread
+from tulle.model.unread import Unread, union
 
 _KINDS = {kind.__name__: kind for kind in KINDS}
 
@@ -70,7 +71,7 @@ def _declared(tree: Fields) -> Iterator[Entry]:
 def _name_of(entry: Entry) -> str:
     if "/" in entry.key.text:
         return entry.key.text
-    return f"{_text(entry.node, 'namespace') or 'default'}/{entry.key.text}"
+    return f"{_text(entry.node, 'namespace') or DEFAULT_NAMESPACE}/{entry.key.text}"
 
 
 def _renamed(tree: Fields) -> Fields:
@@ -83,7 +84,7 @@ def _resource(tree: Fields) -> Document:
     given = {entry.key.text: entry.node for entry in tree.entries}
     metadata = given.get("metadata")
     name = _text(metadata, "name")
-    lost = Unread({f"{_text(metadata, 'namespace') or 'default'}/{name}"}, not name)
+    lost = Unread({f"{_text(metadata, 'namespace') or DEFAULT_NAMESPACE}/{name}"}, not name)
     for field_name in ("apiVersion", "kind"):
         if not isinstance(given.get(field_name), Scalar):
             missing = Problem.at(tree.place, "missing-field", f"a resource needs `{field_name}`, a text")
@@ -96,7 +97,7 @@ def _resource(tree: Fields) -> Document:
     if resource is not None and not problems:
         problems = list(inconsistencies(resource))
         return Document((resource,), problems)
-    return Document((resource,) if resource else (), problems, lost | Unread(everything=decoder.nameless))
+    return Document((resource,) if resource else (), problems, union((lost, Unread(everything=decoder.nameless))))
 
 
 def _kind(written: Scalar, version: Scalar) -> type[Resource] | Problem:

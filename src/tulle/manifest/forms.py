@@ -7,7 +7,6 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from tulle.manifest.tree import Fields, Items, Node, Scalar
 from tulle.model.fields import Between, Check, Text
 from tulle.model.place import is_place
 
@@ -128,14 +127,6 @@ def form_of(hint: Any) -> Form:
     if issubclass(base, enum.Enum):
         return Form(Way.CHOICE, hint, base)
     return Form(Way.NUMBER, hint, base, limits=claims[0] if claims else None)
-
-
-def shape(hint: Any) -> type[Node]:
-    """The kind of node that a type is written as."""
-    base = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    if get_origin(base) is tuple:
-        return Items
-    return Fields if get_origin(base) is Mapping or is_dataclass(base) else Scalar
 
 
 def expectation(hint: Any) -> str:

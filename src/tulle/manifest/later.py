@@ -32,7 +32,6 @@ LATER: dict[str, dict[str, str]] = {
     "HTTPRouteMatch": {"queryParams": ""},
     "BackendRef": {"filters": ""},
     "ParentRef": {"sectionName": "name the `port` instead"},
-    "From": {},
     "Rule": {"when": "use `from` and `to`"},
     "Source": {
         "requestPrincipals": "needs RequestAuthentication",
@@ -45,7 +44,6 @@ LATER: dict[str, dict[str, str]] = {
         "notServiceAccounts": "name notPrincipals",
     },
     "AuthorizationPolicySpec": {"targetRefs": "use `selector`", "targetRef": "use `selector`", "provider": ""},
-    "Metadata": {},
 }
 """Type → field → hint; empty when nothing helps until then."""
 

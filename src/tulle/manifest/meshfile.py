@@ -23,6 +23,7 @@ from tulle.model.fields import (
     TrustDomain,
     Weight,
 )
+from tulle.model.names import DEFAULT_NAMESPACE
 from tulle.model.place import NOWHERE, Place
 from tulle.model.resources import AppProtocol, Isolation
 
@@ -119,7 +120,7 @@ class ServiceEntry:
     """Where it listens; callers dial the same, and 80 for HTTP. Without it nothing can call it."""
     protocol: AppProtocol | None = None
     """What it speaks; unless said, the first bytes of each caller tell, and it is spoken to alike."""
-    namespace: Label = "default"
+    namespace: Label = DEFAULT_NAMESPACE
     """Part of its name and identity."""
     expose: Port | None = None
     """A port of the box that leads to it; its callers are anonymous, rules still decide."""
@@ -159,7 +160,7 @@ class External:
     """Where it listens; callers dial the same."""
     protocol: AppProtocol | None = None
     """What it speaks; unless said, the first bytes of each caller tell, and it is spoken to alike."""
-    namespace: Label = "default"
+    namespace: Label = DEFAULT_NAMESPACE
     """Part of its name."""
     allow: tuple[AccessRule, ...] = ()
     """Who may call it."""

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+DEFAULT_NAMESPACE = "default"
+"""Of what does not say one."""
 ROOT_NAMESPACE = "tulle-system"
 """Policies here hold for the whole mesh."""
 
@@ -19,6 +21,11 @@ def is_label(text: str) -> bool:
 def is_trust_domain(text: str) -> bool:
     """A SPIFFE trust domain: lower-case letters, digits, dots, dashes, underscores."""
     return _DOMAIN.fullmatch(text) is not None
+
+
+def qualify(written: str, namespace: str = DEFAULT_NAMESPACE) -> str:
+    """`name` within a namespace; what names one already, and `*`, as it is."""
+    return str(written) if "/" in written or written == "*" else f"{namespace}/{written}"
 
 
 @dataclass(frozen=True, slots=True)

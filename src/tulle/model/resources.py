@@ -37,7 +37,7 @@ from tulle.model.fields import (
     TrustDomain,
     Weight,
 )
-from tulle.model.names import ServiceName, WorkloadName
+from tulle.model.names import DEFAULT_NAMESPACE, ServiceName, WorkloadName
 from tulle.model.place import NOWHERE, Place
 
 
@@ -47,7 +47,7 @@ class Metadata:
 
     name: Label
     """Unique within kind and namespace."""
-    namespace: Label = "default"
+    namespace: Label = DEFAULT_NAMESPACE
     """Where it belongs; policies in `tulle-system` hold for the whole mesh."""
     labels: Mapping[str, Text] = field(default_factory=dict, compare=False)
     """For people and tools; selectors read a Workload's `spec.labels`."""

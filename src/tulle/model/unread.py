@@ -20,9 +20,6 @@ class Unread:
             return True
         return any(name[:at] in self.names for at, letter in enumerate(name) if letter == "-")
 
-    def __or__(self, other: "Unread") -> "Unread":
-        return Unread(self.names | other.names, self.everything or other.everything)
-
 
 def union(parts: Iterable[Unread]) -> Unread:
     """What any of them lost."""

@@ -8,8 +8,8 @@ import getopt
 import os
 import sys
 
-from tulle.supervisor.launch import AUTO, WAYS
-from tulle.supervisor.supervisor import METRICS_PORT, AlreadyRunning, Supervisor
+from tulle.supervisor.supervisor import AlreadyRunning, Supervisor
+from tulle.wire.plan import AUTO, METRICS_PORT, WAYS
 
 _BAD_USAGE = 2
 

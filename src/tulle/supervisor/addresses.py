@@ -10,12 +10,12 @@ import socket
 from collections.abc import Callable, Iterable
 
 from tulle.kit import namespaces, privileges
+from tulle.kit.listen import listen_at_port
 from tulle.supervisor import words
 from tulle.supervisor.fork import fork
 from tulle.supervisor.handover import ProxyLink
-from tulle.supervisor.loop import Loop
+from tulle.supervisor.loop import Loop, Timer
 
-BACKLOG = 4096
 _PAUSE_SECONDS = 1.0
 """Before the rest is tried by another child, when one ended early."""
 
@@ -23,25 +23,27 @@ _PAUSE_SECONDS = 1.0
 class Addresses:
     """Keeps a listener at each planned address in each pod that dials by addresses."""
 
-    def __init__(self, loop: Loop, proxy: ProxyLink, changed: Callable[[str], None]) -> None:
-        """`changed` hears of a pod in which an address is taken, or no longer is."""
+    def __init__(self, loop: Loop, proxy: ProxyLink, changed: Callable[[], None], say: Callable[[str], None]) -> None:
+        """`changed` is called when an address is taken in a pod, or no longer is."""
         self.wanted: list[str] = []
         """`127.80.x.y:port`, in order."""
         self._loop = loop
         self._proxy = proxy
         self._changed = changed
+        self._say = say
         self._networks: dict[str, int] = {}
         self._open: dict[str, set[str]] = {}
         self._taken: dict[str, dict[str, str]] = {}
         self._link: socket.socket | None = None
+        self._timer: Timer | None = None
 
     def want(self, addresses: Iterable[str]) -> None:
         """What the plan says now; pods follow it. What was taken is tried again."""
         self.wanted = sorted(set(addresses))
-        for pod, taken in self._taken.items():
+        for taken in self._taken.values():
             if taken:
                 taken.clear()
-                self._changed(pod)
+                self._changed()
         self._follow()
 
     def add(self, pod: str, network: int) -> None:
@@ -65,7 +67,7 @@ class Addresses:
         """No listener can be at an address in a pod."""
         if pod in self._networks:
             self._taken[pod][address] = why
-            self._changed(pod)
+            self._changed()
 
     def remove(self, pod: str) -> None:
         """The pod's network is let go. What waits at its listeners is the proxy's until the pod is gone or comes back."""
@@ -80,7 +82,7 @@ class Addresses:
         where = ", ".join(f"{address} ({why})" for address, why in sorted(taken.items()))
         return f"cannot be reached from here: {where}. {REMEDY}"
 
-    def is_port(self, port: int) -> bool:
+    def has_port(self, port: int) -> bool:
         """True when a service that listens at this port of every address collides."""
         return any(one.endswith(f":{port}") for one in self.wanted)
 
@@ -91,7 +93,16 @@ class Addresses:
                 there.discard(address)
                 self._proxy.no_address(pod, address)
         if self._link is None and (missing := self._missing()):
-            self._start(missing)
+            try:
+                self._start(missing)
+            except OSError as fault:  # what a plan says besides must not wait for it
+                self._say(f"addresses in pods cannot be opened ({fault}); trying again in {_PAUSE_SECONDS:g} s")
+                self._follow_later()
+
+    def _follow_later(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.later(_PAUSE_SECONDS, self._follow)
 
     def _missing(self) -> dict[str, list[str]]:
         missing = {
@@ -114,8 +125,12 @@ class Addresses:
                 for address in missing[pod]:
                     open_and_tell(theirs, address, pod)
 
-        with theirs:
-            pid = fork(run, (theirs.fileno(), *networks.values()))
+        try:
+            with theirs:
+                pid = fork(run, (theirs.fileno(), *networks.values()))
+        except OSError:
+            ours.close()
+            raise
         self._link = ours
         self._loop.child(pid, lambda _status: None)
         self._loop.read(ours.fileno(), lambda: self._hear(lives))
@@ -126,12 +141,14 @@ class Addresses:
                 heard = words.receive(self._link)
             except BlockingIOError:
                 return
+            except (OSError, ValueError):
+                heard = None
             if heard is None:
                 self._loop.forget(self._link.fileno())
                 self._link.close()
                 self._link = None
                 if self._missing():
-                    self._loop.later(_PAUSE_SECONDS, self._follow)
+                    self._follow_later()
                 return
             (word, address, pod, *said), descriptors = heard
             is_same = self._open.get(pod) is lives[pod]  # not the network of a pod that came back meanwhile
@@ -163,13 +180,4 @@ def open_and_tell(link: socket.socket, address: str, *about: str) -> None:
 def open_listener(address: str) -> socket.socket:
     """Listens at `address:port` of this network. Raises OSError."""
     host, _, port = address.partition(":")
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    try:
-        # What a listener that was here has left in TIME_WAIT does not count; another listener does, whatever it says.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, int(port)))
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+    return listen_at_port(host, int(port))

@@ -18,6 +18,8 @@ from tulle.supervisor.loop import Loop
 
 _REQUEST_BYTES = 1024
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_PAUSE_SECONDS = 1.0
+"""Before it is tried again to fork one, on a box that has no process or descriptor left."""
 _POD, _GONE, _ALL = b"+", b"-", b"="
 
 
@@ -46,8 +48,8 @@ class Broker:
             privileges.die_with(parent)
             serve(theirs, requests)
 
-        self.pid = fork(run, (theirs.fileno(), requests.fileno()))
-        theirs.close()
+        with theirs:
+            self.pid = fork(run, (theirs.fileno(), requests.fileno()))
         self._news = ours
         self._loop.child(self.pid, self._ended)
         for pod, network in self._networks.items():
@@ -79,10 +81,21 @@ class Broker:
     def _ended(self, _status: int) -> None:
         if self._news:
             self._news.close()
+            self._news = None
         if not self._stopping:
             self._say("the broker ended; forking another")
+            self._fork_again()
+
+    def _fork_again(self) -> None:
+        if self._stopping:
+            return
+        try:
             self.start()
-            self._forked_again()
+        except OSError as fault:  # what serves must not end for it
+            self._say(f"the broker cannot be forked ({fault}); trying again in {_PAUSE_SECONDS:g} s")
+            self._loop.later(_PAUSE_SECONDS, self._fork_again)
+            return
+        self._forked_again()
 
 
 def serve(news: socket.socket, requests: socket.socket) -> None:

@@ -1,4 +1,7 @@
-"""The agent's line: plans come in, reports go out."""
+"""The agent's line: plans come in, reports go out.
+
+A plan is taken by a callback of its own, so that one that the box refuses is tried again, in its newest version.
+"""
 
 import socket
 from collections.abc import Callable
@@ -20,6 +23,8 @@ class AgentLink:
         self._heard = bytearray()
         self._unsent = b""
         self._next: bytes | None = None
+        self._plan: Plan | None = None
+        """To be taken."""
 
     def connect(self) -> socket.socket:
         """The end for a new agent. To be closed once passed."""
@@ -73,7 +78,14 @@ class AgentLink:
         except (ValueError, TypeError, KeyError) as fault:
             self._say(f"the agent sent what is not a plan, and the last one stays: {fault}")
             return
-        self._take(plan)
+        if self._plan is None:
+            self._loop.later(0, self._take_newest)
+        self._plan = plan
+
+    def _take_newest(self) -> None:
+        if self._plan:
+            self._take(self._plan)
+            self._plan = None
 
     def _disconnect(self) -> None:
         self._heard.clear()

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 from tulle.kit import privileges
-from tulle.supervisor.backoff import Backoff
+from tulle.kit.backoff import Backoff
 from tulle.supervisor.fork import describe_exit, execute, fork, raise_descriptor_limit
 from tulle.supervisor.journal import OWN_FLOW, LogFile, Output
 from tulle.supervisor.loop import Loop, Timer
@@ -44,7 +44,14 @@ class Daemon:
         self._when_stopped: Callable[[], None] | None = None
 
     def start(self) -> None:
-        """Starts the program."""
+        """Starts the program; where the box has no process or descriptor left for it, later."""
+        self._began = self._loop.now()
+        try:
+            self._start()
+        except OSError as fault:  # what serves must not end for it
+            self._again(f"cannot be started ({fault})")
+
+    def _start(self) -> None:
         argv, descriptors = self._prepare()
         output = Output(self._loop, self._log, OWN_FLOW)
         parent = os.getpid()
@@ -60,9 +67,10 @@ class Daemon:
             nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
             execute(argv, os.environ, stdin=nothing, stdout=output.stdout, stderr=output.stderr)
 
-        self.pid = fork(run, (*descriptors, output.stdout, output.stderr))
-        output.handed_over()
-        self._began = self._loop.now()
+        try:
+            self.pid = fork(run, (*descriptors, output.stdout, output.stderr))
+        finally:
+            output.handed_over()
         self._loop.child(self.pid, lambda status: self._ended(status, output))
 
     def stop(self, deadline_seconds: float, when_stopped: Callable[[], None]) -> None:
@@ -84,9 +92,12 @@ class Daemon:
                 self._timer.cancel()
             self._when_stopped()
             return
-        pause = self._backoff.after(self._loop.now() - self._began)
-        self._say(f"the {self.name} ended ({describe_exit(status)}); starting it again in {pause:g} s")
         self.restarts += 1
+        self._again(f"ended ({describe_exit(status)})")
+
+    def _again(self, why: str) -> None:
+        pause = self._backoff.after(self._loop.now() - self._began)
+        self._say(f"the {self.name} {why}; starting it again in {pause:g} s")
         self._timer = self._loop.later(pause, self.start)
 
     def _kill(self, number: int) -> None:

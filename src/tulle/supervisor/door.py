@@ -5,12 +5,12 @@ import os
 import socket
 from collections.abc import Callable
 
+from tulle.kit.listen import listen_at_port
 from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.holder import holder_of
 from tulle.supervisor.loop import Loop, Timer
-from tulle.wire.plan import DoorStatus
+from tulle.wire.plan import DoorState, DoorStatus
 
-_BACKLOG = 4096
 _RETRY_SECONDS = 2.0
 
 
@@ -30,7 +30,7 @@ class Doors:
     @property
     def statuses(self) -> list[DoorStatus]:
         """Of every port wanted, by number."""
-        return [self._faults.get(port) or DoorStatus(port, "open") for port in sorted(self._wanted)]
+        return [self._faults.get(port) or DoorStatus(port, DoorState.OPEN) for port in sorted(self._wanted)]
 
     def want(self, ports: list[int]) -> None:
         """Exactly these ports shall be open."""
@@ -64,7 +64,7 @@ class Doors:
             return  # once is enough, and looking for the holder is not free
         found = self._faults[port] = describe_fault(port, fault)
         remedy = "; ports below net.ipv4.ip_unprivileged_port_start need root" if fault.errno == errno.EACCES else ""
-        if found.state == "taken":
+        if found.state is DoorState.TAKEN:
             remedy = f"; {found.holder or 'another program'} has it (ss -ltnp)"
         self._say(f"cannot open port {port}: {found.why}{remedy}. Trying again every {_RETRY_SECONDS:g} s")
         self._changed()
@@ -74,28 +74,16 @@ def describe_fault(port: int, fault: OSError) -> DoorStatus:
     """Why a port cannot be opened, and who has it."""
     is_taken = fault.errno == errno.EADDRINUSE
     why = os.strerror(fault.errno) if fault.errno else str(fault)
-    return DoorStatus(port, "taken" if is_taken else "refused", why, holder_of(port) if is_taken else "")
+    return DoorStatus(
+        port, DoorState.TAKEN if is_taken else DoorState.REFUSED, why, holder_of(port) if is_taken else ""
+    )
 
 
 def open_door(port: int) -> socket.socket:
     """A listener on every address of the host; of IPv4 alone where there is no IPv6."""
     try:
-        return _listen(socket.AF_INET6, "::", port)
+        return listen_at_port("::", port, socket.AF_INET6)
     except OSError as fault:
         if fault.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
             raise
-        return _listen(socket.AF_INET, "0.0.0.0", port)  # noqa: S104  (a door is open to all by its meaning)
-
-
-def _listen(family: int, host: str, port: int) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    try:
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+        return listen_at_port("0.0.0.0", port)  # noqa: S104  (a door is open to all by its meaning)

@@ -17,10 +17,15 @@ def fork(run: Callable[[], object], keep: Iterable[int]) -> int:
     """Runs a function in a child that ends with it, with default signal actions and only `keep` and 0–2 open.
 
     The child leads a group of its own: ctrl-C in a terminal is for the supervisor, which ends the others in order.
+    Raises OSError where the box has no process left.
     """
     everything = signal.valid_signals()
     before = signal.pthread_sigmask(signal.SIG_SETMASK, everything)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
     if pid:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid

@@ -18,6 +18,8 @@ class ProxyLink:
         self._addresses: dict[str, dict[str, socket.socket]] = {}
         self._ready: set[str] = set()
         self._doors: dict[str, socket.socket] = {}
+        self._let_go: list[socket.socket] = []
+        """Closed once what is queued about them is sent: to tell of a listener takes no descriptor besides its own."""
 
     def connect(self) -> socket.socket:
         """The end for a new proxy; everything is queued for it, and `synced` after that. To be closed once passed."""
@@ -41,7 +43,7 @@ class ProxyLink:
         """A pod's listener exists, or another in its stead. It is kept open here until the pod is gone or replaced."""
         self._ready.discard(name)
         if old := self._pods.get(name):
-            old.close()
+            self._close(old)
         self._close_addresses(name)
         self._pods[name] = listener
         self._tell("pod", name, listener)
@@ -55,7 +57,7 @@ class ProxyLink:
         """Nothing is to be reached at a virtual address in a pod any more."""
         if listener := self._addresses.get(pod, {}).pop(address, None):
             self._tell("no-address", f"{pod}@{address}")
-            listener.close()
+            self._close(listener)
 
     def ready(self, name: str) -> None:
         """The service takes connections."""
@@ -74,7 +76,7 @@ class ProxyLink:
         self._close_addresses(name)
         listener = self._pods.pop(name, None) or self._doors.pop(name, None)
         if listener:
-            listener.close()
+            self._close(listener)
             self._tell("gone", name)
 
     def door(self, port: int, listener: socket.socket) -> None:
@@ -88,12 +90,18 @@ class ProxyLink:
 
     def _close_addresses(self, pod: str) -> None:
         for listener in self._addresses.pop(pod, {}).values():
+            self._close(listener)
+
+    def _close(self, listener: socket.socket) -> None:
+        if any(one is listener for _, one in self._queue):
+            self._let_go.append(listener)
+        else:
             listener.close()
 
     def _tell(self, kind: str, name: str, listener: socket.socket | None = None) -> None:
         if self._link is None:
             return
-        self._queue.append((encode(Handover(kind, name)), listener.dup() if listener else None))
+        self._queue.append((encode(Handover(kind, name)), listener))
         self._flush()
 
     def _flush(self) -> None:
@@ -108,8 +116,9 @@ class ProxyLink:
                 self._disconnect()
                 return
             self._queue.popleft()
-            if listener:
-                listener.close()
+            if listener in self._let_go:
+                self._let_go.remove(listener)
+                self._close(listener)
         if self._link:
             self._loop.write(self._link.fileno(), None)
 
@@ -127,10 +136,10 @@ class ProxyLink:
             self._disconnect()
 
     def _disconnect(self) -> None:
-        for _, listener in self._queue:
-            if listener:
-                listener.close()
         self._queue.clear()
+        for listener in self._let_go:
+            listener.close()
+        self._let_go.clear()
         if self._link:
             self._loop.forget(self._link.fileno())
             self._link.close()

@@ -1,7 +1,8 @@
 """Which program listens at a port of this host, as far as /proc lets this user see."""
 
 import os
-import pwd
+
+from tulle.kit.users import user_name
 
 _LISTENS = "0A"
 _UNMAPPED = 65534
@@ -12,11 +13,11 @@ def holder_of(port: int) -> str:
     """`nginx (pid 812)`; `a program of user alice` where that is all that can be seen; empty where nothing is."""
     sockets = _listening(port)
     names = {f"socket:[{inode}]" for _, inode in sockets}
-    for pid in sorted(int(one) for one in os.listdir("/proc") if one.isdigit()) if names else ():
+    for pid in _processes() if names else ():
         if _holds(pid, names):
             return f"{_name_of(pid)} (pid {pid})"
     owners = sorted({uid for uid, _ in sockets} - {_UNMAPPED})
-    return f"a program of user {_user(owners[0])}" if owners else ""
+    return f"a program of user {user_name(owners[0]) or owners[0]}" if owners else ""
 
 
 def _listening(port: int) -> list[tuple[int, str]]:
@@ -34,6 +35,13 @@ def _listening(port: int) -> list[tuple[int, str]]:
             if words[3] == _LISTENS and int(words[1].rpartition(":")[2], 16) == port
         ]
     return found
+
+
+def _processes() -> list[int]:
+    try:
+        return sorted(int(one) for one in os.listdir("/proc") if one.isdigit())
+    except OSError:  # no descriptor is left
+        return []
 
 
 def _holds(pid: int, sockets: set[str]) -> bool:
@@ -65,10 +73,3 @@ def _name_of(pid: int) -> str:
 
 def _printable(text: str) -> str:
     return "".join(one if one.isprintable() else "?" for one in text)
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

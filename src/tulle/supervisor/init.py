@@ -128,17 +128,16 @@ class _Init:
         return failure.decode("utf-8", "replace")
 
     def _become_service(self, report: int) -> None:
+        service = self._service
         try:
             signal.set_wakeup_fd(-1)
             os.setsid()
             nothing = os.open("/dev/null", os.O_RDONLY)
-            close_all_but((report, nothing, self._service.stdout, self._service.stderr))
-            os.chdir(self._service.cwd)
+            close_all_but((report, nothing, service.stdout, service.stderr))
+            os.chdir(service.cwd)
             os.umask(0o022)
-            service = self._service
             execute(service.argv, service.env, stdin=nothing, stdout=service.stdout, stderr=service.stderr)
         except OSError as fault:
-            service = self._service
             os.write(report, why_not_run(fault, service.argv, service.cwd, service.env.get("PATH", "")).encode())
         finally:
             os._exit(127)

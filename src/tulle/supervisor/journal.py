@@ -115,7 +115,12 @@ class Output:
         self._rest: dict[int, bytes] = {}
         self._streams: dict[int, str] = {}
         out, self.stdout = os.pipe2(os.O_CLOEXEC)
-        err, self.stderr = os.pipe2(os.O_CLOEXEC)
+        try:
+            err, self.stderr = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            os.close(out)
+            os.close(self.stdout)
+            raise
         """Ends for the process; closed here by `handed_over`."""
         for descriptor, stream in ((out, "stdout"), (err, "stderr")):
             os.set_blocking(descriptor, False)

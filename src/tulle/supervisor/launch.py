@@ -6,6 +6,7 @@ hands all of it to the supervisor and ends, so that the supervisor (a subreaper)
 
 import errno
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -15,12 +16,7 @@ from tulle.supervisor import init, words
 from tulle.supervisor.addresses import open_and_tell, open_listener
 from tulle.supervisor.fork import fork
 from tulle.supervisor.steps import StepFailed, step
-
-LISTENER_PORT = 15001
-VIRTUAL_PREFIX = bytes([127, 80])
-AUTO, REDIRECT, ADDRESSES = "auto", "redirect", "addresses"
-WAYS = (AUTO, REDIRECT, ADDRESSES)
-"""How what a pod dials reaches its listener; `auto`: by the redirect where the kernel has it."""
+from tulle.wire.plan import ADDRESSES, AUTO, LISTENER_PORT, REDIRECT, VIRTUAL_NETWORK
 
 _NO_REDIRECT = frozenset(
     (
@@ -57,7 +53,7 @@ def launch_plain(service: init.Service, link: socket.socket) -> int:
     parent = os.getpid()
 
     def keep() -> None:
-        privileges.die_with(parent, 15)
+        privileges.die_with(parent, signal.SIGTERM)
         init.run(service, link)
 
     return _fork_with(service, link, keep)
@@ -79,7 +75,7 @@ def make_network(way: str) -> tuple[int, socket.socket, str]:
 def _redirect(way: str) -> str:
     if way != ADDRESSES:
         try:
-            netlink.redirect_tcp(VIRTUAL_PREFIX, LISTENER_PORT)
+            netlink.redirect_tcp(VIRTUAL_NETWORK, LISTENER_PORT)
         except OSError as fault:
             if way == REDIRECT or fault.errno not in _NO_REDIRECT:
                 raise

@@ -2,7 +2,8 @@
 
 import errno
 import os
-import pwd
+
+from tulle.kit.users import user_name
 
 
 def why_not_run(fault: OSError, argv: list[str], cwd: str, path: str) -> str:
@@ -34,9 +35,8 @@ def why_not_write(path: str) -> str:
     except OSError:
         pass  # a file, or closed: judged as it is
     facts = os.stat(path)
-    return (
-        f"{path} belongs to {_name(facts.st_uid)} (mode {facts.st_mode & 0o7777:04o}) and {_us()} may not write there"
-    )
+    owner = user_name(facts.st_uid) or f"uid {facts.st_uid}"
+    return f"{path} belongs to {owner} (mode {facts.st_mode & 0o7777:04o}) and {_us()} may not write there"
 
 
 def closed_to_us(path: str) -> str:
@@ -55,10 +55,3 @@ def _remedy(closed: str) -> str:
 
 def _us() -> str:
     return f"uid {os.getuid()}"
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"

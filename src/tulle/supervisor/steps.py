@@ -36,7 +36,7 @@ REMEDIES = {
     "ports": "Mount /proc/sys writable; in a container, run it with an unmasked /proc",
     "redirect": "Load the kernel's nftables parts: modprobe -a nf_tables nft_chain_nat nft_redir",
     "listener": "Free descriptors or memory",
-    "init": "Raise the limit of processes",
+    "init": "Raise the limit of processes, or of open files",
     "private-mounts": "Allow CAP_SYS_ADMIN in mount namespaces that Tulle makes (AppArmor, SELinux)",
     "files": "Keep /etc/hosts a file, and the runtime directory on a local file system",
     "proc": "Unmask /proc: containers that hide parts of it (Docker's default) let nobody mount it anew",

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tulle.kit import namespaces, places, privileges
+from tulle.kit.listen import listen_at_path
+from tulle.supervisor.addresses import Addresses
 from tulle.supervisor.broker import Broker
 from tulle.supervisor.control import AgentLink
 from tulle.supervisor.daemon import Daemon
@@ -21,13 +23,13 @@ from tulle.supervisor.fork import raise_descriptor_limit
 from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.holder import holder_of
 from tulle.supervisor.journal import LogFile, Voice
-from tulle.supervisor.launch import AUTO
 from tulle.supervisor.loop import Loop, Timer
+from tulle.supervisor.outfit import Outfits
 from tulle.supervisor.steps import Problem, explain
+from tulle.supervisor.surroundings import Surroundings
 from tulle.supervisor.user import PROXY_UID
-from tulle.wire.plan import Plan, Report
+from tulle.wire.plan import AUTO, METRICS_PORT, Plan, Report
 
-METRICS_PORT = 15020
 _PROXY_STOP_SECONDS, _AGENT_STOP_SECONDS = 12.0, 5.0
 _REPORT_SECONDS = 0.02
 _CAPS_TO_CHANGE_USER = frozenset((6, 7, 8))
@@ -67,8 +69,8 @@ class Supervisor:
         if problem:
             self.voice.say(f"no pod can be made here: {problem}")
         privileges.adopt_orphans()
-        self._loop = Loop()
-        self._admin = _admin_listener(mesh)
+        self._loop = Loop(self.voice.say)
+        self._admin = listen_at_path(places.admin_socket(mesh))
         self._metrics_why = ""
         self._metrics = self._metrics_listener(metrics_port)
         self._metrics_at = f"127.0.0.1:{self._metrics.getsockname()[1]}"
@@ -76,16 +78,19 @@ class Supervisor:
         self._proxy_link = ProxyLink(self._loop)
         self._broker = Broker(self._loop, self.voice.say, self._proxy_link.broker_forked_again)
         self._has_broker = problem is None
+        say = self.voice.say
         self._fleet = Fleet(
-            mesh,
-            self._loop,
-            self._broker,
-            self._proxy_link,
-            problem,
-            self._report_soon,
-            self.voice.say,
-            way,
-            descriptors,
+            Surroundings(
+                loop=self._loop,
+                broker=self._broker,
+                proxy=self._proxy_link,
+                addresses=Addresses(self._loop, self._proxy_link, self._report_soon, say),
+                outfits=Outfits(mesh, descriptors),
+                way=way,
+                problem=problem,
+                say=say,
+                report=self._report_soon,
+            )
         )
         self._doors = Doors(self._loop, self._proxy_link, self.voice.say, self._report_soon)
         self._agent_link = AgentLink(self._loop, self._take_plan, self.voice.say)
@@ -226,19 +231,6 @@ def _claim(mesh: str) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
-
-
-def _admin_listener(mesh: str) -> socket.socket:
-    path = places.admin_socket(mesh)
-    _remove(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    before = os.umask(0o177)
-    try:
-        listener.bind(path)
-    finally:
-        os.umask(before)
-    listener.listen(64)
-    return listener
 
 
 def _remove(path: str) -> None:

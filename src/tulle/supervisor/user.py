@@ -7,6 +7,7 @@ import pwd
 import zlib
 from typing import NamedTuple
 
+from tulle.kit.users import user_name
 from tulle.supervisor.steps import StepFailed
 
 PROXY_UID = 70000
@@ -76,10 +77,10 @@ def choose_uid(name: str, taken: frozenset[int]) -> int:
 def identify(pod: str, user: str, table: UidTable | None) -> Identity:
     """Who a pod runs as; `table` is None for an ordinary user. Raises StepFailed."""
     if table is None:
-        if user and user not in (str(os.getuid()), _name_of(os.getuid())):
+        own = user_name(os.getuid()) or str(os.getuid())
+        if user and user not in (str(os.getuid()), own):
             raise StepFailed("user", f"this user may not start a process as {user}")
-        home = os.environ.get("HOME", "/")
-        return Identity(os.getuid(), os.getgid(), [], home, _name_of(os.getuid()), changes=False)
+        return Identity(os.getuid(), os.getgid(), [], os.environ.get("HOME", "/"), own, changes=False)
     if not user:
         uid = table.uid_of(pod)
         return Identity(uid, uid, [], "/tmp", f"tulle-{uid}", changes=True)  # noqa: S108  (private to the pod)
@@ -116,10 +117,3 @@ def _with_line(path: str, line: str) -> str:
     except FileNotFoundError:
         text = ""
     return f"{text.rstrip()}\n{line}\n".lstrip("\n")
-
-
-def _name_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -4,8 +4,20 @@ agent → supervisor: `Plan`, whole, each time it changes. supervisor → agent:
 supervisor → proxy: `Handover` with descriptors (SCM_RIGHTS), one datagram each.
 """
 
+import enum
 import json
 from typing import Any, NamedTuple
+
+LISTENER_PORT = 15001
+"""In every pod: where the redirect brings what it dials."""
+METRICS_PORT = 15020
+"""On the box, unless another is asked for."""
+VIRTUAL_NETWORK = "127.80.0.0/16"
+"""Where services have their addresses."""
+AUTO, REDIRECT, ADDRESSES = "auto", "redirect", "addresses"
+WAYS = (AUTO, REDIRECT, ADDRESSES)
+"""How what a pod dials reaches the proxy: an nftables redirect, a listener at each virtual address, or the first where
+the kernel has it."""
 
 
 class Readiness(NamedTuple):
@@ -60,12 +72,41 @@ class Plan(NamedTuple):
     """`127.80.x.y:port` of every port that a pod may dial. Of use where the kernel cannot redirect."""
 
 
+class PodState(enum.StrEnum):
+    """Where a pod is in its life."""
+
+    WAITING = "waiting"
+    """For pods that it depends on."""
+    STARTING = "starting"
+    """It runs, and has not been ready yet."""
+    READY = "ready"
+    UNREADY = "unready"
+    """It runs and does not answer any more."""
+    BACKOFF = "backoff"
+    """It has ended, and is started again after a pause."""
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    IMPOSSIBLE = "impossible"
+    """This box refuses to make it; that is tried again."""
+
+
+class DoorState(enum.StrEnum):
+    """What became of a port of the host."""
+
+    OPEN = "open"
+    TAKEN = "taken"
+    """By another program; tried again every few seconds, as is what is refused."""
+    REFUSED = "refused"
+    """By the kernel."""
+    UNTRIED = ""
+    """The supervisor has not said."""
+
+
 class PodStatus(NamedTuple):
     """One pod as the supervisor sees it."""
 
     name: str
-    state: str
-    """`waiting`, `starting`, `ready`, `unready` (it runs and does not answer any more), `backoff`, `stopping`, `stopped` or `impossible`."""
+    state: PodState
     pid: int
     """On the host; 0 when not running."""
     restarts: int
@@ -81,8 +122,7 @@ class DoorStatus(NamedTuple):
     """A port of the host as the supervisor found it."""
 
     port: int
-    state: str
-    """`open`; `taken` by another program; `refused` by the kernel. What is not open is tried again every few seconds."""
+    state: DoorState
     why: str = ""
     """The kernel's words."""
     holder: str = ""
@@ -141,6 +181,6 @@ def decode_plan(line: bytes) -> Plan:
 def decode_report(line: bytes) -> Report:
     """Raises ValueError, TypeError or KeyError for what is not a report."""
     raw: dict[str, Any] = json.loads(line)
-    pods = [PodStatus(**one) for one in raw.pop("pods")]
-    doors = [DoorStatus(**one) for one in raw.pop("doors")]
+    pods = [PodStatus(**{**one, "state": PodState(one["state"])}) for one in raw.pop("pods")]
+    doors = [DoorStatus(**{**one, "state": DoorState(one["state"])}) for one in raw.pop("doors")]
     return Report(pods=pods, doors=doors, **raw)

@@ -1,6 +1,10 @@
 """What the agent answers: status, history, the outcome of an apply. Read by the CLI and by anybody's scripts."""
 
+import enum
+
 import msgspec
+
+from tulle.wire.plan import DoorState, PodState
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,23 +22,45 @@ class Fault(Answer, frozen=True):
     hint: str = ""
 
 
+class Difference(enum.StrEnum):
+    """How a named part of the mesh differs."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
 class Change(Answer, frozen=True):
     """A named part of the mesh that differs between two revisions."""
 
     what: str
     """`service`, `policy`, `backend`, `caller`, `door`, `pod` or `mesh`."""
     name: str
-    how: str
-    """`added`, `removed` or `changed`."""
+    how: Difference
     details: tuple[str, ...] = ()
     """`path: old → new`, for what changed."""
+
+
+class Outcome(enum.StrEnum):
+    """What an apply, a dry run or a rollback comes to."""
+
+    IN_FORCE = "in-force"
+    UNCHANGED = "unchanged"
+    """It says what was in force before."""
+    VALID = "valid"
+    """A dry run; nothing was changed."""
+    PENDING = "pending"
+    """The proxy does not answer yet."""
+    REFUSED = "refused"
+    """By the proxy."""
+    INVALID = "invalid"
+    """The manifests have problems."""
 
 
 class Applied(Answer, frozen=True):
     """What became of an apply, a dry run or a rollback."""
 
-    outcome: str
-    """`in-force`, `unchanged`, `valid` (a dry run), `pending` (the proxy does not answer yet), `refused` or `invalid`."""
+    outcome: Outcome
     generation: int
     """In force or pending; for the others, the one that stays."""
     changes: tuple[Change, ...] = ()
@@ -42,6 +68,18 @@ class Applied(Answer, frozen=True):
     """Why it is invalid or refused."""
     warnings: tuple[Fault, ...] = ()
     """What is in force and yet not as wanted: a port that another program has."""
+
+
+class RevisionState(enum.StrEnum):
+    """How far a revision has come."""
+
+    IN_FORCE = "in-force"
+    ACCEPTED = "accepted"
+    """The proxy took it once, and serves another now."""
+    REFUSED = "refused"
+    """By the proxy."""
+    NEW = "new"
+    """The proxy has not said."""
 
 
 class RevisionLine(Answer, frozen=True):
@@ -53,8 +91,7 @@ class RevisionLine(Answer, frozen=True):
     """Unix seconds."""
     author: str
     why: str
-    state: str
-    """`in-force`, `accepted`, `refused` or `new`."""
+    state: RevisionState
     fault: str = ""
     """Why the proxy refused it."""
 
@@ -89,7 +126,7 @@ class PodLine(Answer, frozen=True):
     """A pod as the supervisor sees it; see `tulle.wire.plan.PodStatus`."""
 
     name: str
-    state: str
+    state: PodState
     pid: int
     restarts: int
     since: float
@@ -103,8 +140,7 @@ class DoorLine(Answer, frozen=True):
     port: int
     service: str
     """`namespace/service`."""
-    state: str = ""
-    """`open`, `taken`, `refused`; empty while it has not been tried."""
+    state: DoorState = DoorState.UNTRIED
     why: str = ""
     """The kernel's words about what is not open; it is tried again every few seconds."""
     holder: str = ""

@@ -30,7 +30,7 @@ def test_order_of_files_is_no_change() -> None:
 def test_added_removed_and_changed_are_named() -> None:
     new = "mesh: shop\nmode: shadow\nservices:\n  web: {run: /bin/web --new, port: 80}\n  cart: {run: /bin/cart, port: 82}\n"
 
-    found = {(one.what, one.name, one.how): one.details for one in changes(documents(OLD), documents(new))}
+    found = {(one.what, one.name, str(one.how)): one.details for one in changes(documents(OLD), documents(new))}
 
     assert ("service", "default/cart", "added") in found
     assert ("service", "default/orders", "removed") in found

@@ -9,7 +9,7 @@ from tulle.agent.node import Node
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.revisions import Revisions
-from tulle.wire.plan import DoorStatus, PodStatus, Report, decode_plan
+from tulle.wire.plan import DoorState, DoorStatus, PodState, PodStatus, Report, decode_plan
 from tulle.wire.snapshot import decode_snapshot
 
 GROUND = Ground(mesh="hello", manifests=("/etc/mesh.yaml",), base_dir="/etc", environment={"PATH": "/bin"})
@@ -60,7 +60,7 @@ def test_ready_when_proxy_and_pods_are(database: Path) -> None:
     node = booted(database, HELLO)
     node.proxy_has(0)
     node.proxy_took(1)
-    node.supervisor_says(Report(1, [PodStatus("default/web", "ready", 7, 0, 0.0)], [], "127.0.0.1:15020"))
+    node.supervisor_says(Report(1, [PodStatus("default/web", PodState.READY, 7, 0, 0.0)], [], "127.0.0.1:15020"))
 
     assert node.waits_for() == []
 
@@ -69,14 +69,14 @@ def test_not_ready_while_a_port_of_the_box_is_anothers(database: Path) -> None:
     node = booted(database, HELLO.replace("port: 80}", "port: 80, expose: 8080}"))
     node.proxy_has(0)
     node.proxy_took(1)
-    ready = PodStatus("default/web", "ready", 7, 0, 0.0)
+    ready = PodStatus("default/web", PodState.READY, 7, 0, 0.0)
 
     node.supervisor_says(Report(0, [ready], [], "127.0.0.1:15020"))
     assert node.waits_for() == ["port 8080 to be opened"]
-    taken = DoorStatus(8080, "taken", "Address already in use", "nginx (pid 3)")
+    taken = DoorStatus(8080, DoorState.TAKEN, "Address already in use", "nginx (pid 3)")
     node.supervisor_says(Report(1, [ready], [taken], "127.0.0.1:15020"))
     assert node.waits_for() == ["port 8080 (taken: Address already in use, by nginx (pid 3))"]
-    node.supervisor_says(Report(1, [ready], [DoorStatus(8080, "open")], "127.0.0.1:15020"))
+    node.supervisor_says(Report(1, [ready], [DoorStatus(8080, DoorState.OPEN)], "127.0.0.1:15020"))
     assert node.waits_for() == []
 
 

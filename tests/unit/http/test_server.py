@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tulle.http.async_client import AsyncUnixConnection
-from tulle.http.client import ResponseError, UnixConnection
+from tulle.http.client import RefusedError, ResponseError, UnixConnection
 from tulle.http.client import request as ask
 from tulle.http.server import HttpError, Request, Response, ServerLimits, serve
 
@@ -82,11 +82,32 @@ async def test_blocking_client_reads_replies_and_lines(tmp_path: Path) -> None:
     async with served(tmp_path, handler) as path:
         reply = await asyncio.to_thread(ask, path, "GET", "/other")
         lines = await asyncio.to_thread(lambda: list(UnixConnection(path).lines("/lines")))
-        with pytest.raises(ResponseError):
+        with pytest.raises(RefusedError) as refused:
             await asyncio.to_thread(lambda: list(UnixConnection(path).lines("/other")))
 
     assert (reply.status, reply.body, reply.content_type) == (404, b"{}", "application/json")
     assert lines == [b"1", b"22", b"3"]
+    assert refused.value.reply == reply
+
+
+async def test_asynchronous_client_knows_before_the_first_line_whether_there_will_be_any(tmp_path: Path) -> None:
+    more = asyncio.Event()
+
+    async def numbers() -> AsyncGenerator[bytes, None]:
+        await more.wait()
+        yield b"1\n2\n"
+
+    async def handler(request: Request) -> Response:
+        return Response(200, numbers()) if request.path == "/lines" else Response(503, b"full")
+
+    async with served(tmp_path, handler) as path:
+        lines = await AsyncUnixConnection(path).lines("/lines")
+        more.set()
+        assert [line async for line in lines] == [b"1", b"2"]
+        with pytest.raises(RefusedError, match="full") as refused:
+            await AsyncUnixConnection(path).lines("/other")
+
+    assert refused.value.reply.status == 503
 
 
 async def test_stream_ends_when_the_client_leaves(tmp_path: Path) -> None:

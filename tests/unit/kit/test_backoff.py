@@ -1,6 +1,6 @@
 """Pauses between restarts: they grow, are forgiven after ten minutes of running, and the first few may cost nothing."""
 
-from tulle.supervisor.backoff import STEADY_SECONDS, Backoff
+from tulle.kit.backoff import STEADY_SECONDS, Backoff
 
 
 def test_pauses_double_up_to_the_longest() -> None:

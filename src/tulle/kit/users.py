@@ -1,0 +1,11 @@
+"""Users of this box by name."""
+
+import pwd
+
+
+def user_name(uid: int) -> str:
+    """What the box calls a user; empty where it has no name for the uid."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
