@@ -1,5 +1,6 @@
 """Both ends of HTTP/2 by PyPI's `h2`: endpoints that react as a test says, and a caller that shows every event."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -90,8 +91,8 @@ def answers(talk: Talk, event: Event) -> None:
 class Caller:
     """A connection to a door, streams by their ids."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = dial(port)
+    def __init__(self, door: int | socket.socket) -> None:
+        self.sock = dial(door) if isinstance(door, int) else door
         self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self.events: list[Event] = []
         self._news = threading.Condition()
@@ -164,7 +165,8 @@ class Caller:
                     if isinstance(event, DataReceived) and event.flow_controlled_length:
                         self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                     self.events.append(event)
-                self.sock.sendall(self.h2.data_to_send())
+                with contextlib.suppress(ConnectionError):
+                    self.sock.sendall(self.h2.data_to_send())
                 self._news.notify_all()
 
     def _receive(self) -> bytes:
