@@ -141,7 +141,7 @@ class H2Link(threading.Thread):
             live = [one for one in self.tunnels.values() if not one.is_over]
             readable = [one.inner for one in live if not one.test_done and len(one.to_peer) < READ]
             writable = [one.inner for one in live if one.to_test]
-        ready, roomy, _ = select.select([self._sock, self._awake, *readable], writable, [], DEADLINE)
+        ready, roomy = wait([self._sock, self._awake, *readable], writable)
         with self._lock:
             if self._awake in ready:
                 self._awake.recv(READ)
@@ -229,6 +229,22 @@ class H2Link(threading.Thread):
     def _flush(self) -> None:
         if octets := self._conn.data_to_send():
             self._sock.sendall(octets)
+
+
+def wait(reads: list[socket.socket], writes: list[socket.socket]) -> tuple[list[socket.socket], list[socket.socket]]:
+    """Those that can be read, and those that can be written; descriptors of any number, unlike `select.select`."""
+    poller = select.poll()
+    masks: dict[int, int] = {}
+    for one in reads:
+        masks[one.fileno()] = select.POLLIN
+    for one in writes:
+        masks[one.fileno()] = masks.get(one.fileno(), 0) | select.POLLOUT
+    for fd, mask in masks.items():
+        poller.register(fd, mask)
+    found = dict(poller.poll(DEADLINE * 1000))
+    gone = select.POLLHUP | select.POLLERR
+    ready = [one for one in reads if found.get(one.fileno(), 0) & (select.POLLIN | gone)]
+    return ready, [one for one in writes if found.get(one.fileno(), 0) & (select.POLLOUT | gone)]
 
 
 def _texts(headers: object) -> list[tuple[str, str]]:

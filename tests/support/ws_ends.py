@@ -30,6 +30,7 @@ def converse(talk: Connection) -> None:
 
 def over(sock: socket.socket, side: Side) -> Connection:
     """A WebSocket on octets whose handshake is done."""
+    sock.settimeout(None)
     return Connection(sock, Protocol(side, max_size=None), ping_interval=None)
 
 
