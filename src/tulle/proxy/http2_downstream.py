@@ -25,6 +25,10 @@ from tulle.proxy.wheel import NEVER, Alarm
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
+LINGER: Final = 1.0
+"""Seconds that a request may still take to end after its answer."""
+MAX_DROPPED: Final = 65_536
+"""Octets that it may still send."""
 FAR: Final = 10.0
 """Seconds beyond which an alarm for a caller's deadline waits to be set: it outlives the connection."""
 MAX_REMEMBERED_BYTES: Final = 4_096
@@ -96,13 +100,13 @@ class Http2Downstream(LinkOwner):
             fields, body = own_answer_fields(relay.fields, reason, request_id, True, refusal.status, grpc_status)
             self.codec.send_head(stream, fields, not body)
             self.codec.send_data(stream, body, True)
+            call = Http2Call(self, stream)
+            call.is_answered = True
+            stream.owner = call
             if stream.queued:
-                call = Http2Call(self, stream)
-                call.is_answered = True
-                stream.owner = call
                 self.expect(call, relay.dispatcher.now + relay.idle_timeout)
-            elif not stream.is_remote_done:
-                self.codec.reset(stream, NO_ERROR)
+            else:
+                call.linger()
 
     def on_turned_away(self) -> None:
         self.relay.counters.turn_away(self._lane.source, self._lane.destination)
@@ -121,6 +125,9 @@ class Http2Downstream(LinkOwner):
                 call.consume()
         else:
             self.codec.consume(stream, len(payload))
+            if isinstance(call, Http2Call):
+                call.drop(len(payload))
+            self.note_end()
 
     def on_trailers(self, stream: Stream, trailers: list[Field]) -> None:
         call = stream.owner
@@ -129,6 +136,8 @@ class Http2Downstream(LinkOwner):
         elif isinstance(call, Http2Call) and call.exchange is not None and not call.is_answered:
             self._note_progress(call, True)
             call.exchange.forward([], True, [field.pair for field in trailers])
+        else:
+            self.note_end()
 
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
         call = stream.owner
@@ -140,9 +149,11 @@ class Http2Downstream(LinkOwner):
 
     def on_writable(self, stream: Stream) -> None:
         call = stream.owner
-        if not isinstance(call, Http2Call) or call.exchange is None:
-            if not stream.is_remote_done:
-                self.codec.reset(stream, NO_ERROR)
+        if not isinstance(call, Http2Call):
+            return
+        if call.exchange is None:
+            call.linger()
+            self.note_end()
             return
         self.expect(call, self.relay.dispatcher.now + self.relay.idle_timeout)
         if call.is_answered:
@@ -313,6 +324,8 @@ class Http2Call(CallerEnd):
         self.is_paused = False
         self.unconsumed = 0
         """Octets of the request that have not gone on yet."""
+        self.dropped = 0
+        """Octets of a request that came after its answer."""
         self.limit = NEVER
         """When the caller gives up (`grpc-timeout`)."""
         self.tunnel: Upgrade | None = None
@@ -367,7 +380,7 @@ class Http2Call(CallerEnd):
         codec.send_head(stream, fields, not body)
         if body:
             codec.send_data(stream, body, True)
-        self._stop_request()
+        self.linger()
         self._owner.note_end()
 
     def break_off(self) -> None:
@@ -375,12 +388,15 @@ class Http2Call(CallerEnd):
         self.exchange = None
         stream = self._stream
         code = INTERNAL_ERROR if self.tunnel is None else CANCEL  # RFC 8441, 5
+        self.limit = NEVER
         if exchange is not None:
             reason = exchange.reason
             if reason is not None and exchange.grpc_status >= 0 and not stream.queued:
                 fields = grpc_trailers(self._owner.relay.fields, reason, exchange.grpc_status)
                 self._codec.send_trailers(stream, fields)
-                code = NO_ERROR
+                self.linger()
+                self._owner.note_end()
+                return
             elif exchange.reset_code not in (-1, NO_ERROR, REFUSED_STREAM):
                 code = exchange.reset_code
         self._codec.reset(stream, code)
@@ -418,13 +434,28 @@ class Http2Call(CallerEnd):
         self.exchange = None
         if exchange is not None:
             exchange.complete()
-        self._stop_request()
+        self.linger()
         self._owner.note_end()
+
+    def linger(self) -> None:
+        """The answer is complete and the rest of the request unwanted (RFC 9113, 8.1). A reset at once would reach curl together with the
+        answer, and curl shows none; so a request that is about to end may."""
+        stream = self._stream
+        self.limit = NEVER
+        if not stream.is_closed and not stream.is_remote_done and not stream.queued:
+            self._owner.expect(self, self._owner.relay.dispatcher.now + LINGER)
+
+    def drop(self, octets: int) -> None:
+        """More of a request that nobody reads."""
+        self.dropped += octets
+        stream = self._stream
+        if self.dropped > MAX_DROPPED and not stream.queued:
+            self._codec.reset(stream, NO_ERROR)
 
     def on_deadline(self, now: float) -> None:
         exchange = self.exchange
         if exchange is None:
-            self._codec.reset(self._stream, CANCEL)
+            self._codec.reset(self._stream, CANCEL if self._stream.queued else NO_ERROR)
             self._owner.note_end()
         elif self.tunnel is not None:
             self.tunnel.lose(Reason.UPSTREAM_TIMEOUT)
@@ -456,9 +487,3 @@ class Http2Call(CallerEnd):
             return True
         exchange.shed()
         return False
-
-    def _stop_request(self) -> None:
-        """The answer is complete and the rest of the request unwanted (RFC 9113, 8.1)."""
-        stream = self._stream
-        if not stream.is_remote_done and not stream.queued:
-            self._codec.reset(stream, NO_ERROR)
