@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tulle.http.h2.field import CONTENT_TYPE, value_of
 from tulle.http.h2.frames import CANCEL, ENHANCE_YOUR_CALM, INADEQUATE_SECURITY, REFUSED_STREAM
 from tulle.http.head import RequestHead
 
@@ -45,6 +46,8 @@ _SERVERS_FAULT: Final = (2, 4, 12, 13, 14, 15)
 
 def is_grpc_type(content_type: bytes) -> bool:
     """Whether a content type says gRPC: `application/grpc`, with a suffix or parameters or without."""
+    if content_type == b"application/grpc":
+        return True
     if not content_type.startswith(b"application/grpc"):
         return False
     rest = content_type[16:17]
@@ -55,7 +58,7 @@ def protocol_of(head: RequestHead) -> str:
     """The label of a request: `grpc`, `http2` or `http`. gRPC is HTTP/2, whatever HTTP/1.1 says of its content."""
     if head.going is None:
         return "http"
-    content_type = head.value(b"content-type")
+    content_type = value_of(head.going, CONTENT_TYPE)
     return "grpc" if content_type is not None and is_grpc_type(content_type) else "http2"
 
 

@@ -6,6 +6,7 @@ from typing import Final, final
 
 from tulle.http.h2.connection import SERVER
 from tulle.http.h2.connection import Connection as Codec
+from tulle.http.h2.encoder import Known
 from tulle.http.h2.field import Field
 from tulle.http.h2.frames import CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from tulle.http.h2.sending import response_fields, trailer_fields
@@ -35,6 +36,7 @@ MAX_REMEMBERED_BYTES: Final = 4_096
 """Octets of a head's fields, 32 more for each, up to which its treatment is remembered: longer ones seldom come again."""
 MAX_REMEMBERED: Final = 64
 """Heads of either direction whose treatment a connection remembers; beyond, all are forgotten."""
+NO_KNOWN: Final = Known([])
 
 
 @final
@@ -48,7 +50,10 @@ class Http2Downstream(LinkOwner):
         self.connection = connection
         self._lane = lane
         self._judged: dict[RequestHead, Judged] = {}
-        self._answers: dict[ResponseHead, list[Field]] = {}
+        self._answers: dict[ResponseHead, Known] = {}
+        self._trailers = NO_TRAILERS
+        """The last that were sent; who speaks with the endpoint gives the same list when it can."""
+        self._known_trailers = NO_KNOWN
         self._precise = NEVER
         """When the next deadline that must be met on time is looked for."""
         self.link.deadline = relay.dispatcher.now + relay.head_timeout
@@ -218,6 +223,8 @@ class Http2Downstream(LinkOwner):
             return
         self._judged.clear()
         self._answers.clear()
+        self._trailers = NO_TRAILERS
+        self._known_trailers = NO_KNOWN
         self.codec.forget_heads()
         idle_since = self.link.last_read
         if not self.codec.is_ready or now - idle_since >= self.relay.idle_timeout:
@@ -232,14 +239,22 @@ class Http2Downstream(LinkOwner):
     def expect(self, call: Http2Call, deadline: float) -> None:
         """The call's next deadline."""
         call.deadline = deadline
-        self.link.deadline = min(self.link.deadline, deadline)
+        link = self.link
+        link.deadline = min(link.deadline, deadline)
 
-    def fields_of(self, head: ResponseHead) -> list[Field]:
+    def trailers_of(self, trailers: Trailers) -> Known:
+        """The trailers as fields."""
+        if trailers is not self._trailers:
+            self._trailers = trailers
+            self._known_trailers = Known(trailer_fields(trailers, self.relay.fields))
+        return self._known_trailers
+
+    def fields_of(self, head: ResponseHead) -> Known:
         """The answer's head as fields."""
         found = self._answers.get(head)
         if found is None:
-            found = response_fields(head, self.relay.fields)
-            if sum([field.size for field in found]) <= MAX_REMEMBERED_BYTES:
+            found = Known(response_fields(head, self.relay.fields))
+            if sum([field.size for field in found.fields]) <= MAX_REMEMBERED_BYTES:
                 if len(self._answers) >= MAX_REMEMBERED:
                     self._answers.clear()
                 self._answers[head] = found
@@ -354,7 +369,7 @@ class Http2Call(CallerEnd):
             is_sent = codec.send_data(stream, piece, ends_bare and index == last)
         if done:
             if trailers:
-                codec.send_trailers(stream, trailer_fields(trailers, owner.relay.fields))
+                codec.send_trailers(stream, owner.trailers_of(trailers))
             elif head is None and not payload:
                 is_sent = codec.send_data(stream, b"", True)
             self.is_answered = True

@@ -9,7 +9,7 @@ from typing import Final, final
 from tulle.core.backends import EndpointRef
 from tulle.http.h2.connection import CLIENT
 from tulle.http.h2.connection import Connection as Codec
-from tulle.http.h2.field import Field
+from tulle.http.h2.field import Field, integer
 from tulle.http.h2.frames import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from tulle.http.h2.sending import trailer_fields
 from tulle.http.h2.stream import Stream
@@ -17,7 +17,7 @@ from tulle.http.head import Refusal, RequestHead, ResponseHead
 from tulle.proxy.counters import CLOSED
 from tulle.proxy.exchange import MAX_INTERIM, Exchange
 from tulle.proxy.http2 import Http2Link, LinkOwner
-from tulle.proxy.relay import Relay
+from tulle.proxy.relay import ID_OCTETS, Relay
 from tulle.proxy.stream import NO_TRAILERS, EndpointEnd, Trailers
 from tulle.proxy.upgrade import Upgrade
 from tulle.proxy.wheel import NEVER
@@ -28,6 +28,10 @@ MAX_WAITING: Final = 100
 """Exchanges that wait for one connection being dialled."""
 EARLY: Final = 8
 """Streams opened before an endpoint's SETTINGS say how many it takes; the others wait for that."""
+
+_ID_NAME: Final = b"x-request-id"
+_ID_LITERAL: Final = b"\x00" + integer(0, 7, len(_ID_NAME)) + _ID_NAME + integer(0, 7, ID_OCTETS)
+"""How a request id begins that is ours: a literal without indexing."""
 
 Dial = Callable[[EndpointRef, Callable[[socket.socket | None], None]], None]
 
@@ -51,6 +55,9 @@ class Http2Upstream(LinkOwner):
         self._doubted = NEVER
         """Since when we wait for it to say anything."""
         self._pool = pool
+        self._trailers: list[Field] = []
+        """The last that came; a codec gives the same list when it can."""
+        self._pairs: Trailers = []
         wire = Wire(relay.dispatcher, sock, self.link)
         wire.start()
         self.link.attach(self.codec, wire)
@@ -117,7 +124,10 @@ class Http2Upstream(LinkOwner):
             if end.asks is not None and end.asks.is_switched:
                 end.asks.from_endpoint([], True)
                 return
-            self._finish(end, None, [], [field.pair for field in trailers])
+            if trailers is not self._trailers:
+                self._trailers = trailers
+                self._pairs = [field.pair for field in trailers]
+            self._finish(end, None, [], self._pairs)
 
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
         end = stream.owner
@@ -300,11 +310,9 @@ class Http2End(EndpointEnd):
             return True
         judged = exchange.judged
         relay = self._upstream.relay
-        fields = judged.fields(relay.fields)
-        if judged.head.request_id is None:
-            fields = [*fields, relay.fields.field(b"x-request-id", exchange.id_octets)]
+        literals = _ID_LITERAL + exchange.id_octets if judged.head.request_id is None else b""
         is_bare = done and not payload and not trailers
-        stream = self._stream = self._codec.open(fields, judged.head.method, is_bare)
+        stream = self._stream = judged.open(self._codec, relay.fields, is_bare, literals)
         stream.owner = self
         if not is_bare and (payload or done):
             self.transmit(payload, done, trailers)
@@ -381,6 +389,8 @@ class Http2End(EndpointEnd):
         stream = self._stream
         if stream is not None and not stream.is_closed:
             self._codec.reset(stream, NO_ERROR if stream.is_remote_done else CANCEL)
+        if stream is not None:
+            stream.owner = None  # else only the collector could free the two
 
 
 @final

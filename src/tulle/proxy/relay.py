@@ -15,9 +15,12 @@ from tulle.core.route import match_route
 from tulle.core.tables import ServicePortTable, Tables
 from tulle.core.verdict import Allow, Deny
 from tulle.http.fields import PlainLines
-from tulle.http.h2.field import Field, FieldStore
+from tulle.http.h2.connection import Connection as Codec
+from tulle.http.h2.encoder import Known
+from tulle.http.h2.field import GRPC_TIMEOUT, Field, FieldStore, value_of
 from tulle.http.h2.limits import Http2Limits
-from tulle.http.h2.sending import request_fields
+from tulle.http.h2.sending import asked_fields, told_fields
+from tulle.http.h2.stream import Stream
 from tulle.http.head import Limits as HeadLimits
 from tulle.http.head import RequestHead, ResponseHead
 from tulle.http.opening import Opening, learn_opening
@@ -34,11 +37,14 @@ from tulle.wire.snapshot import Limits
 MAX_REMEMBERED: Final = 512
 """Heads remembered by the whole process; beyond, all are forgotten."""
 MAX_REMEMBERED_HEAD: Final = 2048
+ID_OCTETS: Final = 16
+"""Of a request id that is ours."""
 MAX_SEEN: Final = 4096
 MAX_OPENINGS: Final = 256
 MAX_HOSTS: Final = 256
 
 _LAST_OF_ID: Final = [b"%02x" % number for number in range(256)]
+_NO_FIELDS: Final[list[Field]] = []
 _NO_HEADERS: Final[list[tuple[bytes, bytes]]] = []
 
 UNKNOWN: Final = "unknown"
@@ -65,7 +71,9 @@ class Judged:
     """A request head, all that was decided about it, and the head to send: a function of its octets, lane and generation."""
 
     __slots__ = (
-        "_fields",
+        "_asked",
+        "_known",
+        "_told",
         "_wire",
         "head",
         "is_grpc",
@@ -88,6 +96,7 @@ class Judged:
         target: bytes,
         pairs: dict[str, Pair],
         protocol: str,
+        asked: Known | None = None,
     ) -> None:
         self.head = head
         self.protocol = protocol
@@ -106,9 +115,12 @@ class Judged:
         self.timeout = NO_TIMEOUT
         """Seconds that the caller waits (`grpc-timeout`); negative: it did not say."""
         self._wire = b""
-        self._fields: list[Field] | None = None
-        if self.is_grpc:
-            self.timeout = timeout_of(head.value(b"grpc-timeout"))
+        self._asked = asked
+        self._told: list[Field] | None = None
+        self._known: Known | None = None
+        """All fields, once they have been sent before."""
+        if self.is_grpc and head.going is not None:
+            self.timeout = timeout_of(value_of(head.going, GRPC_TIMEOUT))
             if self.timeout == MALFORMED and refusal is None:
                 self.refusal = Reason.BAD_REQUEST
 
@@ -123,12 +135,21 @@ class Judged:
             self._wire = wire
         return wire
 
-    def fields(self, store: FieldStore) -> list[Field]:
-        """The head for HTTP/2, but for a request id that is ours."""
-        fields = self._fields
-        if fields is None:
-            fields = self._fields = request_fields(self.head, store, self.target)
-        return fields
+    def open(self, codec: Codec, store: FieldStore, done: bool, literals: bytes) -> Stream:
+        """Sends the head over HTTP/2, and `literals` behind it: a request id that is ours."""
+        head = self.head
+        known = self._known
+        if known is not None:
+            return codec.open(_NO_FIELDS, head.method, done, known, literals)
+        asked = self._asked
+        told = self._told
+        if asked is None:
+            asked = self._asked = Known(asked_fields(head, store, self.target))
+        if told is None:
+            told = self._told = told_fields(head, store)
+        else:
+            self._known = Known(asked.fields + told)
+        return codec.open(told, head.method, done, asked, literals)
 
     def id_octets(self, relay: Relay) -> bytes:
         """The caller's own, or a new one."""
@@ -146,11 +167,12 @@ class HeadView(RequestView):
     def __init__(self, head: RequestHead, path: str, folded: str, host: str) -> None:
         super().__init__(head.method if not head.protocol else "GET", path, folded, host, _NO_HEADERS)
         self._head = head
-        self._are_read = False
+        self.are_read = False
+        """A decision asked for a field."""
 
     def header(self, name: bytes) -> bytes | None:
-        if not self._are_read:
-            self._are_read = True
+        if not self.are_read:
+            self.are_read = True
             named = self._head.named
             self.headers = [field for field in self._head.fields if field[0] not in named]
         return super().header(name)
@@ -172,6 +194,8 @@ class Lane:
         """What the fields of heads that came here last begin with."""
         self.stray = b""
         """The last head that began otherwise."""
+        self.decisions: dict[tuple[str, bytes, bytes, str], Decision] = {}
+        """By method, target, authority and protocol: what no other field has a say in."""
         self._pairs: dict[tuple[str, str], dict[str, Pair]] = {}
 
     def pairs_of(self, route: RouteTable | None, protocol: str) -> dict[str, Pair]:
@@ -181,6 +205,22 @@ class Lane:
         if found is None:
             found = self._pairs[key] = {}
         return found
+
+
+@final
+class Decision:
+    """What was decided by what is asked, of whom, alone; and that as fields to send."""
+
+    __slots__ = ("asked", "pairs", "route", "target", "verdict")
+
+    def __init__(
+        self, verdict: Allow | Deny, route: RouteTable | None, target: bytes, pairs: dict[str, Pair], asked: Known
+    ) -> None:
+        self.verdict = verdict
+        self.route = route
+        self.target = target
+        self.pairs = pairs
+        self.asked = asked
 
 
 @final
@@ -329,6 +369,12 @@ class Relay:
             return Judged(head, Reason.NO_SERVICE, _NOT_ASKED, None, b"", lane.pairs_of(None, protocol), protocol)
         if head.protocol and not offered_protocols(head):
             return Judged(head, Reason.UNSUPPORTED, _NOT_ASKED, None, b"", lane.pairs_of(None, protocol), protocol)
+        is_remembered = head.going is not None and not head.protocol
+        key = (head.method, head.target, head.authority, protocol)
+        if is_remembered:
+            known = lane.decisions.get(key)
+            if known is not None:
+                return Judged(head, None, known.verdict, known.route, known.target, known.pairs, protocol, known.asked)
         readings = canonical_path(head.path)
         host = self._canonical_host(head.host) if head.host else ""
         if readings is None or host is None:
@@ -344,7 +390,13 @@ class Relay:
                 target += b"?" + head.query.encode("ascii")
         elif not head.path and head.query:
             target = b"/?" + head.query.encode("ascii")
-        return Judged(head, None, verdict, route, target, lane.pairs_of(route, protocol), protocol)
+        pairs = lane.pairs_of(route, protocol)
+        if not is_remembered or view.are_read or len(head.target) > MAX_REMEMBERED_HEAD:
+            return Judged(head, None, verdict, route, target, pairs, protocol)
+        asked = Known(asked_fields(head, self.fields, target))
+        if self._appears_again(head.target):
+            lane.decisions[key] = Decision(verdict, route, target, pairs, asked)
+        return Judged(head, None, verdict, route, target, pairs, protocol, asked)
 
     def _canonical_host(self, name: str) -> str | None:
         found = self.hosts.get(name)
@@ -381,6 +433,7 @@ class Relay:
     def _forget_heads(self) -> None:
         for lane in self._lanes.values():
             lane.memo.clear()
+            lane.decisions.clear()
         self.answers.clear()
         self._remembered = 0
 

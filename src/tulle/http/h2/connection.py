@@ -7,6 +7,7 @@ from typing import Final, final
 
 from tulle.http.h2.control import CLIENT, SERVER, Control
 from tulle.http.h2.decoder import Decoder
+from tulle.http.h2.encoder import Known
 from tulle.http.h2.field import Field, FieldStore
 from tulle.http.h2.frames import (
     ACK,
@@ -90,6 +91,7 @@ class Connection(Control):
         self._block_ends = False
         self._requests: dict[bytes, RequestHead] = {}
         self._responses: dict[bytes, ResponseHead] = {}
+        self._trailers: dict[bytes, list[Field]] = {}
         self._misses = 0
         self._changes = 0
         self._is_pure = True
@@ -105,6 +107,8 @@ class Connection(Control):
         """Keeps less while nothing happens: heads that come again are judged again."""
         self._requests.clear()
         self._responses.clear()
+        self._trailers.clear()
+        self._encoder.forget()
 
     @property
     def can_open(self) -> bool:
@@ -116,13 +120,20 @@ class Connection(Control):
             and self._last_id < MAX_STREAM_ID
         )
 
-    def open(self, fields: list[Field], method: str, done: bool) -> Stream:
-        """Sends a request's head on a new stream; only where `can_open`."""
+    def open(
+        self, fields: list[Field], method: str, done: bool, known: Known | None = None, literals: bytes = b""
+    ) -> Stream:
+        """Sends a request's head on a new stream; only where `can_open`. First `known`, at last fields encoded already."""
         stream_id = self._last_id + 2 if self._last_id else 1
         self._last_id = stream_id
         stream = Stream(stream_id, self._peer_window, self._initial_window, method)
         self.streams[stream_id] = stream
-        self.send_head(stream, fields, done)
+        block = self._encoder.encode(known) if known is not None else b""
+        if fields:
+            block += self._encoder.encode(fields)
+        self._write_block(stream, block + literals, done)
+        if done:
+            self._end_local(stream)
         return stream
 
     def receive(self, octets: bytes, now: float) -> None:
@@ -281,14 +292,25 @@ class Connection(Control):
             self._last_id = stream_id
             self._open_by_peer(stream_id, done, octets, at, end)
             return
-        remembers = stream is not None and not self._is_server and not stream.has_head and stream.method != "HEAD"
         block = b""
-        if remembers and self._misses < MAX_MISSES and end - at <= MAX_REMEMBERED_BLOCK:
+        if (
+            stream is not None
+            and not self._is_server
+            and self._misses < MAX_MISSES
+            and end - at <= MAX_REMEMBERED_BLOCK
+            and not stream.is_remote_done
+        ):
             block = octets[at:end]
-            known = self._responses.get(block)
-            if known is not None and stream is not None and (known.framing == 0) == done:
-                self._misses = 0
-                if not stream.is_remote_done:
+            if stream.has_head:
+                ending = self._trailers.get(block)
+                if ending is not None and done and stream.expected <= 0:
+                    self._misses = 0
+                    self._finish(stream, ending)
+                    return
+            elif stream.method != "HEAD":
+                known = self._responses.get(block)
+                if known is not None and (known.framing == 0) == done:
+                    self._misses = 0
                     self._respond(stream, known, done)
                     return
         fields = self._decode(octets, at, end)
@@ -309,17 +331,24 @@ class Connection(Control):
             if not done or isinstance(trailers, Refusal) or stream.expected > 0:
                 self._break(stream, PROTOCOL_ERROR)
                 return
-            self._floods.note_useful()
-            self._end_remote(stream)
-            self.handler.on_trailers(stream, trailers)
+            if block:
+                self._misses += 1
+                if self._is_pure and len(self._trailers) < MAX_REMEMBERED_BLOCKS:
+                    self._trailers[block] = trailers
+            self._finish(stream, trailers)
             return
         head = judge_response(fields, done, stream.method)
         if isinstance(head, Refusal):
             self._break(stream, PROTOCOL_ERROR)
             return
-        if block and head.status >= 200:
+        if block and head.status >= 200 and stream.method != "HEAD":
             self._remember_response(block, head)
         self._respond(stream, head, done)
+
+    def _finish(self, stream: Stream, trailers: list[Field]) -> None:
+        self._floods.note_useful()
+        self._end_remote(stream)
+        self.handler.on_trailers(stream, trailers)
 
     def _respond(self, stream: Stream, head: ResponseHead, done: bool) -> None:
         self._floods.note_useful()
@@ -394,6 +423,7 @@ class Connection(Control):
             self._changes = decoder.changes
             self._requests.clear()
             self._responses.clear()
+            self._trailers.clear()
         return fields
 
     def _on_data(self, flags: int, stream_id: int, octets: bytes, at: int, end: int) -> None:

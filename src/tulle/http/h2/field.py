@@ -58,6 +58,12 @@ VARYING: Final = frozenset(
 )
 """Names whose values seldom come again, or are secrets: never remembered, never put into a table of ours."""
 
+# What else a name is looked for by, without comparing octets.
+NO_ROLE: Final = 0
+CONTENT_TYPE: Final = 1
+GRPC_TIMEOUT: Final = 2
+ROLES: Final[dict[bytes, int]] = {b"content-type": CONTENT_TYPE, b"grpc-timeout": GRPC_TIMEOUT}
+
 LOWER_TOKEN: Final = TOKEN.translate(None, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 CONTROLS: Final = bytes(octet for octet in range(32) if octet != 9) + b"\x7f"
 
@@ -108,11 +114,12 @@ class Meaning:
 class Name:
     """A field name in lower case, and the values of it that are remembered."""
 
-    __slots__ = ("by_octets", "by_wire", "index", "is_varying", "kind", "octets", "prefix")
+    __slots__ = ("by_octets", "by_wire", "index", "is_varying", "kind", "octets", "prefix", "role")
 
     def __init__(self, octets: bytes, wire: bytes, kind: int, index: int) -> None:
         self.octets = octets
         self.kind = kind
+        self.role = ROLES.get(octets, NO_ROLE)
         self.index = index
         """In the static table; 0: not there."""
         self.prefix = integer(0x00, 4, index) if index else b"\x00" + wire
@@ -306,6 +313,15 @@ def is_sound(value: bytes) -> bool:
 def is_lower_token(name: bytes) -> bool:
     """Whether this is a token without upper-case letters."""
     return bool(name) and not name.translate(None, LOWER_TOKEN)
+
+
+def value_of(fields: list[Field], role: int) -> bytes | None:
+    """The value of the fields with this role, joined by commas when there are several."""
+    found: bytes | None = None
+    for field in fields:
+        if field.name.role == role:
+            found = field.value if found is None else found + b", " + field.value
+    return found
 
 
 def pairs_of(came: list[Field], authority: bytes) -> list[tuple[bytes, bytes]]:

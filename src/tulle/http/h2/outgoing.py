@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tulle.http.h2.encoder import Encoder
+from tulle.http.h2.encoder import Encoder, Known
 from tulle.http.h2.field import Field
 from tulle.http.h2.floods import Floods
 from tulle.http.h2.frames import (
@@ -92,7 +92,7 @@ class Outgoing:
         """False: the peer leaves so many replies unread that it is not to be read either."""
         return not self._is_held or self.pending_bytes <= MAX_REPLIES_HELD
 
-    def send_head(self, stream: Stream, fields: list[Field], done: bool) -> None:
+    def send_head(self, stream: Stream, fields: list[Field] | Known, done: bool) -> None:
         """A head, at once."""
         if stream.is_closed or stream.is_local_done or stream.is_ending:
             return
@@ -133,13 +133,13 @@ class Outgoing:
             pass
         return stream.queued == 0
 
-    def send_trailers(self, stream: Stream, fields: list[Field]) -> None:
+    def send_trailers(self, stream: Stream, fields: list[Field] | Known) -> None:
         """Ends our half with these, after what is queued."""
         if stream.is_closed or stream.is_local_done or stream.is_ending:
             return
         if stream.queued:
             stream.is_ending = True
-            stream.trailers = fields
+            stream.trailers = fields.fields if isinstance(fields, Known) else fields
             return
         self._write_block(stream, self._encoder.encode(fields), True)
         self._end_local(stream)
@@ -293,6 +293,7 @@ class Outgoing:
         stream.is_local_done = True
         if stream.is_remote_done:
             self._close(stream)
+            stream.owner = None  # else only the collector could free the two
 
     def _forget_queue(self, stream: Stream) -> None:
         self.queued -= stream.queued

@@ -10,6 +10,15 @@ def request_fields(
     head: RequestHead, store: FieldStore, target: bytes = b"", extra: list[Field] | None = None, scheme: bytes = b"http"
 ) -> list[Field]:
     """What `Connection.open` sends for a request. `target` replaces the path that came; `extra` is added last."""
+    fields = asked_fields(head, store, target, scheme)
+    fields.extend(told_fields(head, store))
+    if extra is not None:
+        fields.extend(extra)
+    return fields
+
+
+def asked_fields(head: RequestHead, store: FieldStore, target: bytes = b"", scheme: bytes = b"http") -> list[Field]:
+    """What is asked, of whom: the pseudo-header fields."""
     fields = [
         store.field(b":method", head.method.encode()),
         store.field(b":scheme", scheme),
@@ -19,13 +28,17 @@ def request_fields(
         fields.append(store.field(b":authority", head.authority))
     if head.protocol:
         fields.insert(1, store.field(b":protocol", head.protocol))
+    return fields
+
+
+def told_fields(head: RequestHead, store: FieldStore) -> list[Field]:
+    """All that follows the pseudo-header fields."""
+    fields: list[Field] = []
     if head.content_length >= 0:
         fields.append(store.field(b"content-length", b"%d" % head.content_length))
     if head.te_trailers:
         fields.append(store.field(b"te", b"trailers"))
     fields.extend(_going(head.going, head.forward if head.going is None else b"", store))
-    if extra is not None:
-        fields.extend(extra)
     return fields
 
 
