@@ -36,3 +36,18 @@ def test_a_visit_is_counted_as_it_ended(mesh: Running) -> None:
         "her visit is counted",
     )
     assert total(mesh.series(), "tulle_response_bytes_total", protocol="websocket", **labels) > 0
+
+
+def test_guests_come_again_when_the_proxy_dies(mesh: Running) -> None:
+    proxy = mesh.processes.pid("proxy")
+    mesh.processes.kill("proxy")
+    mesh.processes.restarted("proxy", proxy)
+    before = {guest: len(mesh.log(f"default/{guest}")) for guest in ("ada", "ben")}
+
+    for guest, other in (("ada", "ben"), ("ben", "ada")):
+        eventually(
+            lambda guest=guest, other=other: f"heard {other}: " in mesh.log(f"default/{guest}")[before[guest] :],  # type: ignore[misc]
+            30,
+            f"{guest} hears {other} again",
+        )
+    assert "heard" not in mesh.log("default/stranger")

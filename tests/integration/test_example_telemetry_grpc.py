@@ -71,3 +71,28 @@ def test_top_shows_calls_as_requests(mesh: Running) -> None:
     (panel,) = [one for one in rates if one["source"] == "default/panel"]
     assert panel["rps"] > 0
     assert panel["success"] == 1
+
+
+def test_a_killed_agent_ends_no_stream_between_pods(mesh: Running) -> None:
+    said = mesh.log("default/sensor")
+    agent = mesh.processes.pid("agent")
+    mesh.processes.kill("agent")
+    mesh.processes.restarted("agent", agent)
+    eventually(lambda: len(mesh.log("default/sensor")) > len(said) + 50, 15, "the stream goes on")
+    assert "the stream ended" not in mesh.log("default/sensor")
+
+
+def test_streams_between_pods_begin_anew_when_the_proxy_dies(mesh: Running) -> None:
+    proxy = mesh.processes.pid("proxy")
+    shown = mesh.log("default/panel").count("°C")
+    mesh.processes.kill("proxy")
+    mesh.processes.restarted("proxy", proxy)
+    eventually(lambda: "the stream ended: UNAVAILABLE" in mesh.log("default/sensor"), 20, "the sensor noticed")
+
+    def begins_anew() -> bool:
+        return "reading 3 is there" in mesh.log("default/sensor").rpartition("the stream ended")[2]
+
+    eventually(begins_anew, 30, "the sensor reports again")
+    eventually(lambda: mesh.log("default/panel").count("°C") > shown + 3, 20, "the panel is answered again")
+    denied = {"source": "default/panel", "destination": COLLECTOR, "grpc_status": "PERMISSION_DENIED"}
+    assert total(mesh.series(), "tulle_grpc_responses_total", **denied) == 0, "the new proxy counts from nothing"
