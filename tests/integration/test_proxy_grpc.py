@@ -129,6 +129,19 @@ def test_a_deadline_ends_the_call_at_both_ends(proxy: Proxy, service: GrpcServic
     until(lambda: ended(proxy, "DEADLINE_EXCEEDED") + ended(proxy, "CANCELLED") == 1, "it is counted")
 
 
+def test_a_caller_may_say_that_it_waits_longer_than_others(proxy: Proxy, service: GrpcService) -> None:
+    door = proxy.door()
+    limits = Limits(request_timeout=0.2)
+    proxy.put(one_service({door: Protocol.HTTP2}, (host(service.port),), limits=limits))
+    with Calls(door) as calls:
+        with fails("DEADLINE_EXCEEDED"):
+            calls.wait(b"")
+        assert proxy.metrics().sum("tulle_answers_total", reason="upstream-timeout") == 1
+        with fails("DEADLINE_EXCEEDED"):
+            calls.wait(b"", timeout=1.5)
+    assert proxy.metrics().sum("tulle_answers_total", reason="upstream-timeout") == 1
+
+
 def test_a_caller_that_cancels_cancels_at_the_endpoint(proxy: Proxy, service: GrpcService, calls: Calls) -> None:
     held = calls.wait.future(b"")
     assert service.waiting.acquire(timeout=DEADLINE)

@@ -82,7 +82,7 @@ class Http2Downstream(LinkOwner):
         exchange = Exchange(relay, lane, judged, call)
         call.exchange = exchange
         is_whole = done or bool(judged.upgrade)
-        self.expect(call, exchange.started + (relay.request_timeout if is_whole else relay.idle_timeout))
+        self.expect(call, exchange.started + (judged.patience(relay) if is_whole else relay.idle_timeout))
         if judged.timeout >= 0.0:
             call.limit = exchange.started + judged.timeout
             self._meet(call.limit)
@@ -275,8 +275,10 @@ class Http2Downstream(LinkOwner):
     def _note_progress(self, call: Http2Call, done: bool) -> None:
         relay = self.relay
         exchange = call.exchange
-        waits = done and exchange is not None and exchange.status == 0
-        self.expect(call, relay.dispatcher.now + (relay.request_timeout if waits else relay.idle_timeout))
+        seconds = relay.idle_timeout
+        if done and exchange is not None and exchange.status == 0:
+            seconds = exchange.judged.patience(relay)
+        self.expect(call, relay.dispatcher.now + seconds)
 
     def _meet(self, deadline: float) -> None:
         """Looks at the calls when this time has come, not a wheel's revolution later; what is far off again before."""

@@ -151,6 +151,10 @@ class Judged:
             self._known = Known(asked.fields + told)
         return codec.open(told, head.method, done, asked, literals)
 
+    def patience(self, relay: Relay) -> float:
+        """Seconds from the end of the request to the beginning of its answer; a gRPC caller may say more."""
+        return max(relay.request_timeout, self.timeout)
+
     def id_octets(self, relay: Relay) -> bytes:
         """The caller's own, or a new one."""
         own = self.head.request_id

@@ -218,7 +218,7 @@ class Limits(Document, frozen=True):
     idle_timeout: float = 300.0
     """A connection without traffic: HTTP keep-alive, TCP, WebSockets and other upgrades alike."""
     request_timeout: float = 60.0
-    """From the end of a request to the first octet of its answer."""
+    """From the end of a request to the first octet of its answer; a gRPC call's own `grpc-timeout`, if that is longer."""
     connect_timeout: float = 2.0
     """One attempt to reach an endpoint."""
     drain_timeout: float = 10.0

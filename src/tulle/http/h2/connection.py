@@ -396,6 +396,7 @@ class Connection(Control):
             return
         method = head.method if isinstance(head, RequestHead) else ""
         stream = Stream(stream_id, self._peer_window, self._initial_window, method)
+        stream.since = self._floods.now
         stream.has_head = True
         stream.is_remote_done = done
         self.streams[stream_id] = stream

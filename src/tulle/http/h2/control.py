@@ -29,7 +29,7 @@ from tulle.http.h2.frames import (
     frame,
     goaway_frame,
 )
-from tulle.http.h2.limits import MAX_SETTINGS, Http2Limits
+from tulle.http.h2.limits import MAX_SETTINGS, SHORT_LIFE, Http2Limits
 from tulle.http.h2.outgoing import Outgoing
 from tulle.http.h2.stream import Handler, Stream
 
@@ -124,7 +124,8 @@ class Control(Outgoing):
             self._on_late(stream_id, False)
             return
         self._close(stream)
-        self._note_reset()
+        if self._floods.now - stream.since < SHORT_LIFE:
+            self._note_reset()
         if not self.has_failed:
             self.handler.on_reset(stream, _number(octets, at), True)
 

@@ -11,9 +11,11 @@ from tulle.http.h2.limits import FLOOD_WINDOW, MAX_RESETS, MAX_USELESS
 class Floods:
     """Counts of one connection. Each method answers whether that was too much."""
 
-    __slots__ = ("_began", "_opened", "_resets", "_useless")
+    __slots__ = ("_began", "_opened", "_resets", "_useless", "now")
 
     def __init__(self, now: float) -> None:
+        self.now = now
+        """Of the last read."""
         self._began = now
         self._useless = 0
         self._opened = 0
@@ -21,6 +23,7 @@ class Floods:
 
     def tick(self, now: float) -> None:
         """Called once per read: a new window begins when the old one is over."""
+        self.now = now
         if now - self._began >= FLOOD_WINDOW:
             self._began = now
             self._useless = 0

@@ -24,6 +24,9 @@ MAX_USELESS: Final = 1_000
 """Frames in a row and window that move nothing: PING, SETTINGS, PRIORITY, empty DATA, frames of closed streams."""
 MAX_RESETS: Final = 200
 """Streams reset in a window, if that is more than half of those opened: a client with deadlines cancels, but not most."""
+SHORT_LIFE: Final = 0.1
+"""Seconds: streams that a client resets later than that are not held against it. When an endpoint hangs, all deadlines pass;
+and so few streams fit into a connection at once that these cost little."""
 MAX_EARLY_REFUSALS: Final = 1_000
 """Streams refused before the peer has acknowledged our SETTINGS that are not held against it."""
 MAX_RESETS_REMEMBERED: Final = 512

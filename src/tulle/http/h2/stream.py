@@ -32,6 +32,7 @@ class Stream:
         "queued",
         "receive_window",
         "send_window",
+        "since",
         "trailers",
         "unconsumed",
     )
@@ -58,6 +59,8 @@ class Stream:
         """Octets that the peer may still send."""
         self.unconsumed = 0
         """Octets received and not yet consumed."""
+        self.since = 0.0
+        """When the peer opened it, by the clock of `receive`; what we open has no such time."""
         self.credit = 0
         """Octets consumed and not yet given back to the peer."""
         self.send_window = send_window

@@ -13,7 +13,7 @@ from tests.support.h2_script import octets_of
 from tulle.http.h2 import frames
 from tulle.http.h2.field import FieldStore, integer
 from tulle.http.h2.frames import PREFACE, frame
-from tulle.http.h2.limits import MAX_REPLIES_HELD, Http2Limits
+from tulle.http.h2.limits import MAX_REPLIES_HELD, MAX_RESETS, SHORT_LIFE, Http2Limits
 from tulle.http.head import Limits
 
 if TYPE_CHECKING:
@@ -203,6 +203,19 @@ def test_client_with_deadlines_may_cancel_many_but_not_most() -> None:
         silent.connection.send_head(stream, silent.fields((b":status", b"204")), True)
 
     assert not silent.connection.has_failed
+
+
+@pytest.mark.parametrize(("lives", "fails"), [(SHORT_LIFE * 2, False), (SHORT_LIFE / 5, True)])
+def test_deadlines_that_all_pass_while_an_endpoint_hangs_are_no_attack(lives: float, fails: bool) -> None:
+    silent = Silent()
+    silent.read([ACKNOWLEDGED])
+    for number in range(1, 2 * 2 * MAX_RESETS, 2):
+        silent.now += 0.001
+        silent.receive(get(number))
+        silent.now += lives
+        silent.receive(cancel(number))
+
+    assert silent.connection.has_failed == fails
 
 
 def test_keepalive_for_a_day_is_no_flood() -> None:
