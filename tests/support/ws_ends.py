@@ -39,11 +39,6 @@ def over_client(sock: socket.socket) -> Connection:
     return over(sock, Side.CLIENT)
 
 
-def converse_on(sock: socket.socket) -> None:
-    """The same, on octets whose handshake is done."""
-    converse(over(sock, Side.SERVER))
-
-
 @contextlib.contextmanager
 def websocket_server(handle: Callable[[ServerConnection], None] = converse) -> Iterator[int]:
     """`websockets` itself, on a port of its own."""
@@ -56,13 +51,13 @@ def websocket_server(handle: Callable[[ServerConnection], None] = converse) -> I
 
 
 @contextlib.contextmanager
-def endpoint(protocol: str, backends: Backends) -> Iterator[int]:
-    """One that echoes: `h1` or `h2`."""
+def endpoint(protocol: str, backends: Backends, handle: Callable[[Connection], None] = converse) -> Iterator[int]:
+    """One that serves so: `h1` or `h2`."""
     if protocol == "h1":
-        with websocket_server() as port:
+        with websocket_server(handle) as port:
             yield port
     else:
-        served = H2Endpoint(converse_on)
+        served = H2Endpoint(lambda sock: handle(over(sock, Side.SERVER)))
         yield backends.serve(served)
 
 
@@ -87,7 +82,12 @@ def caller(protocol: str, door: int, path: str = "/chat") -> Iterator[Caller]:
     """One that has its WebSocket: `h1` or `h2`."""
     if protocol == "h1":
         with connect(
-            f"ws://127.0.0.1:{door}{path}", max_size=None, proxy=None, ping_interval=None, open_timeout=DEADLINE
+            f"ws://127.0.0.1:{door}{path}",
+            max_size=None,
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+            open_timeout=DEADLINE,
         ) as talk:
             yield Caller(talk)
         return
