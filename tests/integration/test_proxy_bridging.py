@@ -130,7 +130,9 @@ def test_spoilt_requests_over_http2_smuggle_nothing(
     numbers = count()
 
     @FUZZ
-    @given(heads, bodies)
+    @given(
+        heads.filter(lambda pairs: (b"cookie", b"") not in pairs), bodies
+    )  # h2 joins them, and takes offence at the blank
     def smuggles_nothing(pairs: Pairs, body: list[bytes]) -> None:
         mark = (b"x-mark", b"%d" % next(numbers))
         with Peer.caller(door) as caller:
