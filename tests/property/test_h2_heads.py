@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.bridging import Pairs, heads
 from tests.support.h1_reading import read_requests
 from tests.support.h2_wire import fields, request_heads
 from tulle.http.h1 import Limits, Refusal, RequestHead, ResponseHead, parse_request, parse_response, write_request
@@ -13,7 +14,6 @@ from tulle.http.h2.heads import judge_request, judge_response, judge_trailers
 from tulle.http.h2.sending import request_fields, response_fields, trailer_fields
 from tulle.http.write import write_response
 
-Pairs = list[tuple[bytes, bytes]]
 LIMITS = Limits()
 
 
@@ -41,68 +41,7 @@ def test_both_protocols_give_the_same_judgement(pairs: Pairs) -> None:
     assert write_request(second) == write_request(first)
 
 
-SPICE = st.sampled_from(
-    [
-        b"\r\n",
-        b"\r",
-        b"\n",
-        b"\x00",
-        b" ",
-        b":",
-        b"\t",
-        b"A",
-        b"#",
-        b"?",
-        b"chunked",
-        b"\r\ntransfer-encoding: chunked",
-        b"@",
-    ]
-)
-HOSTILE = st.sampled_from(
-    [
-        (b"content-length", b"3"),
-        (b"content-length", b"0"),
-        (b"transfer-encoding", b"chunked"),
-        (b"connection", b"x-a"),
-        (b"host", b"admin"),
-        (b"te", b"trailers"),
-        (b"te", b"trailers, chunked"),
-        (b"expect", b"100-continue"),
-        (b"upgrade", b"h2c"),
-        (b":path", b"/admin"),
-        (b":protocol", b"websocket"),
-        (b":method", b"CONNECT"),
-        (b"http2-settings", b"AAAA"),
-        (b"proxy-connection", b"close"),
-    ]
-)
-
-
-@st.composite
-def spoilt_heads(draw: st.DrawFn) -> Pairs:
-    """A sound head with fields put in anywhere, left out, in another order, or with octets put into names and values."""
-    pairs = draw(request_heads())
-    for _ in range(draw(st.integers(0, 3))):
-        at = draw(st.integers(0, len(pairs) - 1))
-        name, value = pairs[at]
-        change = draw(st.sampled_from(["insert", "name", "value", "drop", "double"]))
-        spice = draw(SPICE)
-        if change == "insert":
-            pairs.insert(at, draw(HOSTILE))
-        elif change == "name":
-            place = draw(st.integers(0, len(name)))
-            pairs[at] = (name[:place] + spice + name[place:], value)
-        elif change == "value":
-            place = draw(st.integers(0, len(value)))
-            pairs[at] = (name, value[:place] + spice + value[place:])
-        elif change == "double":
-            pairs.insert(0, pairs[at])
-        elif len(pairs) > 1:
-            del pairs[at]
-    return pairs
-
-
-@given(spoilt_heads(), st.booleans())
+@given(heads, st.booleans())
 def test_what_goes_on_as_http_1_is_one_request_that_reads_alike(pairs: Pairs, done: bool) -> None:
     head = judged(pairs, done)
     if isinstance(head, Refusal) or head.method == "CONNECT":
@@ -118,7 +57,7 @@ def test_what_goes_on_as_http_1_is_one_request_that_reads_alike(pairs: Pairs, do
     assert read.forward == head.forward
 
 
-@given(spoilt_heads(), st.booleans())
+@given(heads, st.booleans())
 def test_what_goes_on_as_http_2_is_judged_alike(pairs: Pairs, done: bool) -> None:
     head = judged(pairs, done)
     if isinstance(head, Refusal):

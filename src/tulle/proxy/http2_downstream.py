@@ -147,10 +147,7 @@ class Http2Downstream(LinkOwner):
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
         call = stream.owner
         if isinstance(call, Http2Call):
-            exchange = call.exchange
-            call.exchange = None
-            if exchange is not None:
-                exchange.on_caller_gone()
+            call.lose()
 
     def on_writable(self, stream: Stream) -> None:
         call = stream.owner
@@ -321,10 +318,7 @@ class Http2Downstream(LinkOwner):
         for stream in list(self.codec.streams.values()):
             call = stream.owner
             if isinstance(call, Http2Call):
-                exchange = call.exchange
-                call.exchange = None
-                if exchange is not None:
-                    exchange.on_caller_gone()
+                call.lose()
 
 
 @final
@@ -444,6 +438,13 @@ class Http2Call(CallerEnd):
         if octets:
             self.unconsumed = 0
             self._codec.consume(self._stream, octets)
+
+    def lose(self) -> None:
+        """The caller is gone, or wants no answer any more."""
+        exchange = self.exchange
+        self.exchange = None
+        if exchange is not None:
+            exchange.on_caller_gone()
 
     def end(self) -> None:
         """The caller has been given all of the answer."""

@@ -41,23 +41,17 @@ class UpgradedCaller(CallerEnd):
         self._upgrade.from_caller([], True)
 
     def on_lost(self) -> None:
-        if self._upgrade.exchange.is_over:
-            self._wire.reset()
-        self._upgrade.lose(None)
+        _break(self._wire, self._upgrade, None)
 
     def on_defect(self) -> None:
-        if self._upgrade.exchange.is_over:
-            self._wire.reset()
-        self._upgrade.lose(Reason.INTERNAL)
+        _break(self._wire, self._upgrade, Reason.INTERNAL)
 
     def on_drained(self) -> None:
         self._note_progress()
         self._upgrade.exchange.resume_endpoint()
 
     def on_deadline(self, now: float) -> None:
-        if self._upgrade.exchange.is_over:
-            self._wire.reset()
-        self._upgrade.lose(Reason.UPSTREAM_TIMEOUT)
+        _break(self._wire, self._upgrade, Reason.UPSTREAM_TIMEOUT)
 
     def inform(self, head: ResponseHead) -> None:
         """Never: there is no answer any more."""
@@ -125,14 +119,10 @@ class UpgradedEndpoint(EndpointEnd):
         self._upgrade.from_endpoint([], True)
 
     def on_lost(self) -> None:
-        if self._upgrade.exchange.is_over:
-            self._wire.reset()
-        self._upgrade.lose(None)
+        _break(self._wire, self._upgrade, None)
 
     def on_defect(self) -> None:
-        if self._upgrade.exchange.is_over:
-            self._wire.reset()
-        self._upgrade.lose(Reason.INTERNAL)
+        _break(self._wire, self._upgrade, Reason.INTERNAL)
 
     def on_drained(self) -> None:
         self._upgrade.exchange.caller.resume_request()
@@ -164,3 +154,10 @@ class UpgradedEndpoint(EndpointEnd):
         else:
             self.deadline = NEVER
             self._wire.reset()
+
+
+def _break(wire: Wire, upgrade: Upgrade, reason: Reason | None) -> None:
+    """A side's connection is of no use any more: the tunnel is lost, or where it is over already what was left to send is."""
+    if upgrade.exchange.is_over:
+        wire.reset()
+    upgrade.lose(reason)
