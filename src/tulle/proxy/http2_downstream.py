@@ -73,7 +73,7 @@ class Http2Downstream(LinkOwner):
         judged = self._judged.get(head)
         if judged is None:
             judged = relay.judge_head(lane, head)
-            if self.codec.head_bytes <= MAX_REMEMBERED_BYTES:
+            if self.codec.is_head_kept and self.codec.head_bytes <= MAX_REMEMBERED_BYTES:
                 if len(self._judged) >= MAX_REMEMBERED:
                     self._judged.clear()
                 self._judged[head] = judged
@@ -452,7 +452,10 @@ class Http2Call(CallerEnd):
         self.exchange = None
         if exchange is not None:
             exchange.complete()
-        self.linger()
+        if self._stream.is_closed:
+            self._stream.owner = None  # else only the collector could free the two
+        else:
+            self.linger()
         self._owner.note_end()
 
     def linger(self) -> None:

@@ -89,6 +89,8 @@ class Connection(Control):
         self._block_id = 0
         self._block_bytes = 0
         self._block_ends = False
+        self.is_head_kept = False
+        """The last request's head is remembered here: the same object may come again."""
         self._requests: dict[bytes, RequestHead] = {}
         self._responses: dict[bytes, ResponseHead] = {}
         self._trailers: dict[bytes, list[Field]] = {}
@@ -361,6 +363,7 @@ class Connection(Control):
 
     def _open_by_peer(self, stream_id: int, done: bool, octets: bytes, at: int, end: int) -> None:
         self._floods.note_opened()
+        self.is_head_kept = False
         head: RequestHead | Refusal | None = None
         block = b""
         if self._misses < MAX_MISSES and end - at <= MAX_REMEMBERED_BLOCK:
@@ -368,6 +371,7 @@ class Connection(Control):
             known = self._requests.get(block)
             if known is not None and (known.framing == 0) == done:
                 self._misses = 0
+                self.is_head_kept = True
                 head = known
         if head is None:
             fields = self._decode(octets, at, end)
@@ -484,6 +488,7 @@ class Connection(Control):
         self._misses += 1
         if self._is_pure and len(self._requests) < MAX_REMEMBERED_BLOCKS:
             self._requests[block] = head
+            self.is_head_kept = True
 
     def _remember_response(self, block: bytes, head: ResponseHead) -> None:
         self._misses += 1

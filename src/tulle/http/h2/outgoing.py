@@ -293,7 +293,6 @@ class Outgoing:
         stream.is_local_done = True
         if stream.is_remote_done:
             self._close(stream)
-            stream.owner = None  # else only the collector could free the two
 
     def _forget_queue(self, stream: Stream) -> None:
         self.queued -= stream.queued

@@ -42,7 +42,7 @@ class Stream:
         self.octets = stream_id.to_bytes(4, "big")
         """The id as frames carry it."""
         self.owner: object | None = None
-        """Whoever frames this stream; for the handler's use. Forgotten when our half ends last."""
+        """Whoever frames this stream; for the handler's use."""
         self.method = method
         """Of the request."""
         self.has_head = False
