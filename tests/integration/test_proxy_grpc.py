@@ -1,7 +1,5 @@
 """gRPC through the proxy, grpcio at both ends: every kind of call, every way it ends, each counted once under its status."""
 
-import json
-import socket
 import subprocess
 import threading
 from collections import Counter, deque
@@ -11,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.grpc_ends import DEADLINE, Calls, GrpcService, fails
-from tests.support.proxy_harness import Client, Proxy, field, host, one_service, only, read_head, until
+from tests.support.proxy_harness import Client, Proxy, field, host, one_service, only, until
+from tests.support.tapping import tapping
 from tools.binomial import is_plausible
 from tulle.wire.snapshot import Backend, Limits, Protocol, Route, WeightedBackend
 
@@ -289,18 +288,10 @@ def test_weights_hold_for_the_streams_of_one_connection(proxy: Proxy) -> None:
 
 
 def test_tap_shows_calls_with_their_status(proxy: Proxy, calls: Calls) -> None:
-    with socket.socket(socket.AF_UNIX) as tap:
-        tap.settimeout(DEADLINE)
-        tap.connect(str(proxy.admin_path))
-        tap.sendall(b"GET /tap HTTP/1.1\r\nhost: tulle\r\n\r\n")
-        head, _ = read_head(tap)
-        assert b" 200 " in head
+    with tapping(proxy) as tap:
         with fails("NOT_FOUND"):
             calls.fail(b"NOT_FOUND", timeout=DEADLINE)
-        seen = b""
-        while b"grpc_status" not in seen or not seen.endswith(b"\n\r\n"):
-            seen += tap.recv(65536)
-    summary = json.loads(next(line for line in seen.splitlines() if line.startswith(b"{")))
+        (summary,) = tap.told()
     assert (summary["protocol"], summary["grpc_status"], summary["class"]) == ("grpc", "NOT_FOUND", "4xx")
     assert summary["path"] == "/shop.Orders/Fail"
 

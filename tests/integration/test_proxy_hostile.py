@@ -27,6 +27,7 @@ from tests.support.proxy_harness import (
     stopped,
     until,
 )
+from tests.support.tapping import tapping
 from tulle.wire.snapshot import Limits, Protocol
 
 HEAD = b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n"
@@ -297,15 +298,11 @@ def test_a_caller_that_pipelines_refusals_lets_others_be_served(proxy: Proxy) ->
     """Two callers, all in the kernel before the proxy looks: who sent one request is answered before the last of thousands."""
     door = proxy.door()
     proxy.put(one_service({door: Protocol.HTTP}, (), policies=(only("POST"),)))
-    with dial(door) as greedy, dial(door) as modest, socket.socket(socket.AF_UNIX) as tap:
+    with dial(door) as greedy, dial(door) as modest, tapping(proxy, "?method=PUT") as tap:
         until(lambda: bool(proxy.get("/status")["connections"] == 2), "both are accepted")
-        tap.settimeout(DEADLINE)
-        tap.connect(str(proxy.admin_path))
-        tap.sendall(b"GET /tap?method=PUT HTTP/1.1\r\nhost: tulle\r\n\r\n")
-        _, told = read_head(tap)
         asked = 0
         with Client(door) as client:
-            while not select.select([tap], [], [], 0.01)[0]:  # what ends before the tap is open is not told
+            while not select.select([tap.sock], [], [], 0.01)[0]:  # what ends before the tap is open is not told
                 asked += 1
                 client.send(put(b"/first"))
                 assert client.read()[0] == 403
@@ -315,7 +312,7 @@ def test_a_caller_that_pipelines_refusals_lets_others_be_served(proxy: Proxy) ->
         got = b""
         while got.count(b"HTTP/1.1 403") < 2001:
             got += greedy.recv(65536)
-        while b"/modest" not in told or b"/greedy" not in told:
-            told += tap.recv(65536)
-    assert told.index(b"/modest") < told.index(b"/greedy")
+        while b"/modest" not in tap.read or b"/greedy" not in tap.read:
+            tap.more()
+    assert tap.read.index(b"/modest") < tap.read.index(b"/greedy")
     assert proxy.metrics().sum("tulle_requests_total", response_class="4xx") == 2002 + asked

@@ -1,6 +1,5 @@
 """What holds for a request holds for a stream: judged one by one, told, retried, and ended under the policy that let it in."""
 
-import json
 import socket
 
 import pytest
@@ -8,15 +7,14 @@ from h2.events import DataReceived, Event, RequestReceived, SettingsAcknowledged
 
 from tests.support.h2_ends import Caller, Endpoint, Talk, answers
 from tests.support.proxy_harness import (
-    DEADLINE,
     Backends,
     Proxy,
     host,
     one_service,
     only,
-    read_head,
     until,
 )
+from tests.support.tapping import tapping
 from tulle.wire.snapshot import Action, Limits, Mode, Policy, Protocol, Rule
 
 NOBODY = Policy(name="default/nobody", action=Action.DENY, rules=(Rule(),))
@@ -95,17 +93,11 @@ def test_a_stream_is_told_and_its_refusal_found_by_its_id(proxy: Proxy, backends
     door = proxy.door()
     endpoints = (host(backends.serve(Endpoint(answers))),)
     proxy.put(one_service({door: Protocol.HTTP}, endpoints, generation=7, policies=(only("GET"),)))
-    with socket.socket(socket.AF_UNIX) as tap:
-        tap.settimeout(DEADLINE)
-        tap.connect(str(proxy.admin_path))
-        tap.sendall(b"GET /tap HTTP/1.1\r\nhost: tulle\r\n\r\n")
-        _, told = read_head(tap)
+    with tapping(proxy) as tap:
         with Caller(door) as caller:
             assert caller.end(caller.ask("/a/b?q", method="GET"))[":status"] == "200"
             refused = caller.end(caller.ask("/a/b?q", method="DELETE"))
-        while told.count(b"}\n") < 2:
-            told += tap.recv(65536)
-    first, second = (json.loads(line) for line in told.splitlines() if line.startswith(b"{"))
+        first, second = tap.told(2)
     assert [first[name] for name in ("protocol", "method", "path", "status", "class")] == [
         "http2", "GET", "/a/b", 200, "2xx",
     ]  # fmt: skip

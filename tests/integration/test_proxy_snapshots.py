@@ -23,9 +23,9 @@ from tests.support.proxy_harness import (
     one_service,
     only,
     read_all,
-    read_head,
     until,
 )
+from tests.support.tapping import tapping
 from tulle.wire.snapshot import Limits, Protocol, encode_snapshot
 
 
@@ -206,17 +206,11 @@ def test_a_thousand_connections_at_once(proxy: Proxy) -> None:
 def test_tap_tells_each_request_as_it_ends(proxy: Proxy, backends: Backends) -> None:
     door = proxy.door()
     proxy.put(one_service({door: Protocol.HTTP}, (host(backends.serve(echo)),), policies=(only("GET"),)))
-    with socket.socket(socket.AF_UNIX) as tap, Client(door) as client:
-        tap.settimeout(DEADLINE)
-        tap.connect(str(proxy.admin_path))
-        tap.sendall(b"GET /tap HTTP/1.1\r\nhost: tulle\r\n\r\n")
-        _, rest = read_head(tap)
+    with tapping(proxy) as tap, Client(door) as client:
         client.get("/a?b=c", "x-request-id: mine")
         client.send(b"DELETE / HTTP/1.1\r\nhost: a\r\n\r\n")
         client.read()
-        while rest.count(b"}\n") < 2:
-            rest += tap.recv(65536)
-    first, second = (json.loads(line) for line in rest.splitlines() if line.startswith(b"{"))
+        first, second = tap.told(2)
     assert (first["id"], first["path"], first["status"], first["class"]) == ("mine", "/a", 200, "2xx")
     assert (second["status"], second["reason"], second["destination"]) == (403, "denied", "default/orders")
     until(lambda: proxy.get("/connections") == [], "the connection is closed")

@@ -21,10 +21,10 @@ from tests.support.proxy_harness import (
     one_service,
     only,
     read_all,
-    read_head,
     requests,
     until,
 )
+from tests.support.tapping import tapping
 from tulle.wire.snapshot import (
     Action,
     Limits,
@@ -180,11 +180,7 @@ def test_tap_tells_each_opaque_connection_as_it_ends(proxy: Proxy, backends: Bac
     open_door, closed_door = proxy.door(), proxy.door()
     endpoint = (host(backends.serve(repeat)),)
     proxy.put(one_service({open_door: Protocol.TCP, closed_door: Protocol.HTTP}, endpoint))
-    with socket.socket(socket.AF_UNIX) as tap:
-        tap.settimeout(DEADLINE)
-        tap.connect(str(proxy.admin_path))
-        tap.sendall(b"GET /tap?protocol=tcp HTTP/1.1\r\nhost: tulle\r\n\r\n")
-        _, told = read_head(tap)
+    with tapping(proxy, "?protocol=tcp") as tap:
         with Client(closed_door) as client:
             assert client.get()[0] == 502
         with dial(open_door) as sock:
@@ -201,9 +197,7 @@ def test_tap_tells_each_opaque_connection_as_it_ends(proxy: Proxy, backends: Bac
                 )
             )
             assert is_reset(sock)
-        while told.count(b"}\n") < 2:
-            told += tap.recv(65536)
-    closed, cut = (json.loads(line) for line in told.splitlines() if line.startswith(b"{"))
+        closed, cut = tap.told(2)
     assert closed.items() >= {
         "protocol": "tcp", "source": "anonymous", "destination": "default/orders", "version": "v1", "class": "closed",
         "reason": "", "policy": "default/all", "bytes_in": 5, "bytes_out": 5,

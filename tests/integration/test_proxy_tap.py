@@ -1,12 +1,9 @@
 """`/tap` under a reader that is slow and under too many: traffic goes on, what is missing is counted and said."""
 
 import json
-import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 from tests.support.proxy_harness import (
-    DEADLINE,
     Backends,
     Client,
     Proxy,
@@ -14,9 +11,9 @@ from tests.support.proxy_harness import (
     host,
     one_service,
     only,
-    read_head,
     until,
 )
+from tests.support.tapping import tapping
 from tulle.proxy.tap import MAX_LISTENERS, QUEUE
 from tulle.wire.snapshot import Protocol
 
@@ -24,26 +21,11 @@ LONG_PATH = "/" + "p" * 1000
 DROPPED = "tulle_tap_dropped_total"
 
 
-@contextmanager
-def tapping(proxy: Proxy) -> Iterator[tuple[socket.socket, bytes, bytes]]:
-    """A reader that has read the head of the answer and little more."""
-    with socket.socket(socket.AF_UNIX) as tap:
-        tap.settimeout(DEADLINE)
-        tap.connect(str(proxy.admin_path))
-        tap.sendall(b"GET /tap HTTP/1.1\r\nhost: tulle\r\n\r\n")
-        yield tap, *read_head(tap)
-
-
-def documents(octets: bytes) -> list[dict[str, object]]:
-    """The JSON lines of a chunked answer."""
-    return [json.loads(line) for line in octets.splitlines() if line.startswith(b"{") and line.endswith(b"}")]
-
-
 def test_a_slow_reader_costs_nobody_a_request_and_learns_how_many_it_missed(proxy: Proxy, backends: Backends) -> None:
     door = proxy.door()
     proxy.put(one_service({door: Protocol.HTTP}, (host(backends.serve(echo)),), policies=(only("GET"),)))
     asked = 0
-    with tapping(proxy) as (tap, _, read), Client(door) as client:
+    with tapping(proxy) as tap, Client(door) as client:
         while not proxy.metrics().sum(DROPPED):
             for _ in range(100):
                 client.send(f"DELETE {LONG_PATH} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
@@ -51,14 +33,13 @@ def test_a_slow_reader_costs_nobody_a_request_and_learns_how_many_it_missed(prox
             asked += 100
             assert asked < 20 * QUEUE, "nothing is bounded"
         missed = int(proxy.metrics().sum(DROPPED))
-        while read.count(b"}\n") < asked - missed:
-            read += tap.recv(65536)
+        tap.told(asked - missed)
         client.send(b"DELETE /last HTTP/1.1\r\nhost: a\r\n\r\n")
         client.read()
-        while b'"/last"' not in read or not read.endswith(b"}\n\r\n"):
-            read += tap.recv(65536)
+        while b'"/last"' not in tap.read or not tap.read.endswith(b"}\n\r\n"):
+            tap.more()
 
-    *before, dropped, last = documents(read)
+    *before, dropped, last = tap.documents()
     assert len(before) == asked - missed >= QUEUE - 1
     assert {one["path"] for one in before} == {LONG_PATH}
     assert dropped == {"dropped": missed}
@@ -69,13 +50,13 @@ def test_one_listener_too_many_is_told_so_until_another_leaves(proxy: Proxy) -> 
     with ExitStack() as most:
         for _ in range(MAX_LISTENERS - 1):
             most.enter_context(tapping(proxy))
-        with tapping(proxy) as (_, head, _):
-            assert head.startswith(b"HTTP/1.1 200 ")
+        with tapping(proxy) as tap:
+            assert tap.head.startswith(b"HTTP/1.1 200 ")
             status, body = proxy.ask("GET", "/tap")
             assert (status, json.loads(body)) == (503, {"error": "8 listen already; end one of them first"})
 
         def has_room() -> bool:
-            with tapping(proxy) as (_, head, _):
-                return head.startswith(b"HTTP/1.1 200 ")
+            with tapping(proxy) as tap:
+                return tap.head.startswith(b"HTTP/1.1 200 ")
 
         until(has_room, "a listener's place is free again")

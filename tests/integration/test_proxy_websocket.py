@@ -1,7 +1,6 @@
 """WebSocket through the proxy, whichever HTTP either end speaks: messages, closes, counts, limits, policies."""
 
 import contextlib
-import json
 import select
 import signal
 import socket
@@ -16,7 +15,8 @@ from websockets.sync.connection import Connection
 from websockets.sync.server import ServerConnection
 
 from tests.support.h2_tunnels import dial_h2
-from tests.support.proxy_harness import DEADLINE, Backends, Proxy, host, one_service, only, read_head, until
+from tests.support.proxy_harness import DEADLINE, Backends, Proxy, host, one_service, only, until
+from tests.support.tapping import tapping
 from tests.support.ws_ends import CLOSE, caller, endpoint, over_client, websocket_server
 from tulle.wire.snapshot import Action, Limits, Mode, Policy, Protocol, Rule, Snapshot
 
@@ -118,11 +118,7 @@ def test_an_endpoints_close_reaches_the_caller(near: str, mesh: Mesh, code: int,
 @nears
 def test_a_websocket_is_counted_and_told_when_it_ends(near: str, mesh: Mesh) -> None:
     label = {"h1": "websocket", "h2": "http2"}[near]
-    with socket.socket(socket.AF_UNIX) as tap:
-        tap.settimeout(DEADLINE)
-        tap.connect(str(mesh.proxy.admin_path))
-        tap.sendall(b"GET /tap HTTP/1.1\r\nhost: tulle\r\n\r\n")
-        _, told = read_head(tap)
+    with tapping(mesh.proxy) as tap:
         with caller(near, mesh.door) as one:
             one.talk.send(bytes(1000))
             assert len(one.talk.recv()) == 1000
@@ -131,9 +127,7 @@ def test_a_websocket_is_counted_and_told_when_it_ends(near: str, mesh: Mesh) -> 
             metrics = mesh.proxy.metrics()
             assert metrics.sum("tulle_connections_open", protocol=label) == metrics.sum("tulle_connections_open") == 1
             assert metrics.sum("tulle_requests_in_flight") == 1
-        while b"}" not in told:
-            told += tap.recv(65536)
-    summary = json.loads(next(line for line in told.splitlines() if line.startswith(b"{")))
+        (summary,) = tap.told()
     assert (summary["protocol"], summary["method"], summary["path"]) == ("websocket", "GET", "/chat")
     assert (summary["class"], summary["close"], summary["closed_by"]) == ("closed", "1000", "caller")
     metrics = mesh.proxy.metrics()
