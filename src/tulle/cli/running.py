@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 RESTART_SECONDS = 5.0
 """An agent that has ended answers again by then, on a slow box too."""
+NOT_YET = 0
+"""The pid of a supervisor that is being started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,12 @@ class Running:
 
     name: str
     supervisor_pid: int
+    """NOT_YET while it is being started: then nothing is waited for."""
+
+    @classmethod
+    def starting(cls, name: str) -> "Running":
+        """A mesh whose supervisor is perhaps not there yet; whoever asks asks again by itself."""
+        return cls(name, NOT_YET)
 
     def get(self, target: str, type: type[T], *, timeout: float = 30.0) -> T:
         """A document from the agent."""
@@ -72,7 +80,7 @@ class Running:
                 raise self._silent(fault, is_change=method == "POST") from fault
 
     def _is_supervised(self) -> bool:
-        return self.supervisor_pid != 0 and supervisor_pid(self.name) == self.supervisor_pid
+        return self.supervisor_pid != NOT_YET and supervisor_pid(self.name) == self.supervisor_pid
 
     def lines(self, target: str) -> Iterator[bytes]:
         """Lines from the agent as they come."""
