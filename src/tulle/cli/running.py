@@ -50,7 +50,7 @@ class Running:
             try:
                 return self.get(target, NodeStatus, timeout=left + 10.0)
             except Failure as fault:
-                if fault.code != "agent-silent" or time.monotonic() >= end or not self._is_supervised():
+                if fault.code != "agent-silent" or time.monotonic() >= end or not self.is_supervised:
                     raise
 
     def text(self, target: str) -> bytes:
@@ -73,23 +73,34 @@ class Running:
             try:
                 return request(self._socket(), method, target, body, timeout=timeout)
             except (ConnectionRefusedError, FileNotFoundError) as fault:  # nobody has heard it
-                if time.monotonic() >= deadline or not self._is_supervised():
+                if time.monotonic() >= deadline or not self.is_supervised:
                     raise self._silent(fault) from fault
                 time.sleep(0.05)
             except (OSError, ResponseError) as fault:
                 raise self._silent(fault, is_change=method == "POST") from fault
 
-    def _is_supervised(self) -> bool:
+    @property
+    def is_supervised(self) -> bool:
+        """False once the mesh has ended, or was started anew."""
         return self.supervisor_pid != NOT_YET and supervisor_pid(self.name) == self.supervisor_pid
 
     def lines(self, target: str) -> Iterator[bytes]:
-        """Lines from the agent as they come."""
+        """Lines from the agent as they come, once it has agreed to send some."""
         from tulle.http.client import RefusedError, ResponseError, UnixConnection
 
         try:
-            yield from UnixConnection(self._socket()).lines(target)
+            lines = UnixConnection(self._socket()).lines(target)
         except RefusedError as fault:
             raise _refusal(fault.reply) from fault
+        except (OSError, ResponseError) as fault:
+            raise self._silent(fault) from fault
+        return self._heard(lines)
+
+    def _heard(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        from tulle.http.exchange import ResponseError
+
+        try:
+            yield from lines
         except (OSError, ResponseError) as fault:
             raise self._silent(fault) from fault
 
