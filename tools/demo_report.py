@@ -11,9 +11,10 @@ from rich.live import Live
 from rich.table import Table
 
 from tools.binomial import is_plausible, wilson
-from tools.exposition import Flow, Pair, Series, flows, total
+from tools.exposition import Series, total
 from tools.footprint import Footprint
 from tools.load import Report
+from tulle.cli.samples import Flow, Pair, summed
 
 V2_SHARE = 0.01
 ORDERS = "default/orders"
@@ -35,7 +36,7 @@ class Seen:
 
     def counted(self) -> float:
         """Requests that orders answered, as the proxy counted them."""
-        return sum(f.requests for pair, f in flows(self.series).items() if pair.destination == ORDERS and pair.version)
+        return sum(f.requests for pair, f in summed(self.series).items() if pair.destination == ORDERS and pair.version)
 
     def refusals(self) -> list[Series]:
         """Who was refused what, by which policy."""
@@ -57,7 +58,7 @@ def judge(seen: Seen) -> list[str]:
         faults.append(f"{SPY} was never refused at {PAYMENTS}")
     if any(not s.labels["policy"] for s in stopped):
         faults.append(f"a refusal of {SPY} names no policy")
-    for pair, flow in flows(seen.series).items():
+    for pair, flow in summed(seen.series).items():
         if (pair.source, pair.destination) == (SPY, PAYMENTS):
             if flow.succeeded:
                 faults.append(f"{flow.succeeded:g} requests of {SPY} reached {PAYMENTS}")
@@ -86,7 +87,7 @@ def watch(series: Callable[[], list[Series]], is_running: Callable[[], bool], re
         with Live(refresh_per_second=2) as live:
             while is_running():
                 time.sleep(1.0)
-                now = flows(series())
+                now = summed(series())
                 live.update(_table(now, earlier))
                 earlier = now
         return
@@ -110,7 +111,7 @@ def _table(now: dict[Pair, Flow], earlier: dict[Pair, Flow]) -> Table:
     for pair, flow in sorted(now.items()):
         recent = flow.since(earlier.get(pair))
         success = f"{recent.succeeded / recent.requests:.1%}" if recent.requests else "–"
-        latency = [_ms(recent.quantile(q)) for q in (0.5, 0.99)]
+        latency = _latency(recent)
         table.add_row(pair.source, pair.destination, pair.version, f"{recent.requests:.0f}", success, *latency)
     return table
 
@@ -122,9 +123,9 @@ def print_report(seen: Seen, faults: list[str], hints: list[str]) -> None:
     table = Table("from", "to", "version", "requests", "success", "p50", "p99", box=None)
     for column in table.columns[3:]:
         column.justify = "right"
-    for pair, flow in sorted(flows(seen.series).items()):
+    for pair, flow in sorted(summed(seen.series).items()):
         success = f"{flow.succeeded / flow.requests:.2%}" if flow.requests else "–"
-        latency = [_ms(flow.quantile(q)) for q in (0.5, 0.99)]
+        latency = _latency(flow)
         table.add_row(pair.source, pair.destination, pair.version, f"{flow.requests:.0f}", success, *latency)
     console.print(table)
     hits, trials = seen.split()
@@ -168,6 +169,10 @@ def all_pss(weights: Footprint) -> str:
         f"between {least:.1f} and {most:.1f} PSS: {weights.unreadable} processes hide their memory from this user "
         "(as root it is exact)"
     )
+
+
+def _latency(flow: Flow) -> list[str]:
+    return [_ms(flow.quantile(q) if flow.requests else math.nan) for q in (0.5, 0.99)]
 
 
 def _ms(seconds: float) -> str:

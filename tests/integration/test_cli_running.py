@@ -341,6 +341,26 @@ def test_an_interrupted_command_says_so_and_exits_with_130(mesh: Running, words:
         assert "Traceback" not in following.said()
 
 
+@pytest.mark.parametrize("role", ["proxy", "agent"])
+def test_an_open_tap_says_that_its_source_has_ended_and_goes_on_with_the_next(mesh: Running, role: str) -> None:
+    with begun(mesh, "tap") as tap:
+
+        def shows(more_than: int) -> bool:
+            Door(DOOR).call("http://web:8080/")
+            return tap.said().count("default/caller → default/web") > more_than
+
+        eventually(lambda: shows(0), 20, "a first line")
+        os.kill(mesh.processes.pid(role), signal.SIGKILL)
+        eventually(lambda: "has ended; waiting for the next" in tap.said(), 20, "word of the end")
+        eventually(lambda: "it is back" in tap.said(), 20, "word of the return")
+        before = tap.said().count("default/caller → default/web")
+        eventually(lambda: shows(before), 20, "a line of the next one")
+
+        assert not tap.has_ended()
+        assert tap.interrupt() == 130
+    eventually(lambda: mesh.status().ready, 20, "ready again")
+
+
 def test_one_tap_too_many_is_told_so(mesh: Running) -> None:
     admin = Path(mesh.environment["TULLE_RUNTIME_DIR"]) / "asked" / "admin.sock"
     with ExitStack() as taps:
@@ -369,8 +389,14 @@ def test_of_two_ups_at_once_one_is_refused() -> None:
         assert one.status().ready
 
 
-def test_down_ends_it_and_its_logs_stay() -> None:
-    with running("brief", MESH.replace("asked", "brief").replace(str(DOOR), str(BRIEF_DOOR))) as one:
+def test_down_ends_it_and_an_open_tap_and_its_logs_stay() -> None:
+    with (
+        running("brief", MESH.replace("asked", "brief").replace(str(DOOR), str(BRIEF_DOOR))) as one,
+        begun(one, "tap") as tap,
+    ):
+        eventually(lambda: bool(Door(BRIEF_DOOR).call("http://web:8080/") and tap.said()), 20, "a first line")
         assert "has ended" in one.tulle("down").stderr
+        assert tap.exit_code() == 0
+        assert tap.said().endswith("tap: mesh `brief` has ended\n")
         assert one.tulle("status", check=False).returncode == 4
         assert one.tulle("logs", "--mesh", "brief", "supervisor").stdout

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tulle.model.place import NOWHERE, Problem
 from tulle.model.resources import Resource, Service
-from tulle.wire.plan import DoorState, DoorStatus
+from tulle.wire.plan import DoorState, DoorStatus, blame
 
 
 def closed_doors(doors: Iterable[DoorStatus], resources: Iterable[Resource]) -> list[Problem]:
@@ -18,7 +18,7 @@ def closed_doors(doors: Iterable[DoorStatus], resources: Iterable[Resource]) -> 
 
 
 def _message(door: DoorStatus) -> str:
-    return f"port {door.port} of the box cannot be opened: {door.why}{f', {door.holder} has it' if door.holder else ''}"
+    return f"port {door.port} of the box cannot be opened: {blame(door.why, door.holder)}"
 
 
 def _hint(door: DoorStatus) -> str:

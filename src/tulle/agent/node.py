@@ -18,7 +18,7 @@ from tulle.compiler import sure_faults
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.revisions import Entry, Revision, Revisions, StoreError
-from tulle.wire.plan import DoorState, Plan, PodState, Report, decode_plan, encode
+from tulle.wire.plan import DoorState, Plan, PodState, Report, blame, decode_plan, encode
 from tulle.wire.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from tulle.wire.status import Applied, Outcome, ProxyLine
 
@@ -27,6 +27,8 @@ _D = TypeVar("_D")
 
 MANIFEST = "manifest"
 """Author of what a watched file says."""
+REFUSALS_KEPT = 16
+"""An apply waits for the word on its own generation; the store remembers the others."""
 
 
 class Node:
@@ -45,7 +47,7 @@ class Node:
         self.problems: list[Problem] = []
         """Of the watched manifests as they are now."""
         self.refused: dict[int, str] = {}
-        """Generation → fault, of this run."""
+        """Generation → fault, of this run; the newest of them."""
         self.trouble = ""
         """What the store last failed at."""
         self._now = now
@@ -157,6 +159,8 @@ class Node:
     def proxy_refused(self, generation: int, fault: str) -> None:
         """The proxy keeps what it had; so does everything else."""
         self.refused[generation] = fault
+        while len(self.refused) > REFUSALS_KEPT:
+            del self.refused[min(self.refused)]
         self._remembered(lambda: self.store.refuse(generation, fault), None)
         if self.wanted and self.wanted.number == generation:
             if self.wanted.entry.author == MANIFEST:
@@ -191,7 +195,7 @@ class Node:
             if port not in doors:
                 waits.append(f"port {port} to be opened")
             elif (door := doors[port]).state is not DoorState.OPEN:
-                waits.append(f"port {port} ({door.state}: {door.why}{', by ' + door.holder if door.holder else ''})")
+                waits.append(f"port {port} ({door.state}: {blame(door.why, door.holder)})")
         return waits
 
     def _compiled(self, loaded: Loaded) -> Candidate | list[Problem]:

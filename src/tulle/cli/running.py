@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 RESTART_SECONDS = 5.0
 """An agent that has ended answers again by then, on a slow box too."""
+NOT_YET = 0
+"""The pid of a supervisor that is being started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,12 @@ class Running:
 
     name: str
     supervisor_pid: int
+    """NOT_YET while it is being started: then nothing is waited for."""
+
+    @classmethod
+    def starting(cls, name: str) -> "Running":
+        """A mesh whose supervisor is perhaps not there yet; whoever asks asks again by itself."""
+        return cls(name, NOT_YET)
 
     def get(self, target: str, type: type[T], *, timeout: float = 30.0) -> T:
         """A document from the agent."""
@@ -42,7 +50,7 @@ class Running:
             try:
                 return self.get(target, NodeStatus, timeout=left + 10.0)
             except Failure as fault:
-                if fault.code != "agent-silent" or time.monotonic() >= end or not self._is_supervised():
+                if fault.code != "agent-silent" or time.monotonic() >= end or not self.is_supervised:
                     raise
 
     def text(self, target: str) -> bytes:
@@ -65,23 +73,34 @@ class Running:
             try:
                 return request(self._socket(), method, target, body, timeout=timeout)
             except (ConnectionRefusedError, FileNotFoundError) as fault:  # nobody has heard it
-                if time.monotonic() >= deadline or not self._is_supervised():
+                if time.monotonic() >= deadline or not self.is_supervised:
                     raise self._silent(fault) from fault
                 time.sleep(0.05)
             except (OSError, ResponseError) as fault:
                 raise self._silent(fault, is_change=method == "POST") from fault
 
-    def _is_supervised(self) -> bool:
-        return self.supervisor_pid != 0 and supervisor_pid(self.name) == self.supervisor_pid
+    @property
+    def is_supervised(self) -> bool:
+        """False once the mesh has ended, or was started anew."""
+        return self.supervisor_pid != NOT_YET and supervisor_pid(self.name) == self.supervisor_pid
 
     def lines(self, target: str) -> Iterator[bytes]:
-        """Lines from the agent as they come."""
+        """Lines from the agent as they come, once it has agreed to send some."""
         from tulle.http.client import RefusedError, ResponseError, UnixConnection
 
         try:
-            yield from UnixConnection(self._socket()).lines(target)
+            lines = UnixConnection(self._socket()).lines(target)
         except RefusedError as fault:
             raise _refusal(fault.reply) from fault
+        except (OSError, ResponseError) as fault:
+            raise self._silent(fault) from fault
+        return self._heard(lines)
+
+    def _heard(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        from tulle.http.exchange import ResponseError
+
+        try:
+            yield from lines
         except (OSError, ResponseError) as fault:
             raise self._silent(fault) from fault
 

@@ -2,14 +2,14 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _LINE = re.compile(r'([A-Za-z_:][\w:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})? (\S+)')
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_SUCCEEDED = ("1xx", "2xx", "3xx", "4xx")
-"""Response classes that are no failure of the service, unless the mesh refused: that is counted apart."""
+_SERVED = ("1xx", "2xx", "3xx", "4xx")
+"""Response classes that are no failure of the service."""
 
 
 class Series(NamedTuple):
@@ -20,15 +20,44 @@ class Series(NamedTuple):
     value: float
 
 
+class Pair(NamedTuple):
+    """Who calls whom, and which version of it answered."""
+
+    source: str
+    destination: str
+    version: str
+
+
 @dataclass(slots=True)
 class Flow:
     """Counters of one pair, since the proxy started."""
 
     requests: float = 0.0
-    succeeded: float = 0.0
+    below_500: float = 0.0
+    """Answered so, by the service or by the mesh as a refusal."""
     denied: float = 0.0
     buckets: dict[float, float] = field(default_factory=lambda: defaultdict(float))
     """Upper bound in seconds → requests at or below."""
+
+    @property
+    def succeeded(self) -> float:
+        """Requests that the service answered below 500. What the mesh refused is no success; a 404 of the service is one."""
+        return max(self.below_500 - self.denied, 0.0)
+
+    def since(self, earlier: "Flow | None") -> "Flow":
+        """What came after that moment. A proxy that started anew in between counts from zero."""
+        if earlier is None or earlier.requests > self.requests or earlier.denied > self.denied:
+            return self
+        return Flow(
+            self.requests - earlier.requests,
+            self.below_500 - earlier.below_500,
+            self.denied - earlier.denied,
+            {le: count - earlier.buckets.get(le, 0.0) for le, count in self.buckets.items()},
+        )
+
+    def quantile(self, share: float) -> float:
+        """Seconds within which this share of the requests was answered; 0 without requests."""
+        return quantile(dict(sorted(self.buckets.items())), share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +77,21 @@ class Rate:
     """A second."""
 
 
-Pair = tuple[str, str, str]
-
-
 def flows(exposition: str) -> dict[Pair, Flow]:
-    """Per source, destination and version."""
+    """Per source, destination and version; lines that are no samples are passed over."""
+    return summed(filter(None, map(read_series, exposition.splitlines())))
+
+
+def summed(series: Iterable[Series]) -> dict[Pair, Flow]:
+    """Sums over routes, protocols, classes and policies."""
     found: dict[Pair, Flow] = defaultdict(Flow)
-    for name, labels, value in filter(None, map(read_series, exposition.splitlines())):
+    for name, labels, value in series:
         if "source" not in labels or "destination" not in labels:
             continue
-        flow = found[(labels["source"], labels["destination"], labels.get("version", ""))]
+        flow = found[Pair(labels["source"], labels["destination"], labels.get("version", ""))]
         if name == "tulle_requests_total":
             flow.requests += value
-            flow.succeeded += value * (labels.get("response_class") in _SUCCEEDED)
+            flow.below_500 += value * (labels.get("response_class") in _SERVED)
         elif name == "tulle_request_duration_seconds_bucket":
             flow.buckets[float(labels["le"])] += value
         elif name == "tulle_denied_total":
@@ -69,24 +100,18 @@ def flows(exposition: str) -> dict[Pair, Flow]:
 
 
 def rates(before: Mapping[Pair, Flow], after: Mapping[Pair, Flow], seconds: float) -> list[Rate]:
-    """Busiest first. A proxy that started anew in between counts from zero."""
+    """Busiest first."""
     found = []
-    for (source, destination, version), now in after.items():
-        then = before.get((source, destination, version), Flow())
-        if then.requests > now.requests or then.denied > now.denied:
-            then = Flow()
-        requests, denied = now.requests - then.requests, now.denied - then.denied
-        buckets = {le: count - then.buckets.get(le, 0.0) for le, count in sorted(now.buckets.items())}
+    for pair, flow in after.items():
+        recent = flow.since(before.get(pair))
         found.append(
             Rate(
-                source,
-                destination,
-                version,
-                rps=requests / seconds,
-                success=max(now.succeeded - then.succeeded - denied, 0.0) / requests if requests else None,
-                p50=quantile(buckets, 0.5),
-                p99=quantile(buckets, 0.99),
-                denied=denied / seconds,
+                *pair,
+                rps=recent.requests / seconds,
+                success=recent.succeeded / recent.requests if recent.requests else None,
+                p50=recent.quantile(0.5),
+                p99=recent.quantile(0.99),
+                denied=recent.denied / seconds,
             )
         )
     return sorted(found, key=lambda rate: (-rate.rps, -rate.denied, rate.source, rate.destination, rate.version))

@@ -7,7 +7,7 @@ import click
 
 from tulle.cli.options import json_option, mesh_option
 from tulle.cli.words import Ended, Exit, green, red, say, say_faults, show, show_json, show_table, yellow
-from tulle.wire.plan import DoorState
+from tulle.wire.plan import DoorState, blame
 
 if TYPE_CHECKING:
     from tulle.wire.status import DoorLine, NodeStatus
@@ -67,8 +67,7 @@ def _show(found: "NodeStatus") -> None:
 def _door(door: "DoorLine") -> str:
     if door.state is DoorState.OPEN:
         return green("open")
-    who = f", {door.holder} has it" if door.holder else ""
-    return red(f"{door.state}: {door.why}{who}") if door.state else yellow("not tried yet")
+    return red(f"{door.state}: {blame(door.why, door.holder)}") if door.state else yellow("not tried yet")
 
 
 def _ago(moment: float) -> str:

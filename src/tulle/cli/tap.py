@@ -2,12 +2,21 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
 
 from tulle.cli.options import json_option, mesh_option
-from tulle.cli.words import show
+from tulle.cli.words import Failure, say, show
+
+if TYPE_CHECKING:
+    from tulle.cli.running import Running
+
+_PAUSE_SECONDS = 0.05
+"""Between two looks for the next proxy."""
 
 
 @click.command()
@@ -15,12 +24,38 @@ from tulle.cli.words import show
 @mesh_option
 @json_option
 def tap(count: int, mesh: str | None, as_json: bool) -> None:
-    """Follow requests and opaque connections as they end: who called whom, what came of it. JSON lines with --json."""
+    """Follow requests and opaque connections as they end: who called whom, what came of it. JSON lines with --json.
+
+    Where the proxy or the agent ends meanwhile, it says so and goes on with the next one; it ends with the mesh.
+    """
     from tulle.cli.running import running
 
-    lines = running(mesh).lines("/tap")
+    lines = followed(running(mesh))
     for line in islice(lines, count) if count else lines:
         show(line.decode(errors="replace") if as_json else words_of(line))
+
+
+def followed(mesh: "Running") -> Iterator[bytes]:
+    """Lines for as long as the mesh runs. Between two proxies some may be missing: that is said."""
+    lines = mesh.lines("/tap")
+    while True:
+        with suppress(Failure):  # the agent ended rather than the proxy
+            yield from lines
+        say("tap: the proxy, or the agent before it, has ended; waiting for the next")
+        while (again := _again(mesh)) is None:
+            if not mesh.is_supervised:
+                say(f"tap: mesh `{mesh.name}` has ended")
+                return
+            time.sleep(_PAUSE_SECONDS)
+        lines = again
+        say("tap: it is back; what passed meanwhile is not shown")
+
+
+def _again(mesh: "Running") -> Iterator[bytes] | None:
+    try:
+        return mesh.lines("/tap")
+    except Failure:
+        return None
 
 
 def words_of(line: bytes) -> str:

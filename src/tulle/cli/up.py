@@ -130,7 +130,7 @@ def _status(mesh: str, deadline: float) -> "NodeStatus | None":
     left = max(deadline - time.monotonic(), 0.0)
     try:
         wait = min(left, 5.0)
-        return Running(mesh, 0).get(f"/status?ready={wait:.2f}", NodeStatus, timeout=wait + 5.0)
+        return Running.starting(mesh).get(f"/status?ready={wait:.2f}", NodeStatus, timeout=wait + 5.0)
     except Failure:
         return None
 
@@ -145,7 +145,7 @@ def _say_what_lacks(mesh: str) -> None:
     from tulle.wire.status import NodeStatus
 
     try:
-        for one in Running(mesh, 0).get("/status", NodeStatus, timeout=5.0).waits_for:
+        for one in Running.starting(mesh).get("/status", NodeStatus, timeout=5.0).waits_for:
             say(f"waits for {one}")
     except Failure as failure:
         say(failure.message)

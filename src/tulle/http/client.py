@@ -33,7 +33,16 @@ class UnixConnection:
             return exchange.reply(b"".join(_pieces(sock, exchange)))
 
     def lines(self, target: str, *, timeout: float | None = None) -> Iterator[bytes]:
-        """The answer's lines as they come; no limit on the wait between them unless given. An answer other than 2xx raises."""
+        """The answer's lines as they come, once there is an answer; no limit on the wait between them unless given.
+
+        Raises as `request` does, and RefusedError for an answer other than 2xx.
+        """
+        lines = self._lines(target, timeout)
+        next(lines)
+        return lines
+
+    def _lines(self, target: str, timeout: float | None) -> Iterator[bytes]:
+        """An empty one first: the answer is good."""
         exchange = Exchange("GET", target)
         lines = Lines()
         with self._connect() as sock:
@@ -42,6 +51,7 @@ class UnixConnection:
             first = next(pieces, b"")
             if not exchange.reply(b"").is_ok:
                 raise RefusedError(exchange.reply(first + b"".join(pieces)))
+            yield b""
             yield from lines.feed(first)
             sock.settimeout(timeout)
             for piece in pieces:

@@ -145,12 +145,6 @@ def denied_calls(machine: str) -> dict[str, int]:
     return {**_architecture(machine).denied, **_EVERYWHERE}
 
 
-def judged_calls(machine: str) -> dict[str, int]:
-    """Names and numbers of the calls whose arguments decide, or that do not exist for a pod."""
-    arch = _architecture(machine)
-    return {"clone": arch.clone, "unshare": arch.unshare, "socket": arch.socket, "clone3": _CLONE3}
-
-
 def assemble(machine: str) -> bytes:
     """The filter as BPF. Raises UnknownArchitecture."""
     arch = _architecture(machine)

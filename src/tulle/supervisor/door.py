@@ -9,7 +9,7 @@ from tulle.kit.listen import listen_at_port
 from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.holder import holder_of
 from tulle.supervisor.loop import Loop, Timer
-from tulle.wire.plan import DoorState, DoorStatus
+from tulle.wire.plan import DoorState, DoorStatus, blame
 
 _RETRY_SECONDS = 2.0
 
@@ -65,8 +65,9 @@ class Doors:
         found = self._faults[port] = describe_fault(port, fault)
         remedy = "; ports below net.ipv4.ip_unprivileged_port_start need root" if fault.errno == errno.EACCES else ""
         if found.state is DoorState.TAKEN:
-            remedy = f"; {found.holder or 'another program'} has it (ss -ltnp)"
-        self._say(f"cannot open port {port}: {found.why}{remedy}. Trying again every {_RETRY_SECONDS:g} s")
+            remedy = " (ss -ltnp)"
+        why = blame(found.why, found.holder or ("another program" if found.state is DoorState.TAKEN else ""))
+        self._say(f"cannot open port {port}: {why}{remedy}. Trying again every {_RETRY_SECONDS:g} s")
         self._changed()
 
 

@@ -23,7 +23,8 @@ class Asking:
         self._pause = _FIRST_SECONDS
         self._is_ready = False
         self._was_ready = False
-        self._is_slow = False
+        self._slow_for = ""
+        """Why it is not ready in time, as last told; empty while there is time."""
         self._noes = 0
 
     def wait(self, now: float) -> float | None:
@@ -40,11 +41,14 @@ class Asking:
         elif self._is_ready and self._noes >= self._readiness.failure_threshold:
             self._is_ready = False
             said = (words.UNREADY, fault)
-        elif not self._was_ready and not self._is_slow and now - self._began > self._readiness.startup_seconds:
-            self._is_slow = True
+        elif self._is_late(now) and fault not in ("", self._slow_for):
+            self._slow_for = fault
             said = (words.SLOW, fault)
         self._next = self._after(now)
         return said
+
+    def _is_late(self, now: float) -> bool:
+        return not self._was_ready and now - self._began > self._readiness.startup_seconds
 
     def _after(self, now: float) -> float:
         period = self._readiness.period_seconds
@@ -52,7 +56,7 @@ class Asking:
             return (now // period + 1) * period if period else float("inf")
         if self._was_ready:
             return now + min(period, _SLOW_SECONDS)
-        self._pause = _SLOW_SECONDS if self._is_slow else min(self._pause * 1.5, _USUAL_SECONDS)
+        self._pause = _SLOW_SECONDS if self._slow_for else min(self._pause * 1.5, _USUAL_SECONDS)
         return now + self._pause
 
 

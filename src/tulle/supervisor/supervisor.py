@@ -28,7 +28,7 @@ from tulle.supervisor.outfit import Outfits
 from tulle.supervisor.steps import Problem, explain
 from tulle.supervisor.surroundings import Surroundings
 from tulle.supervisor.user import PROXY_UID
-from tulle.wire.plan import AUTO, METRICS_PORT, Plan, Report
+from tulle.wire.plan import AUTO, METRICS_PORT, Plan, Report, blame
 
 _PROXY_STOP_SECONDS, _AGENT_STOP_SECONDS = 12.0, 5.0
 _REPORT_SECONDS = 0.02
@@ -197,7 +197,7 @@ class Supervisor:
         except OSError as fault:
             listener = socket.create_server(("127.0.0.1", 0), backlog=16)
             holder = holder_of(port) if fault.errno == errno.EADDRINUSE else ""
-            self._metrics_why = f"port {port}: {os.strerror(fault.errno or 0)}{f', {holder} has it' if holder else ''}"
+            self._metrics_why = f"port {port}: {blame(os.strerror(fault.errno or 0), holder)}"
             self.voice.say(f"cannot use {self._metrics_why}")
         listener.setblocking(False)
         self.voice.say(f"metrics at http://127.0.0.1:{listener.getsockname()[1]}/metrics")

@@ -129,6 +129,11 @@ class DoorStatus(NamedTuple):
     """Which program has it, where /proc tells."""
 
 
+def blame(why: str, holder: str) -> str:
+    """Why a port is not to be had, with who has it where that is known: `Address already in use, nginx (pid 8) has it`."""
+    return f"{why}, {holder} has it" if holder else why
+
+
 class Report(NamedTuple):
     """All that the supervisor sees."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tulle.agent.candidate import Ground
-from tulle.agent.node import Node
+from tulle.agent.node import REFUSALS_KEPT, Node
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.revisions import Revisions
@@ -75,7 +75,7 @@ def test_not_ready_while_a_port_of_the_box_is_anothers(database: Path) -> None:
     assert node.waits_for() == ["port 8080 to be opened"]
     taken = DoorStatus(8080, DoorState.TAKEN, "Address already in use", "nginx (pid 3)")
     node.supervisor_says(Report(1, [ready], [taken], "127.0.0.1:15020"))
-    assert node.waits_for() == ["port 8080 (taken: Address already in use, by nginx (pid 3))"]
+    assert node.waits_for() == ["port 8080 (taken: Address already in use, nginx (pid 3) has it)"]
     node.supervisor_says(Report(1, [ready], [DoorStatus(8080, DoorState.OPEN)], "127.0.0.1:15020"))
     assert node.waits_for() == []
 
@@ -230,3 +230,11 @@ def test_unusable_store_is_said_and_disturbs_nothing(tmp_path: Path) -> None:
 
     assert wanted(node) == 2
     assert "in memory only" in node.notes[0]
+
+
+def test_refusals_without_end_are_not_all_kept(database: Path) -> None:
+    node = booted(database, HELLO)
+    for generation in range(2, 200):
+        node.proxy_refused(generation, "no such thing")
+
+    assert list(node.refused) == list(range(200 - REFUSALS_KEPT, 200))

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from tulle.cli.samples import flows, quantile, rates
+from tulle.cli.samples import Pair, flows, quantile, rates
 
 BEFORE = """\
 # TYPE tulle_requests_total counter
@@ -50,6 +50,21 @@ def test_proxy_that_started_anew_counts_from_zero() -> None:
 
     assert busy.rps == 10.0
     assert busy.success == 1.0
+
+
+def test_flows_sum_over_routes_and_classes() -> None:
+    flow = flows(AFTER)[Pair("default/web", "default/orders", "v1")]
+
+    assert (flow.requests, flow.succeeded, flow.denied) == (110, 100, 0)
+    assert flow.quantile(0.5) == pytest.approx(0.05)
+
+
+def test_a_flow_since_itself_is_nothing() -> None:
+    flow = flows(AFTER)[Pair("default/web", "default/orders", "v1")]
+
+    nothing = flow.since(flow)
+
+    assert (nothing.requests, nothing.succeeded, nothing.quantile(0.5)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,36 +1,16 @@
-"""The filter, run by a small interpreter of BPF: every verdict without a kernel, for both architectures."""
+"""The filter's every verdict, without a kernel, for both architectures."""
 
 import errno
-import struct
 
 import pytest
 
+from tests.support.filter import ALLOWED, AUDIT, judge
 from tulle.kit import seccomp
 
-ALLOWED = 0
-AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 SOCKET = {"x86_64": 41, "aarch64": 198}
 CLONE = {"x86_64": 56, "aarch64": 220}
 UNSHARE = {"x86_64": 272, "aarch64": 97}
 MACHINES = sorted(AUDIT)
-
-
-def judge(machine: str, number: int, *arguments: int, audit: int | None = None) -> int:
-    """The errno that a call gets, 0 when it is allowed."""
-    program = list(struct.iter_unpack("=HBBI", seccomp.assemble(machine)))
-    padded = (*arguments, *(0,) * (6 - len(arguments)))
-    data = struct.pack("=iIQ6Q", number, AUDIT[machine] if audit is None else audit, 0, *padded)
-    word = at = 0
-    while True:
-        code, if_true, if_false, value = program[at]
-        at += 1
-        if code == 0x20:
-            word = struct.unpack_from("=I", data, value)[0]
-        elif code == 0x06:
-            return ALLOWED if value == 0x7FFF0000 else int(value & 0xFFFF)
-        else:
-            holds = {0x15: word == value, 0x35: word >= value, 0x45: bool(word & value)}[code]
-            at += if_true if holds else if_false
 
 
 @pytest.mark.parametrize("machine", MACHINES)

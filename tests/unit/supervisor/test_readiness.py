@@ -43,6 +43,14 @@ def test_what_is_not_ready_in_time_is_said_once_and_asked_more_slowly() -> None:
     assert asking.wait(now) == 2.0
 
 
+def test_why_it_is_not_ready_in_time_is_said_again_when_it_is_another_reason() -> None:
+    asking = Asking(Readiness(80, startup_seconds=5.0), 0.0)
+
+    _, said = asked(asking, 6.0, NO, NO, "port 80: 500", "port 80: 500", "")
+
+    assert said == [(words.SLOW, NO), (), (words.SLOW, "port 80: 500"), (), (words.READY,)]
+
+
 def test_once_ready_it_is_asked_every_period_at_the_same_moments_as_all_others() -> None:
     first, second = Asking(Readiness(80), 100.0), Asking(Readiness(81), 107.3)
     first.answered("", 100.2)

@@ -1,10 +1,8 @@
 """What the demo and the tests make of an exposition."""
 
-import math
-
 import pytest
 
-from tools.exposition import Pair, Series, flows, parse, total
+from tools.exposition import Series, parse, total
 
 TEXT = """\
 # HELP tulle_requests_total Requests.
@@ -28,23 +26,6 @@ def test_labels_are_unescaped() -> None:
 def test_what_is_no_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="not a sample"):
         parse("tulle_requests_total{")
-
-
-def test_flows_sum_over_routes_and_tell_success_from_failure() -> None:
-    flow = flows(parse(TEXT))[Pair("a", "b", "v1")]
-
-    assert (flow.requests, flow.succeeded) == (10, 9)
-    assert flow.quantile(0.5) == pytest.approx(0.1)
-    assert flow.quantile(0.75) == pytest.approx(0.15)
-
-
-def test_a_flow_since_itself_is_nothing() -> None:
-    flow = flows(parse(TEXT))[Pair("a", "b", "v1")]
-
-    nothing = flow.since(flow)
-
-    assert nothing.requests == 0
-    assert math.isnan(nothing.quantile(0.5))
 
 
 def test_total_sums_what_carries_the_labels() -> None:
