@@ -321,6 +321,8 @@ class Backends:
         with contextlib.suppress(OSError):
             while True:
                 sock, _ = listener.accept()
+                # Or each small write behind another waits for a delayed acknowledgement, 40 ms.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.connections += 1
                 threading.Thread(target=self._serve, args=(sock, handler), daemon=True).start()
 
