@@ -452,10 +452,7 @@ class Http2Call(CallerEnd):
         self.exchange = None
         if exchange is not None:
             exchange.complete()
-        if self._stream.is_closed:
-            self._stream.owner = None  # else only the collector could free the two
-        else:
-            self.linger()
+        self.linger()
         self._owner.note_end()
 
     def linger(self) -> None:
@@ -463,7 +460,9 @@ class Http2Call(CallerEnd):
         answer, and curl shows none; so a request that is about to end may."""
         stream = self._stream
         self.limit = NEVER
-        if not stream.is_closed and not stream.is_remote_done and not stream.queued:
+        if stream.is_closed:
+            stream.owner = None  # else only the collector could free the two
+        elif not stream.is_remote_done and not stream.queued:
             self._owner.expect(self, self._owner.relay.dispatcher.now + LINGER)
 
     def drop(self, octets: int) -> None:
