@@ -100,6 +100,23 @@ def test_first_octets_tell_the_protocol(proxy: Proxy, backends: Backends, first:
         assert proxy.metrics().sum("tulle_connections_total", protocol=protocol) == 1
 
 
+@pytest.mark.parametrize("beginning", [b"P", b"PRI * HTTP/2.0\r\n\r\nS", b"PUT", b"X-ODD /a", b"\0"])
+def test_where_http_is_declared_whatever_begins_is_a_request(
+    proxy: Proxy, backends: Backends, beginning: bytes
+) -> None:
+    """Even where it might have become the preface of HTTP/2: a caller that leaves is counted."""
+    door = proxy.door()
+    proxy.put(one_service({door: Protocol.HTTP}, (host(backends.serve(echo)),)))
+    with dial(door) as sock:
+        sock.sendall(beginning)
+        sock.shutdown(socket.SHUT_WR)
+        read_all(sock)
+    until(lambda: proxy.get("/connections") == [], "it is over")
+    metrics = proxy.metrics()
+    assert metrics.sum("tulle_connections_total", protocol="http") == 1
+    assert metrics.sum("tulle_requests_total", protocol="http") == 1
+
+
 def test_a_request_that_comes_octet_by_octet_is_detected(proxy: Proxy, backends: Backends) -> None:
     door = proxy.door()
     proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(echo)),)))

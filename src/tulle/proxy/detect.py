@@ -70,19 +70,24 @@ class Detector(Speaker):
         guess = guess_protocol(self._octets)
         if guess == HTTP2:
             self._speak_http2()
-        elif guess == HTTP or (guess == OPAQUE and self._is_http):
+        elif guess == HTTP or (self._is_http and not PREFACE.startswith(self._octets)):
             self._speak_http()
         elif guess == OPAQUE:
             self._speak_opaque()
 
     def on_end(self) -> None:
-        if self._octets and not self._is_http:
-            self._speak_opaque()
-        else:
+        if not self._octets:
             self._close()
+        elif self._is_http:
+            self._speak_http().on_end()
+        else:
+            self._speak_opaque()
 
     def on_lost(self) -> None:
-        self._close()
+        if self._octets and self._is_http:
+            self._speak_http().on_lost()
+        else:
+            self._close()
 
     def on_defect(self) -> None:
         self._close()
@@ -117,7 +122,7 @@ class Detector(Speaker):
         else:
             self._relay.dispatcher.soon(self, self.deadline)
 
-    def _speak_http(self) -> None:
+    def _speak_http(self) -> HttpDownstream:
         self.deadline = NEVER
         self._look_again()
         self._connection.become(self._lane, "http", self._relay.counters)
@@ -126,6 +131,7 @@ class Detector(Speaker):
         self._wire.pass_to(speaker)
         if self._octets:
             speaker.on_octets(self._octets)
+        return speaker
 
     def _speak_http2(self) -> None:
         self.deadline = NEVER
