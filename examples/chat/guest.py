@@ -31,7 +31,7 @@ async def main(name: str) -> None:
             await visit(name)
         except Refused as refused:
             print("refused:", refused)
-        except OSError as fault:
+        except (OSError, EOFError) as fault:
             print("no room:", fault)
         except ExceptionGroup as faults:
             print("lost:", faults.exceptions[0])

@@ -50,4 +50,5 @@ def test_guests_come_again_when_the_proxy_dies(mesh: Running) -> None:
             30,
             f"{guest} hears {other} again",
         )
+        assert "Traceback" not in mesh.log(f"default/{guest}")
     assert "heard" not in mesh.log("default/stranger")
