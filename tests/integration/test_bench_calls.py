@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,8 +14,9 @@ from benchmarks.calls import CALL_HEADS, call, compile_peer, start_answering
 from benchmarks.load import Heads, Load
 from benchmarks.process import LOAD_CORE, free_port, start
 from tests.support.processes import eventually
+from tests.support.programs import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+pytestmark = needs("cc")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_calls_that_are_answered_are_counted(backend: Backend, peer: Path, heads
     assert load.failed == 0
 
 
-@pytest.mark.skipif(shutil.which("nghttpd") is None, reason="no nghttpd (Debian: nghttp2-server)")
+@needs("nghttpd")
 def test_calls_answered_otherwise_failed(tmp_path: Path, peer: Path) -> None:
     port = free_port()
     with ExitStack() as started:

@@ -1,7 +1,6 @@
 """The smallest example, as it stands, keeps what every mesh promises of its processes, sockets and metrics."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.support.processes import eventually
+from tests.support.programs import needs
 from tests.support.running import Running, running_example
 from tools.exposition import parse, total
 
@@ -39,7 +39,7 @@ def test_prometheus_finds_the_pair(scraped: str) -> None:
     assert total(parse(scraped), "tulle_requests_total", **labels) > 0
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="needs Debian's prometheus: promtool")
+@needs("promtool")
 def test_a_mesh_at_work_passes_promtool(scraped: str) -> None:
     checked = subprocess.run(
         ["promtool", "check", "metrics"], input=scraped, capture_output=True, text=True, check=False

@@ -8,6 +8,7 @@ import threading
 
 import msgspec
 
+from tests.support.programs import needs
 from tests.support.proxy_harness import (
     Backends,
     Client,
@@ -107,6 +108,7 @@ def test_a_split_of_99_to_1_is_kept(proxy: Proxy) -> None:
     assert is_plausible(int(seen), total, 0.01)
 
 
+@needs("promtool")
 def test_the_exposition_passes_promtool(proxy: Proxy) -> None:
     backends = Backends()
     door, opaque = proxy.door(), proxy.door()

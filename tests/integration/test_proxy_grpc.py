@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.grpc_ends import DEADLINE, Calls, GrpcService, fails
+from tests.support.programs import needs
 from tests.support.proxy_harness import Client, Proxy, field, host, one_service, only, until
 from tests.support.tapping import tapping
 from tools.binomial import is_plausible
@@ -296,6 +297,7 @@ def test_tap_shows_calls_with_their_status(proxy: Proxy, calls: Calls) -> None:
     assert summary["path"] == "/shop.Orders/Fail"
 
 
+@needs("promtool")
 def test_the_exposition_of_grpc_passes_promtool(proxy: Proxy, calls: Calls) -> None:
     calls.echo(b"", timeout=DEADLINE)
     with fails("INTERNAL"):

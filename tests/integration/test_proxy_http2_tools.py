@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from tests.support.processes import free_port
+from tests.support.programs import needs
 from tests.support.proxy_harness import DEADLINE, Backends, Proxy, dial, echo, host, one_service, only, until
 from tulle.wire.snapshot import Protocol, Snapshot
 
+pytestmark = needs("curl", "nghttp", "h2load", "nghttpd")
 PAGE = b"a page\n" * 1000
 CURL = ("curl", "--silent", "--show-error", "--http2-prior-knowledge", "--noproxy", "*")
 

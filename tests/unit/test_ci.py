@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import hatch_build
+from tests.support.programs import PACKAGES
 
 EXCUSES = {
     "within": "import pytest\n\ndef test_it() -> None:\n    pytest.skip('no moon')\n",
@@ -36,6 +37,14 @@ def test_a_skip_elsewhere_says_what_lacks(excuses: Path) -> None:
     ran = run(excuses)
 
     assert (ran.returncode, ran.stdout.count("no moon")) == (0, 4), ran.stdout
+
+
+def test_ci_installs_the_programs_that_tests_need() -> None:
+    installed = (hatch_build.ROOT / ".ci/run").read_text().partition("packages=(")[2].partition("\n)")[0]
+
+    named = re.sub(r"#.*", "", installed).split()
+
+    assert set(PACKAGES.values()) <= set(named)
 
 
 def run(directory: Path, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -1,0 +1,21 @@
+"""Debian's programs that some tests run."""
+
+import shutil
+
+import pytest
+
+PACKAGES = {
+    "cc": "gcc",
+    "curl": "curl",
+    "h2load": "nghttp2-client",
+    "nghttp": "nghttp2-client",
+    "nghttpd": "nghttp2-server",
+    "promtool": "prometheus",
+}
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Skips where one of these is missing, and says what to install."""
+    missing = [one for one in programs if shutil.which(one) is None]
+    packages = " ".join(sorted({PACKAGES[one] for one in missing}))
+    return pytest.mark.skipif(bool(missing), reason=f"no {', '.join(missing)}: apt install {packages}")
