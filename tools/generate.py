@@ -15,8 +15,10 @@ from collections.abc import Callable
 import msgspec
 
 from tools.cli_reference import cli
-from tools.pages import field_docstrings, page, table
+from tools.pages import constants, field_docstrings, page, table
 from tools.reference import example_snapshot, mesh_file, mesh_schema, problems, resources
+from tulle.http.h2 import limits as h2_limits
+from tulle.proxy import exchange
 from tulle.proxy.grpc import STATUSES
 from tulle.proxy.metrics import METRICS
 from tulle.wire.reason import Reason
@@ -70,7 +72,14 @@ def limits() -> str:
         "Limits",
         "Deadlines and sizes that the proxy holds to, as the Snapshot's `limits` carries them. Manifests cannot change them yet.",
         table(("name", "default", "unit", "meaning"), rows),
+        "## Of HTTP/2, fixed",
+        table(("name", "value", "meaning"), [(f"`{name}`", value, meaning) for name, value, meaning in fixed()]),
     )
+
+
+def fixed() -> list[tuple[str, str, str]]:
+    """Bounds of a connection and a stream that no snapshot changes."""
+    return [*constants(h2_limits), *(one for one in constants(exchange) if one[0] in ("MAX_INTERIM", "REPLAY_BYTES"))]
 
 
 def metrics() -> str:

@@ -2,8 +2,10 @@
 
 import ast
 import inspect
+import itertools
 import textwrap
 from collections.abc import Sequence
+from types import ModuleType
 
 
 def page(title: str, introduction: str, *blocks: str) -> str:
@@ -31,4 +33,20 @@ def field_docstrings(cls: type, unsaid: frozenset[str] = frozenset()) -> dict[st
             found[name] = " ".join(str(node.value.value).split())
     if missing := [field for field, text in found.items() if not text and field not in unsaid]:
         raise ValueError(f"{cls.__name__}: no docstring under {', '.join(missing)}")
+    return found
+
+
+def constants(module: ModuleType) -> list[tuple[str, str, str]]:
+    """Name, value and docstring of each `Final` of a module that has all three, in order."""
+    found: list[tuple[str, str, str]] = []
+    body = ast.parse(inspect.getsource(module)).body
+    for node, after in itertools.pairwise(body):
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        ):
+            text = " ".join(str(after.value.value).split())
+            found.append((node.target.id, str(getattr(module, node.target.id)), text))
     return found
