@@ -34,7 +34,9 @@ def main() -> None:
         try:
             samples[name] = run(name, asked.rounds, asked.seconds, asked.connections, asked.only, asked.heads)
         except Lacking as lack:
-            raise SystemExit(f"error: {lack}") from None
+            print(f"{TITLES[name]}: left out: {lack}", file=sys.stderr)
+    if not samples:
+        raise SystemExit("error: nothing could be measured")
     written = ROOT / "build" / "bench" / time.strftime("%Y%m%d-%H%M%S.json")
     written.parent.mkdir(parents=True, exist_ok=True)
     raw = {name: [sample._asdict() for sample in one] for name, one in samples.items()}
