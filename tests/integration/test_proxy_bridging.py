@@ -84,7 +84,8 @@ class Judge:
             try:
                 events = connection.receive_data(octets)
             except ProtocolError as error:
-                if ":authority or Host" not in str(error):  # HTTP/1.0 may name none, and RFC 9113, 8.3.1, lets that go on
+                # HTTP/1.0 may name no host, and RFC 9113, 8.3.1, lets that go on.
+                if ":authority or Host" not in str(error):
                     self.faults.append(repr(error))
                 return
             for event in events:
