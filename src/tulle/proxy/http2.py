@@ -14,6 +14,8 @@ from tulle.wire.reason import Reason
 
 FLUSH_BYTES: Final = 65_536
 """Gathered output that does not wait for the end of the turn."""
+FAREWELL: Final = 2.0
+"""Seconds in which the peer must read the last that is sent; what it does not read by then is lost."""
 
 
 class LinkOwner(Handler):
@@ -110,7 +112,7 @@ class Http2Link(Speaker):
         self._send()
         wire = self._wire
         if self._ends and wire is not None and wire.is_open:
-            self.deadline = self.dispatcher.now + 2.0  # what a peer does not read by then is lost
+            self.deadline = self.dispatcher.now + FAREWELL
             wire.finish()
 
     def on_octets(self, octets: bytes) -> None:

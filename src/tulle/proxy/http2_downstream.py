@@ -187,26 +187,22 @@ class Http2Downstream(LinkOwner):
         self._end_if_idle()
 
     def on_link_cut(self, reason: Reason) -> None:
-        for stream in list(self.codec.streams.values()):
-            call = stream.owner
-            if isinstance(call, Http2Call) and call.exchange is not None:
-                if call.exchange.status == 0:
-                    call.exchange.answer(reason)
-                else:
-                    call.exchange.break_off(reason)
-        self.codec.close(NO_ERROR)
-        self.connection.closed()
-        self.link.finish()
+        for call in self._calls():
+            exchange = call.exchange
+            if exchange is None:
+                continue
+            if exchange.status == 0:
+                exchange.answer(reason)
+            else:
+                exchange.break_off(reason)
+        self._leave(NO_ERROR)
 
     def on_link_defect(self) -> None:
-        for stream in list(self.codec.streams.values()):
-            call = stream.owner
-            if isinstance(call, Http2Call) and call.exchange is not None and call.exchange.status == 0:
+        for call in self._calls():
+            if call.exchange is not None and call.exchange.status == 0:
                 call.exchange.answer(Reason.INTERNAL)
         self._lose_calls()
-        self.codec.close(INTERNAL_ERROR)
-        self.connection.closed()
-        self.link.finish()
+        self._leave(INTERNAL_ERROR)
 
     def on_link_deadline(self, now: float) -> None:
         if self.codec.head_since + self.link.head_timeout <= now:
@@ -227,9 +223,7 @@ class Http2Downstream(LinkOwner):
         if not self.codec.is_ready or now - idle_since >= self.relay.idle_timeout:
             if not self.codec.is_ready:
                 self.relay.count_unread(self._lane, "http2", ABORTED, None)
-            self.codec.close(NO_ERROR)
-            self.connection.closed()
-            self.link.finish()
+            self._leave(NO_ERROR)
         else:
             self.link.deadline = min(self.link.deadline, idle_since + self.relay.idle_timeout)
 
@@ -314,11 +308,24 @@ class Http2Downstream(LinkOwner):
             self.connection.closed()
             self.link.finish()
 
-    def _lose_calls(self) -> None:
-        for stream in list(self.codec.streams.values()):
+    def _leave(self, code: int) -> None:
+        """Says the last word; the connection closes once it has gone out."""
+        self.codec.close(code)
+        self.connection.closed()
+        self.link.finish()
+
+    def _calls(self) -> list[Http2Call]:
+        """Those of all streams, as they are now: what is done to one may end it."""
+        calls: list[Http2Call] = []
+        for stream in self.codec.streams.values():
             call = stream.owner
             if isinstance(call, Http2Call):
-                call.lose()
+                calls.append(call)
+        return calls
+
+    def _lose_calls(self) -> None:
+        for call in self._calls():
+            call.lose()
 
 
 @final
