@@ -19,7 +19,8 @@ from tulle.manifest.later import LATER, LATER_KINDS
 from tulle.manifest.meshfile import MeshFile
 from tulle.model.catalogue import CODES
 from tulle.model.fields import Between, Check
-from tulle.model.resources import KINDS, Metadata
+from tulle.model.resource import Metadata
+from tulle.model.resources import KINDS
 from tulle.wire.snapshot import encode_snapshot
 
 UNSAID = frozenset({"place", "expose_place", "node_port_place", "versions"})

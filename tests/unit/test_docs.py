@@ -21,8 +21,18 @@ from tests.support.schema import faults
 from tulle.cli.main import VERBS, root
 from tulle.compiler import Compiled, compile_mesh
 from tulle.manifest import Loaded, parse
-from tulle.manifest.meshfile import AccessRule, External, MeshFile, MeshRule, ReadinessEntry, ServiceEntry, Version
+from tulle.manifest.meshfile import (
+    AccessRule,
+    ContainerEntry,
+    External,
+    MeshFile,
+    MeshRule,
+    ReadinessEntry,
+    ServiceEntry,
+    Version,
+)
 from tulle.model.place import is_place
+from tulle.model.workloads import Attach
 from tulle.wire.snapshot import decode_snapshot, encode_snapshot
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +157,9 @@ INNER: dict[tuple[type, str], type] = {
     (MeshFile, "services"): ServiceEntry,
     (MeshFile, "external"): External,
     (ServiceEntry, "versions"): Version,
+    (ServiceEntry, "container"): ContainerEntry,
+    (ServiceEntry, "attach"): Attach,
+    (Version, "container"): ContainerEntry,
     (ServiceEntry, "readiness"): ReadinessEntry,
     (ServiceEntry, "allow"): AccessRule,
     (ServiceEntry, "deny"): AccessRule,
@@ -155,12 +168,16 @@ INNER: dict[tuple[type, str], type] = {
 }
 
 
+SINGLE = (ReadinessEntry, ContainerEntry, Attach)
+"""Written as one mapping, not as a mapping of such."""
+
+
 def written(kind: type, value: Any) -> Iterator[tuple[type, str]]:
     """Every field that a mesh file writes, with the kind that it is of."""
     for name, held in value.items():
         yield kind, name
         if inner := INNER.get((kind, name)):
-            members = held if isinstance(held, list) else [held] if inner is ReadinessEntry else held.values()
+            members = held if isinstance(held, list) else [held] if inner in SINGLE else held.values()
             for member in members:
                 if isinstance(member, dict):
                     yield from written(inner, member)

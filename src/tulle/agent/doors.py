@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from tulle.model.place import NOWHERE, Problem
-from tulle.model.resources import Resource, Service
+from tulle.model.resource import Resource
+from tulle.model.resources import Service
 from tulle.wire.plan import DoorState, DoorStatus, blame
 
 

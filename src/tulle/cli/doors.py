@@ -8,7 +8,7 @@ from tulle.cli.words import Ended, Exit, say_faults
 from tulle.wire.plan import DoorState
 
 if TYPE_CHECKING:
-    from tulle.model.resources import Resource
+    from tulle.model.resource import Resource
     from tulle.wire.plan import DoorStatus
     from tulle.wire.status import DoorLine
 

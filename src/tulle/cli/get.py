@@ -9,7 +9,7 @@ from tulle.cli.options import json_option, mesh_option
 from tulle.cli.words import show_json, show_resources, show_table
 
 if TYPE_CHECKING:
-    from tulle.wire.snapshot import HostEndpoint, Match, PodEndpoint, Snapshot
+    from tulle.wire.snapshot import AttachedEndpoint, HostEndpoint, Match, PodEndpoint, Snapshot
 
 WHATS = ("services", "workloads", "routes", "policies", "snapshot", "resources")
 
@@ -95,9 +95,9 @@ def _workloads(snapshot: "Snapshot") -> Table:
     return ("WORKLOAD", "SERVICE", "VERSION", "ENDPOINT", "PRINCIPAL"), sorted(set(rows))
 
 
-def _endpoint(endpoint: "PodEndpoint | HostEndpoint") -> str:
-    host = getattr(endpoint, "host", None)
-    return f"{host}:{endpoint.port}" if host else f"pod:{endpoint.port}"
+def _endpoint(endpoint: "PodEndpoint | HostEndpoint | AttachedEndpoint") -> str:
+    host = getattr(endpoint, "host", None) or endpoint.__struct_config__.tag
+    return f"{host}:{endpoint.port}"
 
 
 def _routes(snapshot: "Snapshot") -> Table:

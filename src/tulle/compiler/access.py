@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from tulle.compiler.index import Index
 from tulle.model import resources as model
 from tulle.model.names import qualify
+from tulle.model.workloads import Workload
 from tulle.wire.snapshot import Action, Caller, Operation, Policy, Rule, Source
 
 
@@ -21,7 +22,7 @@ def policies(index: Index) -> tuple[Policy, ...]:
     )
 
 
-def _caller(index: Index, workload: model.Workload) -> Caller:
+def _caller(index: Index, workload: Workload) -> Caller:
     calls, namespace = workload.spec.calls, str(workload.metadata.namespace)
     return Caller(
         pod=workload.qualified,

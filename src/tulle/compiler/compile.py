@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from tulle.compiler.access import callers, policies
 from tulle.compiler.address import addresses
 from tulle.compiler.index import Index
-from tulle.compiler.plan import hosts, pods
+from tulle.compiler.plan import attached, hosts, pods
 from tulle.compiler.references import faults
 from tulle.compiler.routing import backends, doors, services
 from tulle.kit.collector import no_collection
 from tulle.model.place import Problem, in_order
-from tulle.model.resources import Resource
+from tulle.model.resource import Resource
 from tulle.wire.plan import Plan
 from tulle.wire.snapshot import Mode, Snapshot
 
@@ -66,6 +66,7 @@ def compile_mesh(resources: Iterable[Resource], facts: Facts) -> Compiled | list
         hosts=hosts(index, addressed),
         doors=[door.port for door in opened],
         protected=sorted(set(facts.manifests)),
+        attached=attached(index),
         addresses=[f"{service.address}:{port.port}" for service in dialled for port in service.ports],
     )
     return Compiled(snapshot, plan)

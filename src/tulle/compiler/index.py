@@ -8,18 +8,10 @@ from tulle.compiler.ports import resolved
 from tulle.compiler.selection import Labels, members, primaries, reached, selected
 from tulle.model.names import SpiffeId
 from tulle.model.place import Problem
-from tulle.model.resources import (
-    AuthorizationPolicy,
-    HTTPRoute,
-    Mesh,
-    MeshSpec,
-    Metadata,
-    Resource,
-    Service,
-    TCPRoute,
-    Workload,
-)
+from tulle.model.resource import Metadata, Resource
+from tulle.model.resources import AuthorizationPolicy, HTTPRoute, Mesh, MeshSpec, Service, TCPRoute
 from tulle.model.unread import NOTHING_UNREAD, Unread
+from tulle.model.workloads import Workload
 
 DEFAULT_MESH = Mesh(metadata=Metadata(name="default"), spec=MeshSpec(trust_domain="cluster.local"))
 """What a directory of resources without a Mesh means: as on a cluster."""

@@ -4,9 +4,10 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 
 from tulle.compiler.index import Index
-from tulle.model import resources as model
 from tulle.model.names import qualify
-from tulle.wire.plan import PodSpec, Readiness
+from tulle.model.workloads import Attach, Container, Isolation, Run, Workload
+from tulle.model.workloads import Readiness as ReadinessModel
+from tulle.wire.plan import AttachSpec, ContainerSpec, PodSpec, Readiness
 
 LOOPBACK = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 DOMAIN = "svc.cluster.local"
@@ -18,6 +19,11 @@ def pods(index: Index, base_dir: str, environment: Mapping[str, str]) -> list[Po
     return [
         _pod(one, one.spec.run, base_dir, environment) for one in index.workloads.values() if one.spec.run is not None
     ]
+
+
+def attached(index: Index) -> list[AttachSpec]:
+    """Every workload that is recognised where it runs, by name."""
+    return [_attach(one.qualified, one.spec.attach) for one in index.workloads.values() if one.spec.attach is not None]
 
 
 def hosts(index: Index, addresses: Mapping[str, str]) -> dict[str, str]:
@@ -33,24 +39,55 @@ def _lines(services: Iterable[str], namespace: str, addresses: Mapping[str, str]
         yield " ".join([addresses[service], *([name] if home == namespace else []), *names]) + "\n"
 
 
-def _pod(workload: model.Workload, run: model.Run, base_dir: str, environment: Mapping[str, str]) -> PodSpec:
+def _pod(workload: Workload, run: Run, base_dir: str, environment: Mapping[str, str]) -> PodSpec:
     namespace = str(workload.metadata.namespace)
+    home = posixpath.normpath(posixpath.join(base_dir, str(run.working_dir or "")))
     return PodSpec(
         name=workload.qualified,
         namespace=namespace,
         argv=run.argv,
         env={**environment, **{str(name): str(value) for name, value in run.env.items()}},
-        cwd=posixpath.normpath(posixpath.join(base_dir, str(run.working_dir or ""))),
+        cwd=home,
         user=str(run.user or ""),
         writable=[str(one) for one in run.writable],
-        isolated=run.isolation is model.Isolation.POD,
+        isolated=run.isolation is Isolation.POD,
         readiness=_readiness(run.readiness),
         depends_on=sorted({qualify(one, namespace) for one in run.depends_on}),
         stop_seconds=float(run.stop_seconds),
+        container=None if run.container is None else _container(run.container, base_dir),
     )
 
 
-def _readiness(readiness: model.Readiness | None) -> Readiness | None:
+_UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+
+
+def _container(container: Container, base_dir: str) -> ContainerSpec:
+    return ContainerSpec(
+        image=str(container.image),
+        mounts=[_mount(one, base_dir) for one in container.mounts],
+        pull=str(container.pull),
+        memory=_octets(container.memory or "0"),
+        cpus=float(container.cpus or 0.0),
+    )
+
+
+def _mount(written: str, base_dir: str) -> list[str]:
+    source, target, *how = written.split(":")
+    if "/" in source or source.startswith("."):
+        source = posixpath.normpath(posixpath.join(base_dir, source))
+    return [source, target, *(how or ["rw"])]
+
+
+def _octets(written: str) -> int:
+    number, unit = (written[:-2], written[-2:]) if written[-2:] in _UNITS else (written, "")
+    return int(number) * _UNITS.get(unit, 1)
+
+
+def _attach(name: str, attach: Attach) -> AttachSpec:
+    return AttachSpec(name, str(attach.uid or ""), str(attach.systemd or ""), str(attach.cgroup or ""))
+
+
+def _readiness(readiness: ReadinessModel | None) -> Readiness | None:
     if readiness is None:
         return None
     return Readiness(

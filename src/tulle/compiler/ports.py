@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tulle.model.place import Place, Problem, nearest, place_of
-from tulle.model.resources import Service, ServicePort, Workload
+from tulle.model.resources import Service, ServicePort
 from tulle.model.unread import Unread
+from tulle.model.workloads import Workload
 
 
 def resolved(

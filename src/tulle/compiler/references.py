@@ -6,19 +6,11 @@ from tulle.compiler.idle import Guards, idle_rules
 from tulle.compiler.index import Index
 from tulle.model.names import is_label, qualify
 from tulle.model.place import Place, Problem, nearest, place_of
-from tulle.model.resources import (
-    AuthorizationPolicy,
-    BackendRef,
-    HTTPRoute,
-    ParentRef,
-    PolicyAction,
-    Resource,
-    Service,
-    TCPRoute,
-    Workload,
-)
+from tulle.model.resource import Resource
+from tulle.model.resources import AuthorizationPolicy, BackendRef, HTTPRoute, ParentRef, PolicyAction, Service, TCPRoute
 from tulle.model.unread import Unread
-from tulle.wire.plan import LISTENER_PORT, METRICS_PORT
+from tulle.model.workloads import Attach, Workload
+from tulle.wire.plan import FORWARD_PORT, LISTENER_PORT, METRICS_PORT
 
 
 def faults(index: Index) -> Iterator[Problem]:
@@ -36,6 +28,7 @@ def faults(index: Index) -> Iterator[Problem]:
         yield from _route(index, route)
     yield from _tcp_clashes(index)
     yield from _host_ports(index)
+    yield from _attached_alike(index)
     yield from _cycles(index)
 
 
@@ -77,7 +70,7 @@ def _service(index: Index, service: Service) -> Iterator[Problem]:
             if ports and port.target not in ports:
                 message = f"Service `{name}` targets port {port.target}, where `{member}` does not listen"
                 yield Problem.at(place, "unknown-port", message, f"it listens on {', '.join(map(str, ports))}")
-            if port.target == LISTENER_PORT and index.workloads[member].attested:
+            if port.target == LISTENER_PORT and index.workloads[member].in_pod:
                 yield Problem.at(
                     place, "port-reserved", f"port {LISTENER_PORT} in a pod is the mesh's own", "take another"
                 )
@@ -145,7 +138,7 @@ def _principal(index: Index, principal: str, place: Place) -> Iterator[Problem]:
         yield from _unknown_service(index, name, place, known)
     elif not index.accounts[name]:
         message = f"`{name}` is anonymous to the mesh: no rule can name it as a caller"
-        yield Problem.at(place, "anonymous-caller", message, "run it in a pod")
+        yield Problem.at(place, "anonymous-caller", message, "run it in a pod, or `attach` it")
 
 
 def _route(index: Index, route: HTTPRoute | TCPRoute) -> Iterator[Problem]:
@@ -223,13 +216,20 @@ def _tcp_clashes(index: Index) -> Iterator[Problem]:
 
 def _host_ports(index: Index) -> Iterator[Problem]:
     taken: dict[int, str] = {METRICS_PORT: "the mesh's metrics"}
+    if any(one.spec.attach for one in index.workloads.values()):
+        taken[FORWARD_PORT] = "the mesh's forward proxy"
     for name, service in index.services.items():
         for port, place in service.doors():
             yield from _take(taken, port, f"service `{name}`", place)
     for name, workload in index.workloads.items():
-        if workload.spec.run is not None and not workload.attested:
-            for one in workload.spec.ports:
-                yield from _take(taken, one.port, f"workload `{name}`, which is not isolated,", workload.place)
+        if workload.spec.attach is not None:
+            who = f"workload `{name}`, which is attached,"
+        elif workload.spec.run is not None and not workload.in_pod:
+            who = f"workload `{name}`, which is not isolated,"
+        else:
+            continue
+        for one in workload.spec.ports:
+            yield from _take(taken, one.port, who, workload.place)
 
 
 def _take(taken: dict[int, str], port: int, who: str, place: Place) -> Iterator[Problem]:
@@ -237,6 +237,17 @@ def _take(taken: dict[int, str], port: int, who: str, place: Place) -> Iterator[
         message = f"port {port} of the box is wanted by {who} and {taken[port]}"
         yield Problem.at(place, "port-clash", message.replace(",,", ","), "take another")
     taken.setdefault(port, who)
+
+
+def _attached_alike(index: Index) -> Iterator[Problem]:
+    """What is recognised by the same facts cannot be told apart."""
+    taken: dict[Attach, str] = {}
+    for name, workload in index.workloads.items():
+        attach = workload.spec.attach
+        if attach is not None and taken.setdefault(attach, name) != name:
+            message = f"`{name}` and `{taken[attach]}` are recognised by the same facts"
+            place = attach.place if attach.place.file else workload.place
+            yield Problem.at(place, "attached-alike", message, "attach them by different users, units or cgroups")
 
 
 def _cycles(index: Index) -> Iterator[Problem]:

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from tulle.compiler.index import Index
 from tulle.model import resources as model
 from tulle.model.names import qualify
+from tulle.model.workloads import Workload
 from tulle.wire.snapshot import (
+    AttachedEndpoint,
     Backend,
     Door,
     HeaderMatch,
@@ -159,10 +161,12 @@ def _backend(index: Index, fronts: list[tuple[str, model.ServicePort]]) -> Backe
     )
 
 
-def _endpoint(workload: model.Workload, target: int) -> PodEndpoint | HostEndpoint:
+def _endpoint(workload: Workload, target: int) -> PodEndpoint | HostEndpoint | AttachedEndpoint:
     if workload.spec.address is not None:
         address = workload.spec.address
         return HostEndpoint(workload=workload.qualified, host=str(address.host), port=address.port)
-    if workload.attested:
+    if workload.spec.attach is not None:
+        return AttachedEndpoint(workload=workload.qualified, port=target)
+    if workload.in_pod:
         return PodEndpoint(workload=workload.qualified, port=target)
     return HostEndpoint(workload=workload.qualified, host="127.0.0.1", port=target)

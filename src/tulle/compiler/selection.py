@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from tulle.model.names import ROOT_NAMESPACE
-from tulle.model.resources import AuthorizationPolicy, Service, Workload
+from tulle.model.resources import AuthorizationPolicy, Service
+from tulle.model.workloads import Workload
 
 
 class Labels:

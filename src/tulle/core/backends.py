@@ -16,17 +16,22 @@ class EndpointRef:
         self.workload: str = workload
         """`namespace/workload`."""
         self.pod: str = pod
-        """The pod whose network the broker dials in; empty: `host` is dialled from the proxy's own."""
+        """The pod whose network the broker dials in; empty: dialled from the proxy's own."""
         self.host: str = host
-        """An IP address or DNS name; empty for a pod, where loopback of either family is tried."""
+        """An IP address or DNS name; empty for a pod and for what is attached, where loopback of either family is tried."""
         self.port: int = port
         self.ready: bool = not pod
-        """Set by the proxy as it learns; a host endpoint starts ready, a pod's does not."""
+        """Set by the proxy as it learns; a pod's does not start ready, others do."""
         self.in_flight: int = 0
         """Requests or connections being served; counted by the proxy."""
 
+    @property
+    def is_attached(self) -> bool:
+        """On the box's loopback; whoever listens must be recognised as its workload."""
+        return not self.pod and not self.host
+
     def __repr__(self) -> str:
-        return f"EndpointRef({self.pod or self.host}:{self.port})"
+        return f"EndpointRef({self.pod or self.host or self.workload}:{self.port})"
 
 
 @final

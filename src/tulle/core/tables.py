@@ -8,6 +8,7 @@ from tulle.core.policies import ANONYMOUS, AuthzTable, CallerPlan, CallerRef, Po
 from tulle.core.route_index import RouteIndex
 from tulle.wire.snapshot import (
     SCHEMA_VERSION,
+    AttachedEndpoint,
     Backend,
     Caller,
     HostEndpoint,
@@ -171,9 +172,11 @@ def _backend(backend: Backend, tables: Tables, previous: Tables | None) -> Backe
     return BackendTable(backend.name, backend.service, backend.version, endpoints, backend.protocol)
 
 
-def _endpoint(endpoint: PodEndpoint | HostEndpoint, tables: Tables, previous: Tables | None) -> EndpointRef:
+def _endpoint(
+    endpoint: PodEndpoint | HostEndpoint | AttachedEndpoint, tables: Tables, previous: Tables | None
+) -> EndpointRef:
     pod = endpoint.workload if isinstance(endpoint, PodEndpoint) else ""
-    host = "" if isinstance(endpoint, PodEndpoint) else endpoint.host
+    host = endpoint.host if isinstance(endpoint, HostEndpoint) else ""
     key = (endpoint.workload, pod, host, endpoint.port)
     found = tables.endpoints.get(key)
     if found is None:

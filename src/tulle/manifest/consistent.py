@@ -5,19 +5,18 @@ from dataclasses import replace
 
 from tulle.model.names import is_label
 from tulle.model.place import Place, Problem, Word, place_of
+from tulle.model.resource import Resource
 from tulle.model.resources import (
     BackendRef,
     HTTPRoute,
     HTTPRouteMatch,
     ParentRef,
     PathMatch,
-    Resource,
-    Run,
     Service,
     ServiceType,
     TCPRoute,
-    Workload,
 )
+from tulle.model.workloads import Isolation, Run, Workload
 
 
 def inconsistencies(resource: Resource) -> Iterator[Problem]:
@@ -59,14 +58,21 @@ def _service(service: Service) -> Iterator[Problem]:
 
 def _workload(workload: Workload) -> Iterator[Problem]:
     spec = workload.spec
-    if (spec.run is None) == (spec.address is None):
-        message = f"Workload `{workload.qualified}` needs either `run` or `address`"
+    if sum(one is not None for one in (spec.run, spec.attach, spec.address)) != 1:
+        message = f"Workload `{workload.qualified}` needs one of `run`, `attach` and `address`"
         yield Problem.at(workload.place, "missing-field", message)
     if spec.calls is not None and not workload.attested:
         message = f"`{workload.qualified}` is anonymous: nobody can hold it to its `calls`"
-        yield Problem.at(workload.place, "unenforceable", message, "run it in a pod, or leave `calls` out")
+        yield Problem.at(workload.place, "unenforceable", message, "run it in a pod, attach it, or leave `calls` out")
     if spec.run is not None:
         yield from _command(spec.run)
+        yield from _container(workload, spec.run)
+    if spec.attach is not None and not (spec.attach.uid or spec.attach.systemd or spec.attach.cgroup):
+        message = f"`attach` of `{workload.qualified}` says nothing"
+        yield Problem.at(spec.attach.place, "missing-field", message, "give `uid`, `systemd` or `cgroup`")
+    if spec.attach is not None and spec.attach.systemd and spec.attach.cgroup:
+        message = f"`attach` of `{workload.qualified}` names a unit and a cgroup"
+        yield Problem.at(spec.attach.place, "bad-value", message, "a unit has one cgroup: give either")
     for number, port in enumerate(spec.ports):
         others = spec.ports[:number]
         if any(port.port == one.port for one in others):
@@ -86,8 +92,25 @@ def _command(run: Run) -> Iterator[Problem]:
         message = f"the command cannot be split into words: {str(error).lower()}"
         yield Problem.at(place, "bad-value", message, "write it as a list of words")
     else:
-        if empty:
+        if empty and run.container is None:
             yield Problem.at(place, "bad-value", "the command is empty")
+
+
+def _container(workload: Workload, run: Run) -> Iterator[Problem]:
+    if run.container is None:
+        return
+    if run.isolation is not Isolation.POD:
+        message = f"`{workload.qualified}` is a container without a pod"
+        yield Problem.at(run.place, "bad-value", message, "leave `isolation` out")
+    if run.writable:
+        message = f"`{workload.qualified}` is a container: `writable` names paths of the box"
+        yield Problem.at(run.place, "bad-value", message, "give `mounts`")
+    if run.working_dir is not None:
+        message = f"`{workload.qualified}` is a container: its image says where it works"
+        yield Problem.at(run.place, "bad-value", message, "leave the working directory out")
+    targets = [one.split(":")[1] for one in run.container.mounts]
+    for target in {one for one in targets if targets.count(one) > 1}:
+        yield Problem.at(run.place, "duplicate-value", f"`{workload.qualified}` mounts two sources at {target}")
 
 
 def _route(resource: Resource, parents: Iterable[ParentRef], backends: Iterable[BackendRef]) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tulle.manifest.meshfile import (
     AccessRule,
+    ContainerEntry,
     External,
     MeshFile,
     MeshRule,
@@ -15,8 +16,8 @@ from tulle.manifest.meshfile import (
 from tulle.manifest.rules import policy_rule, qualified
 from tulle.model.names import DEFAULT_NAMESPACE, ROOT_NAMESPACE
 from tulle.model.place import NOWHERE, Place, Problem, Word, place_of
+from tulle.model.resource import Metadata, Resource
 from tulle.model.resources import (
-    Address,
     AppProtocol,
     AuthorizationPolicy,
     AuthorizationPolicySpec,
@@ -27,12 +28,8 @@ from tulle.model.resources import (
     Mesh,
     MeshMode,
     MeshSpec,
-    Metadata,
     ParentRef,
     PolicyAction,
-    Readiness,
-    Resource,
-    Run,
     Selector,
     Service,
     ServiceKind,
@@ -42,10 +39,8 @@ from tulle.model.resources import (
     TCPRoute,
     TCPRouteRule,
     TCPRouteSpec,
-    Workload,
-    WorkloadPort,
-    WorkloadSpec,
 )
+from tulle.model.workloads import Address, Container, Readiness, Run, Workload, WorkloadPort, WorkloadSpec
 
 HTTP_PORT = 80
 """Callers may leave the port of a service out: `http://orders/`."""
@@ -115,39 +110,74 @@ class _Sugar:
         self._check(named, entry)
         if entry.port is not None:
             yield from self._dialled(named, entry, entry.port)
-        for version, run in self._runs(named, entry).items():
-            yield self._workload(named, entry, version, run)
+        if entry.attach is not None:
+            yield self._workload(named, entry, "", None)
+        else:
+            for version, run in self._runs(named, entry).items():
+                yield self._workload(named, entry, version, run)
         yield from self._guards(named, entry.protocol, entry.allow, entry.deny)
 
     def _check(self, named: _Named, entry: ServiceEntry) -> None:
         shown = f"`{named.key}`"
-        if (entry.run is None) == (not entry.versions):
-            self._fault(named.place, "missing-field", f"{shown} needs either `run` or `versions`")
+        ways = (entry.run is not None, entry.container is not None, entry.attach is not None, bool(entry.versions))
+        if sum(ways) != 1:
+            self._fault(
+                named.place, "missing-field", f"{shown} needs one of `run`, `container`, `attach` and `versions`"
+            )
+        for version, one in entry.versions.items():
+            if (one.run is None) == (one.container is None):
+                self._fault(one.place, "missing-field", f"version `{version}` of {shown} needs `run` or `container`")
+        if entry.attach is not None:
+            self._check_attached(named, entry)
+        if entry.user is not None and entry.container is not None:
+            self._fault(named.place, "bad-value", f"{shown} is a container", "write `user` inside of `container`")
         needs = {"expose": entry.expose, "allow": entry.allow, "deny": entry.deny, "protocol": entry.protocol}
         for field in [name for name, value in needs.items() if value and entry.port is None]:
             self._fault(named.place, "missing-field", f"{shown} has `{field}` but no `port`", "say where it listens")
         if entry.readiness is not None and entry.port is None and not _port_of(entry.readiness):
             self._fault(named.place, "missing-field", f"the readiness of {shown} has no port")
 
+    def _check_attached(self, named: _Named, entry: ServiceEntry) -> None:
+        """What only the mesh's own processes can be told."""
+        usual = ServiceEntry()
+        fields = ("env", "workdir", "user", "writable", "readiness", "depends_on", "isolation", "stop_seconds")
+        for field in [one for one in fields if getattr(entry, one) != getattr(usual, one)]:
+            message = f"`{named.key}` is attached: the mesh does not start it, and cannot hold it to `{field}`"
+            self._fault(named.place, "unenforceable", message, "leave it out, or let the mesh `run` it")
+
     def _runs(self, named: _Named, entry: ServiceEntry) -> Mapping[str, Run]:
-        versions = {str(name): (one.run, one.env, one.place) for name, one in entry.versions.items()}
-        if entry.run is not None:
-            versions.setdefault("", (entry.run, {}, entry.place))
-        return {
-            version: Run(
-                command=command,
-                env={**entry.env, **env},
-                working_dir=entry.workdir,
-                user=entry.user,
-                writable=entry.writable,
-                readiness=_readiness(entry),
-                depends_on=tuple(self._dependencies(named, entry)),
-                isolation=entry.isolation,
-                stop_seconds=entry.stop_seconds,
-                place=place,
-            )
-            for version, (command, env, place) in versions.items()
-        }
+        if entry.versions:
+            return {
+                str(name): self._run(named, entry, one.run, one.container, one.env, one.place)
+                for name, one in entry.versions.items()
+                if one.run is not None or one.container is not None
+            }
+        if entry.run is None and entry.container is None:
+            return {}
+        return {"": self._run(named, entry, entry.run, entry.container, {}, entry.place)}
+
+    def _run(
+        self,
+        named: _Named,
+        entry: ServiceEntry,
+        command: tuple[str, ...] | str | None,
+        container: ContainerEntry | None,
+        env: Mapping[str, str],
+        place: Place,
+    ) -> Run:
+        return Run(
+            command=(container.command if container else command) or (),
+            container=_container(container) if container else None,
+            env={**entry.env, **(container.env if container else {}), **env},
+            working_dir=entry.workdir,
+            user=container.user if container else entry.user,
+            writable=entry.writable,
+            readiness=_readiness(entry),
+            depends_on=tuple(self._dependencies(named, entry)),
+            isolation=entry.isolation,
+            stop_seconds=entry.stop_seconds,
+            place=place,
+        )
 
     def _dependencies(self, named: _Named, entry: ServiceEntry) -> Iterator[str]:
         for written in entry.depends_on:
@@ -155,7 +185,7 @@ class _Sugar:
             for suffix in [f"-{version}" for version in self._versions.get(name, ())] or [""]:
                 yield Word.at(name + suffix, place_of(written))
 
-    def _workload(self, named: _Named, entry: ServiceEntry, version: str, run: Run) -> Workload:
+    def _workload(self, named: _Named, entry: ServiceEntry, version: str, run: Run | None) -> Workload:
         calls = entry.calls
         return Workload(
             metadata=named.metadata(f"-{version}" if version else ""),
@@ -164,9 +194,10 @@ class _Sugar:
                 service_account=Word.at(named.name, named.place) if version else None,
                 ports=(WorkloadPort(port=entry.port),) if entry.port else (),
                 run=run,
+                attach=entry.attach,
                 calls=None if calls is None else tuple(qualified(one, named.namespace) for one in calls),
             ),
-            place=run.place,
+            place=run.place if run else named.place,
         )
 
     def _dialled(self, named: _Named, entry: ServiceEntry, port: int) -> Iterator[Resource]:
@@ -255,6 +286,10 @@ def _ports(
     if protocol is AppProtocol.TCP or port == HTTP_PORT:
         return (first,)
     return (first, ServicePort(port=HTTP_PORT, target_port=port, app_protocol=protocol, place=place))
+
+
+def _container(entry: ContainerEntry) -> Container:
+    return Container(image=entry.image, mounts=entry.mounts, pull=entry.pull, memory=entry.memory, cpus=entry.cpus)
 
 
 def _port_of(readiness: ReadinessEntry | str) -> int | None:

@@ -12,7 +12,8 @@ from tulle.manifest.meshfile import MeshFile
 from tulle.manifest.tree import Entry, Fields, Node, Scalar
 from tulle.model.names import DEFAULT_NAMESPACE
 from tulle.model.place import Problem, nearest
-from tulle.model.resources import KINDS, Resource
+from tulle.model.resource import Resource
+from tulle.model.resources import KINDS
 from tulle.model.unread import Unread, union
 
 _KINDS = {kind.__name__: kind for kind in KINDS}

@@ -9,7 +9,8 @@ import yaml
 
 from tulle.manifest.decode import camel
 from tulle.model.place import is_place
-from tulle.model.resources import KINDS, Metadata, ParentRef, Resource
+from tulle.model.resource import Metadata, Resource
+from tulle.model.resources import KINDS, ParentRef
 
 
 def dump(resources: Iterable[Resource]) -> str:

@@ -7,8 +7,6 @@ LATER: dict[str, dict[str, str]] = {
         "hub": "one node per mesh until then",
     },
     "ServiceEntry": {
-        "container": "use `run` until then",
-        "attach": "use `run`, or reach it as `external`",
         "replicas": "write a version for each until then",
         "retries": "the proxy retries what it safely can",
         "timeout": "",

@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tulle.model.fields import (
+    Cpus,
     EnvName,
     Host,
     HostPattern,
     HttpPath,
+    ImageName,
     Label,
     MethodPattern,
+    MountText,
+    Octets,
     OwnPath,
     PathPattern,
     Port,
@@ -25,7 +29,8 @@ from tulle.model.fields import (
 )
 from tulle.model.names import DEFAULT_NAMESPACE
 from tulle.model.place import NOWHERE, Place
-from tulle.model.resources import AppProtocol, Isolation
+from tulle.model.resources import AppProtocol
+from tulle.model.workloads import Attach, Isolation, Pull
 
 
 class Posture(enum.StrEnum):
@@ -96,11 +101,35 @@ class ReadinessEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerEntry:
+    """An image that podman runs in the pod's network; root only."""
+
+    image: ImageName
+    """As podman knows it; it must be on the box unless `pull` says otherwise."""
+    command: tuple[Text, ...] | Text = ()
+    """Instead of the image's own: words, or one text split as a shell would; no shell runs."""
+    env: Mapping[EnvName, Text] = field(default_factory=dict)
+    """Environment, added to the image's and the service's."""
+    mounts: tuple[MountText, ...] = ()
+    """`source:target`, or `source:target:ro`: a path, relative to the mesh file's directory, or the name of a podman volume."""
+    user: Text | None = None
+    """Name or uid in the container; the image's own unless said."""
+    pull: Pull = Pull.NEVER
+    """Whether the image is fetched when it is not on the box."""
+    memory: Octets | None = None
+    """At most so many octets of memory, `64Mi`; where the box's cgroups can hold it to that."""
+    cpus: Cpus | None = None
+    """At most so many processors, `0.5`; likewise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """One of several versions of a service. What it does not say, the service says."""
 
-    run: tuple[Text, ...] | Text
+    run: tuple[Text, ...] | Text | None = None
     """How to start it: words, or one text split as a shell would; no shell runs."""
+    container: ContainerEntry | None = None
+    """Or the image that runs."""
     weight: Weight = 1
     """Its share of the traffic is weight / sum of weights."""
     env: Mapping[EnvName, Text] = field(default_factory=dict)
@@ -110,12 +139,16 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceEntry:
-    """One service: what runs, where it listens, who may call it."""
+    """One service: what runs, where it listens, who may call it. It has one of `run`, `container`, `attach` and `versions`."""
 
     run: tuple[Text, ...] | Text | None = None
     """How to start it: words, or one text split as a shell would; no shell runs."""
+    container: ContainerEntry | None = None
+    """An image that podman runs in the pod's network; root only."""
+    attach: Attach | None = None
+    """It runs on the box already, and is recognised by its user, unit or cgroup."""
     versions: Mapping[Label, Version] = field(default_factory=dict)
-    """Instead of `run`: several versions and their weights."""
+    """Several versions and their weights."""
     port: Port | None = None
     """Where it listens; callers dial the same, and 80 for HTTP. Without it nothing can call it."""
     protocol: AppProtocol | None = None

@@ -9,7 +9,7 @@ from tulle.kit.collector import no_collection
 from tulle.manifest.document import read_document
 from tulle.manifest.tree import MAX_BYTES, read_trees
 from tulle.model.place import Problem, in_order
-from tulle.model.resources import Resource
+from tulle.model.resource import Resource
 from tulle.model.unread import Unread, union
 
 SUFFIXES = (".yaml", ".yml")

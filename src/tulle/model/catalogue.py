@@ -2,6 +2,7 @@
 
 CODES: dict[str, str] = {
     "anonymous-caller": "a rule names a caller that the mesh cannot recognise",
+    "attached-alike": "two attached workloads are recognised by the same facts",
     "bad-value": "a field of the right type holds what it may not",
     "bad-yaml": "the text is not YAML, or uses a part of YAML that manifests do without",
     "dependency-cycle": "workloads wait for each other",

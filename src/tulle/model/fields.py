@@ -155,6 +155,59 @@ EnvName = Annotated[
 OwnPath = Annotated[
     str, Check("a path without `..`", lambda t: t != "" and "\0" not in t and ".." not in t.split("/"), ".")
 ]
+UserName = Annotated[
+    str,
+    Check(
+        "a user's name or uid",
+        lambda t: re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", t) is not None,
+        "^[A-Za-z0-9_.-]+$",
+    ),
+]
+UnitName = Annotated[
+    str,
+    Check(
+        "a systemd unit such as `web.service`",
+        lambda t: re.fullmatch(r"[A-Za-z0-9:_.\\@-]+\.(service|scope|slice)", t) is not None,
+        r"^[A-Za-z0-9:_.\\@-]+\.(service|scope|slice)$",
+        lambda t: f"write `{t}.service`" if re.fullmatch(r"[A-Za-z0-9:_\\@-]+", t) else "",
+    ),
+]
+CgroupPath = Annotated[
+    str,
+    Check(
+        "a path from the root of the cgroup2 tree, `/system.slice/web.service`",
+        lambda t: re.fullmatch(r"(/[^/\0]+)+", t) is not None and not {".", ".."}.intersection(t.split("/")),
+        "^(/[^/]+)+$",
+    ),
+]
+ImageName = Annotated[
+    str,
+    Check(
+        "the name of an image, `registry/name:tag`",
+        lambda t: re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*", t) is not None,
+        "^[A-Za-z0-9][A-Za-z0-9._/:@-]*$",
+    ),
+]
+MountText = Annotated[
+    str,
+    Check(
+        "`source:target` or `source:target:ro`, with a target that begins with `/`",
+        lambda t: (
+            re.fullmatch(r"[^:,\0]+:/[^:,\0]*(:ro|:rw)?", t) is not None and ".." not in t.split(":")[1].split("/")
+        ),
+        "^[^:,]+:/[^:,]*(:ro|:rw)?$",
+    ),
+]
+Octets = Annotated[
+    str,
+    Check(
+        "octets such as `64Mi`, `512Ki`, `1Gi` or a number",
+        lambda t: re.fullmatch(r"[1-9][0-9]{0,14}(Ki|Mi|Gi)?", t) is not None,
+        "^[1-9][0-9]*(Ki|Mi|Gi)?$",
+        lambda t: f"write `{t[:-1]}i`" if re.fullmatch(r"[1-9][0-9]*[KMG]", t) else "",
+    ),
+]
+Cpus = Annotated[float, Between(0.01, 1024)]
 Port = Annotated[int, Between(1, 65535)]
 PortName = Annotated[
     str,

@@ -5,69 +5,34 @@ reserves ends in `_`. Strings that came from a file are `Word`s, which know thei
 """
 
 import enum
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tulle.model.fields import (
-    EnvName,
     HeaderName,
     HeaderValue,
-    Host,
     Hostname,
     HostPattern,
-    HttpPath,
     Label,
     Method,
     MethodPattern,
     NamespacePattern,
-    OwnPath,
     PathPattern,
     Port,
     PortName,
     PrincipalPattern,
     RoutePath,
-    Seconds,
-    ServicePattern,
-    ServiceRef,
-    SomeSeconds,
     Text,
-    Times,
     TrustDomain,
     Weight,
 )
-from tulle.model.names import DEFAULT_NAMESPACE, ServiceName, WorkloadName
+from tulle.model.names import ServiceName
 from tulle.model.place import NOWHERE, Place
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metadata:
-    """What a resource is called."""
-
-    name: Label
-    """Unique within kind and namespace."""
-    namespace: Label = DEFAULT_NAMESPACE
-    """Where it belongs; policies in `tulle-system` hold for the whole mesh."""
-    labels: Mapping[str, Text] = field(default_factory=dict, compare=False)
-    """For people and tools; selectors read a Workload's `spec.labels`."""
-    annotations: Mapping[str, Text] = field(default_factory=dict, compare=False)
-    """For people and tools; nothing here changes what the mesh does."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
-    """What all kinds share."""
-
-    versions: ClassVar[tuple[str, ...]]
-    """Accepted as `apiVersion`; the first is written."""
-    metadata: Metadata
-    place: Place = field(default=NOWHERE, compare=False, repr=False)
-
-    @property
-    def qualified(self) -> str:
-        """`namespace/name`."""
-        return f"{self.metadata.namespace}/{self.metadata.name}"
+from tulle.model.resource import Resource
+from tulle.model.workloads import (
+    Workload,
+)
 
 
 class MeshMode(enum.StrEnum):
@@ -195,127 +160,6 @@ class Service(Resource):
             if port.node_port is not None:
                 places = (port.node_port_place, port.place)
                 yield port.node_port, next((one for one in places if one.file), self.place)
-
-
-class Isolation(enum.StrEnum):
-    """What a workload runs in."""
-
-    POD = "pod"
-    """Namespaces of its own that hold nothing but the mesh."""
-    NONE = "none"
-    """A plain process of the host: anonymous, and able to dial round the mesh."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Readiness:
-    """When a workload counts as ready, and gets traffic: a container's `readinessProbe`, asked from within its pod."""
-
-    port: Port
-    """Takes connections on a loopback address."""
-    path: HttpPath | None = None
-    """Answers GET with 200–399; without it a connection is enough."""
-    startup_seconds: Seconds = 60.0
-    """Not ready by then: said in the status, and asked more slowly. Until the first yes it is asked more often than later."""
-    timeout_seconds: SomeSeconds = 1.0
-    """For one answer."""
-    period_seconds: Seconds = 10.0
-    """Between questions once it is ready; 0: never again. While it is unready at most 2."""
-    failure_threshold: Times = 3
-    """So many failures in a row make it unready: it keeps running and gets no new traffic until it answers again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """How the supervisor starts it."""
-
-    command: tuple[Text, ...] | Text
-    """Words of the command line; one text is split as a shell would, but no shell runs."""
-    env: Mapping[EnvName, Text] = field(default_factory=dict)
-    """Environment, added to PATH, HOME and LANG."""
-    working_dir: Text | None = None
-    """Relative to the manifest's directory, which is the default."""
-    user: Text | None = None
-    """Name or uid; root only. Without it a uid of its own."""
-    writable: tuple[OwnPath, ...] = ()
-    """Paths it may write to besides its own /tmp and /run; relative to its working directory. As root its uid must own them."""
-    readiness: Readiness | None = None
-    """Ready as soon as it runs unless said."""
-    depends_on: tuple[ServiceRef, ...] = ()
-    """Workloads that must be ready first."""
-    isolation: Isolation = Isolation.POD
-    """What it runs in."""
-    stop_seconds: Seconds = 10.0
-    """From SIGTERM to SIGKILL."""
-    place: Place = field(default=NOWHERE, compare=False, repr=False)
-
-    @property
-    def argv(self) -> list[str]:
-        """The command line. Raises ValueError for a text that ends inside quotes."""
-        if isinstance(self.command, str):
-            return shlex.split(str(self.command))
-        return [str(one) for one in self.command]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where something beyond the mesh listens, seen from the box."""
-
-    host: Host
-    """An IP address or a DNS name."""
-    port: Port
-    """Where it listens."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkloadPort:
-    """A port that a workload listens on."""
-
-    port: Port
-    """On loopback or any address of its pod."""
-    name: PortName | None = None
-    """What a Service's `targetPort` may call it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkloadSpec:
-    """What runs and who it is; exactly one of `run` and `address`."""
-
-    labels: Mapping[str, Text] = field(default_factory=dict)
-    """What selectors read; `version` is also a label of metrics."""
-    service_account: Label | None = None
-    """Last part of its identity; the workload's name unless said."""
-    ports: tuple[WorkloadPort, ...] = ()
-    """Where it listens; when given, services may target no other port."""
-    run: Run | None = None
-    """How to start it."""
-    address: Address | None = None
-    """Where it is, when it is beyond the mesh."""
-    calls: tuple[ServicePattern, ...] | None = None
-    """Services that it may call at all; without it, whatever lets it in."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload(Resource):
-    """One thing that runs, and who it is."""
-
-    versions: ClassVar[tuple[str, ...]] = ("tulle.dev/v1",)
-    spec: WorkloadSpec
-    """See WorkloadSpec."""
-
-    @property
-    def name(self) -> WorkloadName:
-        """Its name in its namespace."""
-        return WorkloadName(str(self.metadata.namespace), str(self.metadata.name))
-
-    @property
-    def service_account(self) -> str:
-        """Last part of its identity."""
-        return str(self.spec.service_account or self.metadata.name)
-
-    @property
-    def attested(self) -> bool:
-        """It runs in a pod, so the mesh knows when it calls."""
-        return self.spec.run is not None and self.spec.run.isolation is Isolation.POD
 
 
 class ServiceKind(enum.StrEnum):

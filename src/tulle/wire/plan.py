@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 LISTENER_PORT = 15001
 """In every pod: where the redirect brings what it dials."""
+FORWARD_PORT = 15001
+"""On the box's loopback of both families: the forward proxy, where anything is attached."""
 METRICS_PORT = 15020
 """On the box, unless another is asked for."""
 VIRTUAL_NETWORK = "127.80.0.0/16"
@@ -36,6 +38,20 @@ class Readiness(NamedTuple):
     """So many noes in a row make it unready: no new traffic until the next yes."""
 
 
+class ContainerSpec(NamedTuple):
+    """What podman runs in a pod's network. Command, environment and user are the pod's."""
+
+    image: str
+    mounts: list[list[str]] = []  # noqa: RUF012  (a NamedTuple default is copied by no one and changed by no one)
+    """Source (an absolute path, or the name of a volume), target, `ro` or `rw`."""
+    pull: str = "never"
+    """Or `missing`."""
+    memory: int = 0
+    """Octets; 0: no limit."""
+    cpus: float = 0.0
+    """0: no limit."""
+
+
 class PodSpec(NamedTuple):
     """One workload to run. A change of any field restarts it; `hosts` of the Plan does not."""
 
@@ -55,6 +71,21 @@ class PodSpec(NamedTuple):
     """Pods that must be ready first."""
     stop_seconds: float = 10.0
     """From SIGTERM to SIGKILL."""
+    container: ContainerSpec | None = None
+    """Runs an image; an empty `argv` is the image's own command, an empty `user` its own user."""
+
+
+class AttachSpec(NamedTuple):
+    """Something that runs on the box without the mesh's doing, and how the kernel recognises it. What is given must all hold."""
+
+    name: str
+    """`namespace/workload`."""
+    uid: str = ""
+    """Name or number of a user."""
+    unit: str = ""
+    """A systemd unit."""
+    cgroup: str = ""
+    """From the root of the cgroup2 tree."""
 
 
 class Plan(NamedTuple):
@@ -69,7 +100,9 @@ class Plan(NamedTuple):
     protected: list[str]
     """Paths that stay read-only (manifests) even inside a writable path."""
     addresses: list[str] = []  # noqa: RUF012
-    """`127.80.x.y:port` of every port that a pod may dial. Of use where the kernel cannot redirect."""
+    """`127.80.x.y:port` of every port that may be dialled. Of use where the kernel cannot redirect, and on the box itself."""
+    attached: list[AttachSpec] = []  # noqa: RUF012
+    """What is recognised. With any, the addresses and the forward proxy are opened on the box."""
 
 
 class PodState(enum.StrEnum):
@@ -118,6 +151,30 @@ class PodStatus(NamedTuple):
     """How what it dials reaches the proxy: `redirect` or `addresses`; empty before its network is made, and when it has none."""
 
 
+class AttachedStatus(NamedTuple):
+    """An attached workload as the supervisor finds it."""
+
+    name: str
+    is_known: bool
+    """Its user or cgroup is there: what it dials is recognised."""
+    why: str = ""
+    """Why it is not."""
+    since: float = 0.0
+    """Unix time of the last change."""
+
+
+class AddressStatus(NamedTuple):
+    """A virtual address, or the forward proxy's, on the box's own loopback."""
+
+    address: str
+    """`127.80.x.y:port`, `127.0.0.1:15001`, `[::1]:15001`."""
+    state: DoorState
+    why: str = ""
+    """The kernel's words."""
+    holder: str = ""
+    """Which program is in the way, where /proc tells."""
+
+
 class DoorStatus(NamedTuple):
     """A port of the host as the supervisor found it."""
 
@@ -145,6 +202,10 @@ class Report(NamedTuple):
     """`127.0.0.1:15020`, or another port of that address when it was taken."""
     metrics_why: str = ""
     """Why it is another."""
+    attached: list[AttachedStatus] = []  # noqa: RUF012
+    """Of every attached workload."""
+    addresses: list[AddressStatus] = []  # noqa: RUF012
+    """Those of the box that are not open."""
 
 
 class Handover(NamedTuple):
@@ -153,21 +214,32 @@ class Handover(NamedTuple):
     kinds: `pod` (+fd: the listener in that pod; those at virtual addresses in the pod that had this name before are gone),
     `address` (+fd: a listener at a virtual address in a pod; name is `ns/workload@127.80.x.y:port`), `no-address` (it is no more),
     `door` (+fd: a host listener; name is the port), `ready` / `unready` (a pod), `gone` (a pod, or a door by its port),
+    `attached` (a workload and the sockets that are its: of `uid`, of `cgroups`, or of both where both are given), `detached` (it is none any more),
+    `looked` (answers `look`: what it found has been told), `host` (+fd: a listener at a virtual address of the box; name is
+    `127.80.x.y:port`), `no-host` (it is no more), `forward` (+fd: the forward proxy's listener; name is `127.0.0.1:15001` or `[::1]:15001`),
+    `no-forward`,
     `synced` (all that exists has been handed over), `broker` (the broker was forked again: ask again what it has not answered).
+
+    The proxy says one thing on the same line: `look` (a socket was made in a cgroup that it was not told of: look at them again).
     """
 
     kind: str
     name: str
+    uid: int = -1
+    """Of the kernel; -1: any."""
+    cgroups: list[int] | None = None
+    """Ids in the cgroup2 tree; None: any, empty: there is none now."""
 
 
 def encode(document: NamedTuple) -> bytes:
-    """One line of JSON, with the newline."""
+    """One line of JSON, with the newline. What is as its default is left out."""
     return json.dumps(_plain(document), separators=(",", ":")).encode() + b"\n"
 
 
 def _plain(value: object) -> object:
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {k: _plain(v) for k, v in value._asdict().items()}
+        usual = value._field_defaults
+        return {k: _plain(v) for k, v in value._asdict().items() if k not in usual or usual[k] != v}
     if isinstance(value, list):
         return [_plain(v) for v in value]
     return value
@@ -176,11 +248,18 @@ def _plain(value: object) -> object:
 def decode_plan(line: bytes) -> Plan:
     """Raises ValueError or TypeError for what is not a plan."""
     raw: dict[str, Any] = json.loads(line)
-    pods = [
-        PodSpec(**{**pod, "readiness": Readiness(**pod["readiness"]) if pod.get("readiness") else None})
-        for pod in raw.pop("pods")
-    ]
-    return Plan(pods=pods, **raw)
+    pods = [_decode_pod(pod) for pod in raw.pop("pods")]
+    attached = [AttachSpec(**one) for one in raw.pop("attached", [])]
+    return Plan(pods=pods, attached=attached, **raw)
+
+
+def _decode_pod(raw: dict[str, Any]) -> PodSpec:
+    readiness, container = raw.pop("readiness", None), raw.pop("container", None)
+    return PodSpec(
+        **raw,
+        readiness=Readiness(**readiness) if readiness else None,
+        container=ContainerSpec(**container) if container else None,
+    )
 
 
 def decode_report(line: bytes) -> Report:
@@ -188,4 +267,6 @@ def decode_report(line: bytes) -> Report:
     raw: dict[str, Any] = json.loads(line)
     pods = [PodStatus(**{**one, "state": PodState(one["state"])}) for one in raw.pop("pods")]
     doors = [DoorStatus(**{**one, "state": DoorState(one["state"])}) for one in raw.pop("doors")]
-    return Report(pods=pods, doors=doors, **raw)
+    attached = [AttachedStatus(**one) for one in raw.pop("attached", [])]
+    addresses = [AddressStatus(**{**one, "state": DoorState(one["state"])}) for one in raw.pop("addresses", [])]
+    return Report(pods=pods, doors=doors, attached=attached, addresses=addresses, **raw)

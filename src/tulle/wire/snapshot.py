@@ -172,6 +172,13 @@ class HostEndpoint(Document, frozen=True, tag="host"):
     port: int
 
 
+class AttachedEndpoint(Document, frozen=True, tag="attached"):
+    """A port on the box's loopback, of either family. It gets traffic while the attached workload is who listens there."""
+
+    workload: str
+    port: int
+
+
 class Backend(Document, frozen=True):
     """Interchangeable endpoints of one service."""
 
@@ -183,14 +190,14 @@ class Backend(Document, frozen=True):
     """Label `version` when all its endpoints agree; a metric label."""
     protocol: Protocol = Protocol.DETECT
     """What its endpoints speak; DETECT: whatever the caller speaks."""
-    endpoints: tuple[PodEndpoint | HostEndpoint, ...] = ()
+    endpoints: tuple[PodEndpoint | HostEndpoint | AttachedEndpoint, ...] = ()
 
 
 class Caller(Document, frozen=True):
-    """Who calls when a connection comes by a pod's listener."""
+    """Who calls when a connection comes by a pod's listener, or from an attached workload."""
 
     pod: str
-    """`namespace/workload`: the listener's name."""
+    """`namespace/workload`: the listener's name, or what the supervisor calls the attached workload."""
     principal: str
     """`<trust domain>/ns/<namespace>/sa/<service account>`."""
     namespace: str

@@ -6,17 +6,9 @@ import pytest
 
 from tests.support.manifests import loaded
 from tulle.manifest import Loaded, dump, load, parse
-from tulle.model.resources import (
-    AuthorizationPolicy,
-    HTTPRoute,
-    Mesh,
-    MeshMode,
-    PolicyAction,
-    Resource,
-    Service,
-    TCPRoute,
-    Workload,
-)
+from tulle.model.resource import Resource
+from tulle.model.resources import AuthorizationPolicy, HTTPRoute, Mesh, MeshMode, PolicyAction, Service, TCPRoute
+from tulle.model.workloads import Workload
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
