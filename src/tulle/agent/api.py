@@ -21,7 +21,8 @@ from tulle.http.server import HttpError, Peer, Request, Response
 from tulle.kit.users import user_name
 from tulle.manifest import Loaded, dump, parse
 from tulle.model.place import Problem
-from tulle.store.revisions import Entry, StoreError
+from tulle.store.database import StoreError
+from tulle.store.revisions import Entry
 from tulle.wire.plan import DoorStatus
 from tulle.wire.snapshot import Door
 from tulle.wire.status import Applied, DoorLine, MetricsLine, NodeStatus, Outcome, PodLine, RevisionLine, RevisionState

@@ -17,7 +17,8 @@ from tulle.agent.signal import Signal
 from tulle.compiler import sure_faults
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
-from tulle.store.revisions import Entry, Revision, Revisions, StoreError
+from tulle.store.database import StoreError
+from tulle.store.revisions import Entry, Revision, Revisions
 from tulle.wire.plan import DoorState, Plan, PodState, Report, blame, decode_plan, encode
 from tulle.wire.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from tulle.wire.status import Applied, Outcome, ProxyLine

@@ -2,12 +2,13 @@
 
 import json
 import sqlite3
-import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tulle.store.database import StoreError, open_database
 
 KEPT = 100
 """Revisions kept; the last good one is kept besides, however old."""
@@ -30,13 +31,9 @@ _MIGRATIONS = (
     CREATE INDEX revision_accepted ON revision (accepted, number);
     """,
 )
-"""Script n leads from schema version n to n + 1; `PRAGMA user_version` says where a file stands."""
+"""See `open_database`."""
 
 _ENTRY = "number, time, author, why, digest, accepted, fault"
-
-
-class StoreError(Exception):
-    """Memory did not take it, or has it no longer; the text says what and why. What runs is not concerned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ class Revisions:
         """What a person should know of how it was opened."""
         self._path = path
         self._keep = keep
-        self._db = self._open()
+        self._db = open_database(path, _MIGRATIONS, self.notes, loss="the history starts anew")
 
     def add(self, revision: Revision) -> None:
         """Remembers a revision and forgets the oldest beyond `keep`."""
@@ -161,31 +158,6 @@ class Revisions:
         """Lets go of the file."""
         self._db.close()
 
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return _connect(self._path)
-        except sqlite3.DatabaseError as bad:
-            if isinstance(bad, sqlite3.OperationalError) and not _is_damage(bad):
-                return self._without_disk(bad)
-            damage = str(bad)
-        except OSError as fault:
-            return self._without_disk(fault)
-        aside = self._path.with_name(f"{self._path.name}.broken-{time.time_ns()}")
-        for suffix in ("-wal", "-shm", ""):
-            part = self._path.with_name(self._path.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        self.notes.append(f"{self._path} is unreadable ({damage}); kept as {aside.name}, the history starts anew")
-        try:
-            return _connect(self._path)
-        except (sqlite3.DatabaseError, OSError) as fault:
-            return self._without_disk(fault)
-
-    def _without_disk(self, fault: Exception) -> sqlite3.Connection:
-        """A node whose disk is full or read-only still serves; it only remembers nothing."""
-        self.notes.append(f"{self._path} cannot be used ({fault}); revisions are kept in memory only")
-        return _connect(None)
-
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         try:
@@ -200,37 +172,6 @@ class Revisions:
                 yield self._db
         except sqlite3.Error as fault:
             raise StoreError(f"{self._path}: {fault}") from fault
-
-
-def _connect(path: Path | None) -> sqlite3.Connection:
-    db = sqlite3.connect(path or ":memory:", timeout=5.0)
-    try:
-        if path is not None:
-            path.chmod(0o600)
-            db.execute("PRAGMA journal_mode = WAL")
-            with closing(db.execute("PRAGMA quick_check(1)")) as check:
-                (verdict,) = check.fetchone()
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(verdict)
-        db.execute("PRAGMA cache_size = -256")
-        _migrate(db)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > len(_MIGRATIONS):
-        raise sqlite3.DatabaseError(f"written by a newer Tulle (schema {version}, known {len(_MIGRATIONS)})")
-    for number in range(version, len(_MIGRATIONS)):
-        db.executescript(f"BEGIN; {_MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
-
-
-def _is_damage(fault: sqlite3.OperationalError) -> bool:
-    code = getattr(fault, "sqlite_errorcode", None)
-    return code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _entry(row: tuple[int, float, str, str, str, int, str]) -> Entry:

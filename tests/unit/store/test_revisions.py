@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tulle.store.revisions import Entry, Revision, Revisions, StoreError
+from tulle.store.database import StoreError
+from tulle.store.revisions import Entry, Revision, Revisions
 
 
 def revision(number: int, *, text: str = "mesh: hello\n", accepted: bool = False) -> Revision:
