@@ -25,7 +25,18 @@ from tulle.store.database import StoreError
 from tulle.store.revisions import Entry
 from tulle.wire.plan import DoorStatus
 from tulle.wire.snapshot import Door
-from tulle.wire.status import Applied, DoorLine, MetricsLine, NodeStatus, Outcome, PodLine, RevisionLine, RevisionState
+from tulle.wire.status import (
+    AddressLine,
+    Applied,
+    AttachedLine,
+    DoorLine,
+    MetricsLine,
+    NodeStatus,
+    Outcome,
+    PodLine,
+    RevisionLine,
+    RevisionState,
+)
 
 SETTLE_SECONDS = 10.0
 """How long an apply waits for the proxy before it answers `pending`."""
@@ -102,6 +113,8 @@ class Api:
             proxy=node.proxy,
             pods=tuple(PodLine(**pod._asdict()) for pod in node.seen.pods),
             doors=tuple(_door(door, seen) for door in doors),
+            attached=tuple(AttachedLine(**one._asdict()) for one in node.seen.attached),
+            closed_addresses=tuple(AddressLine(**one._asdict()) for one in node.seen.addresses),
             metrics=MetricsLine(address=node.seen.metrics, why=node.seen.metrics_why),
             problems=tuple(map(fault_of, node.problems)),
             notes=tuple(node.notes),

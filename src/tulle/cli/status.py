@@ -10,7 +10,7 @@ from tulle.cli.words import Ended, Exit, green, red, say, say_faults, show, show
 from tulle.wire.plan import DoorState, blame
 
 if TYPE_CHECKING:
-    from tulle.wire.status import DoorLine, NodeStatus
+    from tulle.wire.status import AttachedLine, DoorLine, NodeStatus
 
 
 @click.command()
@@ -55,6 +55,12 @@ def _show(found: "NodeStatus") -> None:
                 for pod in found.pods
             ],
         )
+    if found.attached:
+        show("")
+        rows = [(one.name, _attached(one), _ago(one.since), one.why) for one in found.attached]
+        show_table(("ATTACHED", "STATE", "SINCE", "WHY"), rows)
+    for closed in found.closed_addresses:
+        say(f"note: cannot listen at {closed.address}: {blame(closed.why, closed.holder)}. {closed.remedy}")
     for one in found.waits_for:
         say(f"waits for {one}")
     for note in found.notes:
@@ -68,6 +74,10 @@ def _door(door: "DoorLine") -> str:
     if door.state is DoorState.OPEN:
         return green("open")
     return red(f"{door.state}: {blame(door.why, door.holder)}") if door.state else yellow("not tried yet")
+
+
+def _attached(one: "AttachedLine") -> str:
+    return green("recognised") if one.is_known else yellow("not there")
 
 
 def _ago(moment: float) -> str:

@@ -173,6 +173,7 @@ class AddressStatus(NamedTuple):
     """The kernel's words."""
     holder: str = ""
     """Which program is in the way, where /proc tells."""
+    remedy: str = ""
 
 
 class DoorStatus(NamedTuple):
@@ -237,7 +238,7 @@ def encode(document: NamedTuple) -> bytes:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+    if isinstance(value, tuple) and hasattr(value, "_asdict") and hasattr(value, "_field_defaults"):
         usual = value._field_defaults
         return {k: _plain(v) for k, v in value._asdict().items() if k not in usual or usual[k] != v}
     if isinstance(value, list):

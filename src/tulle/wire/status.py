@@ -147,6 +147,25 @@ class DoorLine(Answer, frozen=True):
     """Which program has it, where that can be seen."""
 
 
+class AttachedLine(Answer, frozen=True):
+    """An attached workload; see `tulle.wire.plan.AttachedStatus`."""
+
+    name: str
+    is_known: bool
+    why: str = ""
+    since: float = 0.0
+
+
+class AddressLine(Answer, frozen=True):
+    """An address on the box's loopback by which attached workloads cannot reach the mesh; see `tulle.wire.plan.AddressStatus`."""
+
+    address: str
+    state: DoorState
+    why: str = ""
+    holder: str = ""
+    remedy: str = ""
+
+
 class MetricsLine(Answer, frozen=True):
     """Where Prometheus scrapes."""
 
@@ -182,6 +201,9 @@ class NodeStatus(Answer, frozen=True, kw_only=True):
     proxy: ProxyLine
     pods: tuple[PodLine, ...] = ()
     doors: tuple[DoorLine, ...] = ()
+    attached: tuple[AttachedLine, ...] = ()
+    closed_addresses: tuple[AddressLine, ...] = ()
+    """Attached workloads reach what is there otherwise, or not at all."""
     metrics: MetricsLine = MetricsLine()
     problems: tuple[Fault, ...] = ()
     """Of the manifests as they are now; the wanted generation is not touched by them."""
