@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
     words = _parser().parse_args(argv)
     try:
-        asyncio.run(_run(words.mesh, words.manifest, words.control_fd))
+        asyncio.run(_run(words.mesh, words.manifest, words.home, words.control_fd))
     except* Stopped:
         log.info("stopped")
     except* SupervisorGone:
@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _run(mesh: str, manifests: Sequence[Path], control_fd: int) -> None:
+async def _run(mesh: str, manifests: Sequence[Path], home: Path | None, control_fd: int) -> None:
     started = time.time()
     sources = Sources(manifests)
-    ground = ground_of(mesh, manifests, os.environ)
+    ground = ground_of(mesh, manifests, os.environ, home)
     store = Revisions(paths.database(mesh))
     node = Node(ground, store, time.time)
     inotify = Inotify()
@@ -73,12 +73,14 @@ async def _run(mesh: str, manifests: Sequence[Path], control_fd: int) -> None:
         store.close()
 
 
-def ground_of(mesh: str, manifests: Sequence[Path], environment: Mapping[str, str]) -> Ground:
-    """What this node adds to its manifests. Relative paths in them start where the first one lies."""
+def ground_of(
+    mesh: str, manifests: Sequence[Path], environment: Mapping[str, str], home: Path | None = None
+) -> Ground:
+    """What this node adds to its manifests. Relative paths in them start at `home`, or else where the first one lies."""
     return Ground(
         mesh=mesh,
         manifests=tuple(str(path.absolute()) for path in manifests),
-        base_dir=str(home_of(manifests)),
+        base_dir=str(home or home_of(manifests)),
         environment={name: environment[name] for name in ("PATH", "HOME", "LANG") if name in environment},
     )
 
@@ -117,5 +119,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tulle.agent", description=__doc__)
     parser.add_argument("--mesh", required=True)
     parser.add_argument("--manifest", required=True, action="append", type=Path)
+    parser.add_argument("--home", type=Path)
     parser.add_argument("--control-fd", required=True, type=int)
     return parser

@@ -18,12 +18,14 @@ def runtime_dir(mesh: str, *, create: bool = True) -> str:
 
 
 def state_dir(mesh: str, *, create: bool = True) -> str:
-    """What survives a reboot: revisions and logs."""
+    """What survives a reboot: revisions, and logs where they have no place of their own."""
     return _under(state_parent(), mesh, create)
 
 
 def log_dir(mesh: str, *, create: bool = True) -> str:
     """Output of pods and of Tulle's own processes."""
+    if parent := log_parent():
+        return _under(parent, mesh, create)
     return _under(state_dir(mesh, create=create), "logs", create)
 
 
@@ -38,7 +40,7 @@ def process_log(mesh: str, process: str, *, create: bool = True) -> str:
 
 
 def admin_socket(mesh: str, *, create: bool = True) -> str:
-    """The proxy's admin API."""
+    """The admin API of the proxy that serves: a link to that proxy's own socket."""
     return f"{runtime_dir(mesh, create=create)}/admin.sock"
 
 
@@ -65,6 +67,21 @@ def state_parent() -> str:
     if os.getuid() == 0:
         return "/var/lib/tulle"
     said = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111
+    return f"{said}/tulle"
+
+
+def log_parent() -> str:
+    """Holds one directory of logs per mesh; empty where logs lie within the state, as an ordinary user's do."""
+    if os.environ.get("TULLE_STATE_DIR") or os.getuid() != 0:
+        return ""
+    return "/var/log/tulle"
+
+
+def config_parent() -> str:
+    """Holds the manifests of installed meshes, one directory each."""
+    if os.getuid() == 0:
+        return "/etc/tulle"
+    said = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
     return f"{said}/tulle"
 
 

@@ -1,4 +1,6 @@
-"""`python -m tulle.supervisor --mesh NAME --manifest PATH [--manifest …] [--metrics-port N] [--redirect WAY]`.
+"""`python -m tulle.supervisor --mesh NAME --manifest PATH [--manifest …] [--home DIR] [--metrics-port N] [--redirect WAY]`.
+
+DIR is where relative paths of the manifests start; where the first of them lies unless said.
 
 WAY says how what a pod dials reaches the proxy: `redirect` (nftables), `addresses` (a listener at each virtual
 address), or `auto`, the first where the kernel has it.
@@ -17,7 +19,7 @@ _BAD_USAGE = 2
 def main(arguments: list[str]) -> int:
     """Runs one mesh until it is told to stop; returns the exit code."""
     try:
-        options, rest = getopt.getopt(arguments, "", ["mesh=", "manifest=", "metrics-port=", "redirect="])
+        options, rest = getopt.getopt(arguments, "", ["mesh=", "manifest=", "home=", "metrics-port=", "redirect="])
         said = dict(options)
         mesh, port = said["--mesh"], int(said.get("--metrics-port", METRICS_PORT))
         way = said.get("--redirect", AUTO)
@@ -32,7 +34,7 @@ def main(arguments: list[str]) -> int:
         pass
     manifests = [value for name, value in options if name == "--manifest"]
     try:
-        return Supervisor(mesh, manifests, metrics_port=port, way=way).run()
+        return Supervisor(mesh, manifests, home=said.get("--home", ""), metrics_port=port, way=way).run()
     except AlreadyRunning as fault:
         sys.stderr.write(f"tulle: {fault}\n")
         return 1

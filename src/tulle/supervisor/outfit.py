@@ -74,4 +74,6 @@ def hidden_directories(mesh: str) -> list[str]:
         (places.state_parent(), "TULLE_STATE_DIR"),
     ):
         found.append(os.path.realpath(f"{parent}/{mesh}" if os.environ.get(variable) else parent))
+    if parent := places.log_parent():
+        found.append(os.path.realpath(parent))
     return found

@@ -44,3 +44,21 @@ def test_looking_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     assert paths.pod_log("shop", "prod/payments", create=False).name == "prod_payments.log"
     assert not (tmp_path / "shop").exists()
+
+
+def test_logs_of_root_lie_where_the_hierarchy_has_them_and_those_of_a_user_with_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TULLE_STATE_DIR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    places = {0: Path("/var/log/tulle/shop"), 1000: tmp_path / "tulle/shop/logs"}
+
+    for uid, place in places.items():
+        monkeypatch.setattr("os.getuid", lambda uid=uid: uid)
+        assert paths.log_dir("shop", create=False) == place
+
+
+def test_a_state_that_is_kept_elsewhere_keeps_its_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TULLE_STATE_DIR", str(tmp_path))
+
+    assert paths.log_dir("shop", create=False) == tmp_path / "shop" / "logs"
