@@ -142,6 +142,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     for name in ("control", "broker", "admin", "metrics", "memory"):
         arguments.add_argument(f"--{name}-fd", type=int)
+    arguments.add_argument("--successor", action="store_true")
     arguments.add_argument("--uid", type=int)
     arguments.add_argument("--gid", type=int)
     said = arguments.parse_args()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tulle.wire.plan import Plan, PodSpec, PodStatus, Report, decode_report, encode
+from tulle.wire.upgrade import Proxies, decode_proxies
 
 PATIENCE_SECONDS = 20.0
 ORDINARY_UID = 58123
@@ -95,6 +96,7 @@ class Supervised:
         """A command that starts the supervisor's."""
         self.plan = Plan(0, [], {}, [], [])
         self.report = Report(0, [], [], "")
+        self.proxies = Proxies([], "")
         self.statuses: dict[str, PodStatus] = {}
         self.seen: list[dict[str, PodStatus]] = []
         self.told: list[tuple[str, str]] = []
@@ -202,6 +204,9 @@ class Supervised:
         return self.report
 
     def _take(self, line: bytes) -> None:
+        if (proxies := decode_proxies(line)) is not None:
+            self.proxies = proxies
+            return
         self.report = decode_report(line)
         self.statuses = {one.name: one for one in self.report.pods}
         self.seen.append(self.statuses)

@@ -4,6 +4,7 @@ import asyncio
 
 from tulle.agent.node import Node
 from tulle.wire.plan import decode_report
+from tulle.wire.upgrade import decode_proxies
 
 LINE_BYTES = 16 * 1024 * 1024
 """Longest report that is read."""
@@ -23,7 +24,9 @@ async def keep_supervisor(node: Node, reader: asyncio.StreamReader, writer: asyn
 async def _receive(node: Node, reader: asyncio.StreamReader) -> None:
     try:
         while line := await reader.readline():
-            node.supervisor_says(decode_report(line))
+            proxies = decode_proxies(line)
+            if proxies is None:
+                node.supervisor_says(decode_report(line))
     except OSError as fault:
         raise SupervisorGone from fault
     raise SupervisorGone

@@ -99,6 +99,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--admin-fd", type=int, required=True, help="listening unix socket of the admin API")
     parser.add_argument("--metrics-fd", type=int, required=True, help="listening TCP socket for scrapes")
     parser.add_argument("--memory-fd", type=int, required=True, help="memfd with the last snapshot")
+    parser.add_argument("--successor", action="store_true", help="another drains, and hands over what it has counted")
     parser.add_argument("--uid", type=int, default=None, help="user to become")
     parser.add_argument("--gid", type=int, default=None, help="group to become")
     return parser.parse_args(arguments)

@@ -10,7 +10,7 @@ import json
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tulle.kit import namespaces, privileges
 from tulle.supervisor.fork import fork
@@ -22,13 +22,19 @@ _PAUSE_SECONDS = 1.0
 """Before it is tried again to fork one, on a box that has no process or descriptor left."""
 _POD, _GONE, _ALL = b"+", b"-", b"="
 
+SEATS = 2
+"""So many proxies may ask at once: the one that serves, and the one before it that drains."""
+
 
 class Broker:
     """The supervisor's side: forks it, tells it of pods, forks it again when it ends."""
 
     def __init__(self, loop: Loop, say: Callable[[str], None], forked_again: Callable[[], None]) -> None:
-        self.for_proxy, self._requests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        """Both ends stay here too: broker and proxy may each end without the other noticing."""
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(SEATS)]
+        self.for_proxies = tuple(theirs for theirs, _ in pairs)
+        """By seat: answers to one proxy do not reach another. Both ends stay here too: broker and proxy may each end without the
+        other noticing."""
+        self._requests = tuple(ours for _, ours in pairs)
         self.pid = 0
         self._loop = loop
         self._say = say
@@ -49,7 +55,7 @@ class Broker:
             serve(theirs, requests)
 
         with theirs:
-            self.pid = fork(run, (theirs.fileno(), requests.fileno()))
+            self.pid = fork(run, (theirs.fileno(), *(one.fileno() for one in requests)))
         self._news = ours
         self._loop.child(self.pid, self._ended)
         for pod, network in self._networks.items():
@@ -98,7 +104,7 @@ class Broker:
         self._forked_again()
 
 
-def serve(news: socket.socket, requests: socket.socket) -> None:
+def serve(news: socket.socket, requests: Sequence[socket.socket]) -> None:
     """The broker itself. Ends when the supervisor closes `news`."""
     namespaces.unshare(namespaces.NEWNET)
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -106,21 +112,25 @@ def serve(news: socket.socket, requests: socket.socket) -> None:
     privileges.hold_capabilities((privileges.CAP_SYS_ADMIN,))
     privileges.refuse_new_privileges()
     privileges.hide_memory()
-    requests.setblocking(False)
+    for one in requests:
+        one.setblocking(False)
     walker = _Walker(home)
     while not walker.knows_all:
         if not _learn(news, walker):
             return
     poll = select.poll()
     poll.register(news, select.POLLIN)
-    poll.register(requests, select.POLLIN)
+    for one in requests:
+        poll.register(one, select.POLLIN)
     while True:
         ready = {descriptor for descriptor, _ in poll.poll()}
         if news.fileno() in ready:
             if not _learn(news, walker):
                 return
-        elif requests.fileno() in ready:
-            _answer(requests, walker)
+            continue
+        for one in requests:
+            if one.fileno() in ready:
+                _answer(one, walker)
 
 
 class _Walker:

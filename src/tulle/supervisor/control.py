@@ -1,4 +1,4 @@
-"""The agent's line: plans come in, reports go out.
+"""The agent's line: plans and orders come in, reports go out.
 
 A plan is taken by a callback of its own, so that one that the box refuses is tried again, in its newest version.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from tulle.supervisor.loop import Loop
 from tulle.wire.plan import Plan, Report, decode_plan, encode
+from tulle.wire.upgrade import Proxies, Upgrade, decode_upgrade
 
 _PLAN_BYTES = 64 << 20
 
@@ -15,9 +16,16 @@ _PLAN_BYTES = 64 << 20
 class AgentLink:
     """Speaks with the agent of the moment; a new one is told the state at once."""
 
-    def __init__(self, loop: Loop, take: Callable[[Plan], None], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        take: Callable[[Plan], None],
+        upgrade: Callable[[Upgrade], None],
+        say: Callable[[str], None],
+    ) -> None:
         self._loop = loop
         self._take = take
+        self._upgrade = upgrade
         self._say = say
         self._link: socket.socket | None = None
         self._heard = bytearray()
@@ -34,9 +42,9 @@ class AgentLink:
         self._loop.read(self._link.fileno(), self._hear)
         return theirs
 
-    def tell(self, report: Report) -> None:
+    def tell(self, report: Report, proxies: Proxies) -> None:
         """What is not yet sent of older reports is left out."""
-        self._next = encode(report)
+        self._next = encode(proxies) + encode(report)
         self._flush()
 
     def _flush(self) -> None:
@@ -74,6 +82,10 @@ class AgentLink:
 
     def _read(self, line: bytes) -> None:
         try:
+            order = decode_upgrade(line)
+            if order:
+                self._upgrade(order)
+                return
             plan = decode_plan(line)
         except (ValueError, TypeError, KeyError) as fault:
             self._say(f"the agent sent what is not a plan, and the last one stays: {fault}")

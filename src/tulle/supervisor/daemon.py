@@ -42,6 +42,19 @@ class Daemon:
         self._began = 0.0
         self._timer: Timer | None = None
         self._when_stopped: Callable[[], None] | None = None
+        self._is_replaced = False
+        self.last_end = ""
+        """How it last ended: `exit 1`, `signal SIGKILL`."""
+
+    def start_once(self, when_ended: Callable[[], None]) -> None:
+        """Starts the program; when it ends that is told, and it is not started again, until `keep`. Raises OSError."""
+        self._when_stopped = when_ended
+        self._began = self._loop.now()
+        self._start()
+
+    def keep(self) -> None:
+        """From now on it is started again when it ends."""
+        self._when_stopped = None
 
     def start(self) -> None:
         """Starts the program; where the box has no process or descriptor left for it, later."""
@@ -75,25 +88,41 @@ class Daemon:
 
     def stop(self, deadline_seconds: float, when_stopped: Callable[[], None]) -> None:
         """SIGTERM, after the deadline SIGKILL; calls back when the program has ended."""
-        self._when_stopped = when_stopped
-        if not self.pid:
-            if self._timer:
-                self._timer.cancel()
-            when_stopped()
-            return
         self._kill(signal.SIGTERM)
+        self.let_end(deadline_seconds, when_stopped)
+
+    def let_end(self, deadline_seconds: float, when_ended: Callable[[], None]) -> None:
+        """It is about to end: it is not started again, and calls back when it has. After the deadline SIGKILL."""
+        self._when_stopped = when_ended
+        if self._timer:
+            self._timer.cancel()
+        if not self.pid:
+            when_ended()
+            return
         self._timer = self._loop.later(deadline_seconds, lambda: self._kill(signal.SIGKILL))
+
+    def replace(self, deadline_seconds: float) -> None:
+        """SIGTERM, after the deadline SIGKILL; started again at once, from the code that is on disk then."""
+        if self.pid and not self._when_stopped:
+            self._is_replaced = True
+            self._kill(signal.SIGTERM)
+            self._timer = self._loop.later(deadline_seconds, lambda: self._kill(signal.SIGKILL))
 
     def _ended(self, status: int, output: Output) -> None:
         self.pid = 0
         output.finish()
+        self.last_end = describe_exit(status)
+        if self._timer:
+            self._timer.cancel()
         if self._when_stopped:
-            if self._timer:
-                self._timer.cancel()
             self._when_stopped()
             return
+        if self._is_replaced:
+            self._is_replaced = False
+            self.start()
+            return
         self.restarts += 1
-        self._again(f"ended ({describe_exit(status)})")
+        self._again(f"ended ({self.last_end})")
 
     def _again(self, why: str) -> None:
         pause = self._backoff.after(self._loop.now() - self._began)

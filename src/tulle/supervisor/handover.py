@@ -1,19 +1,28 @@
-"""Tells the proxy what exists, with descriptors; all of it again for each new proxy."""
+"""Tells proxies what exists, with descriptors; all of it again for each new one."""
 
+import json
 import socket
 from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
 
 from tulle.supervisor.loop import Loop
 from tulle.wire.plan import Handover, encode
 
 
+class _News(NamedTuple):
+    message: bytes
+    descriptor: socket.socket | None
+    is_given: bool = False
+    """The descriptor is the proxy's alone: closed here once it is sent, or cannot be."""
+
+
 class ProxyLink:
-    """What the proxy has been, or would have to be, told."""
+    """What a proxy has been, or would have to be, told; the same for all that run."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._link: socket.socket | None = None
-        self._queue: deque[tuple[bytes, socket.socket | None]] = deque()
+        self._lines: list[Line] = []
         self._pods: dict[str, socket.socket] = {}
         self._addresses: dict[str, dict[str, socket.socket]] = {}
         self._ready: set[str] = set()
@@ -21,23 +30,16 @@ class ProxyLink:
         self._let_go: list[socket.socket] = []
         """Closed once what is queued about them is sent: to tell of a listener takes no descriptor besides its own."""
 
-    def connect(self) -> socket.socket:
-        """The end for a new proxy; everything is queued for it, and `synced` after that. To be closed once passed."""
-        self._disconnect()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self._link = ours
-        self._loop.read(ours.fileno(), self._hear)
-        for name, listener in self._doors.items():
-            self._tell("door", name, listener)
-        for name, listener in self._pods.items():
-            self._tell("pod", name, listener)
-            for address, one in self._addresses.get(name, {}).items():
-                self._tell("address", f"{name}@{address}", one)
-            if name in self._ready:
-                self._tell("ready", name)
-        self._tell("synced", "")
-        return theirs
+    def line(self, hear: Callable[[Handover], object]) -> "Line":
+        """For one more proxy. `hear` is told what it says."""
+        line = Line(self._loop, self, hear)
+        self._lines.append(line)
+        return line
+
+    def drop(self, line: "Line") -> None:
+        """No proxy comes here any more."""
+        line.disconnect()
+        self._lines.remove(line)
 
     def pod(self, name: str, listener: socket.socket) -> None:
         """A pod's listener exists, or another in its stead. It is kept open here until the pod is gone or replaced."""
@@ -88,42 +90,105 @@ class ProxyLink:
         """What the broker had been asked may be lost with it."""
         self._tell("broker", "")
 
+    def tell_all(self, line: "Line") -> None:
+        """Everything that exists, for a new proxy; `synced` after that."""
+        for name, listener in self._doors.items():
+            line.tell("door", name, listener)
+        for name, listener in self._pods.items():
+            line.tell("pod", name, listener)
+            for address, one in self._addresses.get(name, {}).items():
+                line.tell("address", f"{name}@{address}", one)
+            if name in self._ready:
+                line.tell("ready", name)
+        line.tell("synced", "")
+
+    def sent(self) -> None:
+        """Something was, or no longer is to be: closes what waited for that."""
+        for listener in [one for one in self._let_go if not self._is_queued(one)]:
+            self._let_go.remove(listener)
+            listener.close()
+
     def _close_addresses(self, pod: str) -> None:
         for listener in self._addresses.pop(pod, {}).values():
             self._close(listener)
 
     def _close(self, listener: socket.socket) -> None:
-        if any(one is listener for _, one in self._queue):
+        if self._is_queued(listener):
             self._let_go.append(listener)
         else:
             listener.close()
 
+    def _is_queued(self, listener: socket.socket) -> bool:
+        return any(line.has_queued(listener) for line in self._lines)
+
     def _tell(self, kind: str, name: str, listener: socket.socket | None = None) -> None:
+        for line in self._lines:
+            line.tell(kind, name, listener)
+
+
+class Line:
+    """The line of one proxy's place, whichever process is there."""
+
+    def __init__(self, loop: Loop, book: ProxyLink, hear: Callable[[Handover], object]) -> None:
+        self._loop = loop
+        self._book = book
+        self._hears = hear
+        self._link: socket.socket | None = None
+        self._queue: deque[_News] = deque()
+
+    def connect(self) -> socket.socket:
+        """The end for a new process; everything is queued for it. To be closed once passed."""
+        self.disconnect()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self._link = ours
+        self._loop.read(ours.fileno(), self._hear)
+        self._book.tell_all(self)
+        return theirs
+
+    def tell(self, kind: str, name: str, descriptor: socket.socket | None = None, *, gives: bool = False) -> None:
+        """One fact, to this process alone. With `gives` the descriptor is closed here once it is passed."""
+        news = _News(encode(Handover(kind, name)), descriptor, gives)
         if self._link is None:
+            _let_go(news)
             return
-        self._queue.append((encode(Handover(kind, name)), listener))
+        self._queue.append(news)
         self._flush()
+
+    def has_queued(self, listener: socket.socket) -> bool:
+        """Whether news of this listener still waits."""
+        return any(news.descriptor is listener for news in self._queue)
+
+    def disconnect(self) -> None:
+        """Whoever listened has ended; what it was to be told is let go."""
+        for news in self._queue:
+            _let_go(news)
+        self._queue.clear()
+        self._book.sent()
+        if self._link:
+            self._loop.forget(self._link.fileno())
+            self._link.close()
+            self._link = None
 
     def _flush(self) -> None:
         while self._queue and self._link:
-            message, listener = self._queue[0]
+            news = self._queue[0]
             try:
-                socket.send_fds(self._link, [message], [listener.fileno()] if listener else [])
+                descriptors = [news.descriptor.fileno()] if news.descriptor else []
+                socket.send_fds(self._link, [news.message], descriptors)
             except BlockingIOError:
                 self._loop.write(self._link.fileno(), self._flush)
                 return
             except OSError:
-                self._disconnect()
+                self.disconnect()
                 return
-            self._queue.popleft()
-            if listener in self._let_go:
-                self._let_go.remove(listener)
-                self._close(listener)
+            _let_go(self._queue.popleft())
+            self._book.sent()
         if self._link:
             self._loop.write(self._link.fileno(), None)
 
     def _hear(self) -> None:
-        """The proxy says nothing here but that it has ended."""
+        """What the proxy says, or that it has ended. What is not understood is left: it may be younger than this."""
         if self._link is None:
             return
         try:
@@ -133,14 +198,16 @@ class ProxyLink:
         except OSError:
             said = b""
         if not said:
-            self._disconnect()
+            self.disconnect()
+            return
+        try:
+            raw = json.loads(said)
+            heard = Handover(str(raw["kind"]), str(raw["name"]))
+        except (ValueError, KeyError, TypeError):
+            return
+        self._hears(heard)
 
-    def _disconnect(self) -> None:
-        self._queue.clear()
-        for listener in self._let_go:
-            listener.close()
-        self._let_go.clear()
-        if self._link:
-            self._loop.forget(self._link.fileno())
-            self._link.close()
-            self._link = None
+
+def _let_go(news: _News) -> None:
+    if news.is_given and news.descriptor:
+        news.descriptor.close()

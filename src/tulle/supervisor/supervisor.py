@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tulle.kit import namespaces, places, privileges
-from tulle.kit.listen import listen_at_path
 from tulle.supervisor.addresses import Addresses
 from tulle.supervisor.broker import Broker
 from tulle.supervisor.control import AgentLink
@@ -25,16 +24,14 @@ from tulle.supervisor.holder import holder_of
 from tulle.supervisor.journal import LogFile, Voice
 from tulle.supervisor.loop import Loop, Timer
 from tulle.supervisor.outfit import Outfits
+from tulle.supervisor.proxies import Incarnation, ProxyKeeper
 from tulle.supervisor.steps import Problem, explain
 from tulle.supervisor.surroundings import Surroundings
-from tulle.supervisor.unit import Course
 from tulle.supervisor.user import PROXY_UID
 from tulle.wire.plan import AUTO, METRICS_PORT, Plan, Report, blame
 
 _PROXY_STOP_SECONDS, _AGENT_STOP_SECONDS = 12.0, 5.0
 _REPORT_SECONDS = 0.02
-_CAPS_TO_CHANGE_USER = frozenset((6, 7, 8))
-"""SETGID, SETUID and SETPCAP: the proxy drops the rest of itself once it is imported."""
 
 
 class Programs(NamedTuple):
@@ -56,14 +53,12 @@ class Supervisor:
         mesh: str,
         manifests: Sequence[str],
         *,
-        home: str = "",
         metrics_port: int = METRICS_PORT,
         way: str = AUTO,
         programs: Programs = Programs(),  # noqa: B008  (a constant)
     ) -> None:
         self._mesh = mesh
         self._manifests = manifests
-        self._home = home
         self._programs = programs
         self._lock = _claim(mesh)
         descriptors = raise_descriptor_limit()  # a listener in each pod for each address, where nothing redirects
@@ -73,8 +68,6 @@ class Supervisor:
             self.voice.say(f"no pod can be made here: {problem}")
         privileges.adopt_orphans()
         self._loop = Loop(self.voice.say)
-        self._unit = Course(self._loop, os.environ)
-        self._admin = listen_at_path(places.admin_socket(mesh))
         self._metrics_why = ""
         self._metrics = self._metrics_listener(metrics_port)
         self._metrics_at = f"127.0.0.1:{self._metrics.getsockname()[1]}"
@@ -97,8 +90,17 @@ class Supervisor:
             )
         )
         self._doors = Doors(self._loop, self._proxy_link, self.voice.say, self._report_soon)
-        self._agent_link = AgentLink(self._loop, self._take_plan, self.voice.say)
-        self._proxy = self._make_proxy()
+        self._proxy = ProxyKeeper(
+            mesh,
+            self._loop,
+            self._proxy_link,
+            self._broker,
+            self._proxy_command,
+            say,
+            self._report_soon,
+            lambda: self._agent.replace(_AGENT_STOP_SECONDS),
+        )
+        self._agent_link = AgentLink(self._loop, self._take_plan, self._proxy.upgrade, self.voice.say)
         self._agent = self._make_agent()
         self._generation = 0
         self._report: Timer | None = None
@@ -114,7 +116,6 @@ class Supervisor:
             self._broker.start()
         self._proxy.start()
         self._agent.start()
-        self._unit.begin()
         self.voice.say(f"mesh {self._mesh} is up, pid {os.getpid()}")
         self._loop.run()
         self.voice.say(f"mesh {self._mesh} is down")
@@ -126,7 +127,6 @@ class Supervisor:
         self._generation = plan.generation
         self._doors.want(plan.doors)
         self._fleet.apply(plan)
-        self._unit.planned()
         self._report_soon()
 
     def _report_soon(self) -> None:
@@ -134,11 +134,12 @@ class Supervisor:
 
         def report() -> None:
             self._report = None
-            report = Report(
-                self._generation, self._fleet.statuses, self._doors.statuses, self._metrics_at, self._metrics_why
+            self._agent_link.tell(
+                Report(
+                    self._generation, self._fleet.statuses, self._doors.statuses, self._metrics_at, self._metrics_why
+                ),
+                self._proxy.status,
             )
-            self._agent_link.tell(report)
-            self._unit.goes(report)
 
         if self._report is None:
             self._report = self._loop.later(_REPORT_SECONDS, report)
@@ -148,7 +149,6 @@ class Supervisor:
         if self._stopping:
             return
         self._stopping = True
-        self._unit.ends()
         self.voice.say("stopping")
         self._doors.want([])
         self._proxy.stop(_PROXY_STOP_SECONDS, self._stop_pods)
@@ -158,31 +158,18 @@ class Supervisor:
 
     def _stopped(self) -> None:
         self._broker.stop()
-        _remove(places.admin_socket(self._mesh))
         _remove(places.supervisor_pid_file(self._mesh))
         self._loop.stop()
 
-    def _make_proxy(self) -> Daemon:
-        def prepare() -> tuple[Sequence[str], Sequence[int]]:
-            link = self._proxy_link.connect()
-            self._loop.later(0, link.close)
-            flags = {
-                "control-fd": link.fileno(),
-                "broker-fd": self._broker.for_proxy.fileno(),
-                "admin-fd": self._admin.fileno(),
-                "metrics-fd": self._metrics.fileno(),
-                "memory-fd": self._memory,
-            }
-            argv = [*self._programs.proxy]
-            for name, descriptor in flags.items():
-                argv += (f"--{name}", str(descriptor))
-            if os.getuid() == 0:
-                argv += ("--uid", str(PROXY_UID), "--gid", str(PROXY_UID))
-            return argv, tuple(flags.values())
-
-        log = LogFile(places.process_log(self._mesh, "proxy"))
-        keep = _CAPS_TO_CHANGE_USER if os.getuid() == 0 else frozenset[int]()
-        return Daemon("proxy", self._loop, log, self.voice.say, prepare, keep)
+    def _proxy_command(self, _one: Incarnation) -> tuple[Sequence[str], Sequence[int]]:
+        """With what every proxy gets; its own descriptors are its keeper's matter."""
+        flags = {"metrics-fd": self._metrics.fileno(), "memory-fd": self._memory}
+        argv = [*self._programs.proxy]
+        for name, descriptor in flags.items():
+            argv += (f"--{name}", str(descriptor))
+        if os.getuid() == 0:
+            argv += ("--uid", str(PROXY_UID), "--gid", str(PROXY_UID))
+        return argv, tuple(flags.values())
 
     def _make_agent(self) -> Daemon:
         def prepare() -> tuple[Sequence[str], Sequence[int]]:
@@ -192,8 +179,6 @@ class Supervisor:
             argv = [*self._programs.agent, "--mesh", self._mesh]
             for manifest in self._manifests:
                 argv += ("--manifest", manifest)
-            if self._home:
-                argv += ("--home", self._home)
             return [*argv, "--control-fd", str(link.fileno())], (link.fileno(),)
 
         log = LogFile(places.process_log(self._mesh, "agent"))

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tulle.supervisor.handover import ProxyLink
+from tulle.supervisor.handover import Line, ProxyLink
 from tulle.supervisor.loop import Callback, Loop
+from tulle.wire.plan import Handover
 
 
 class Still(Loop):
@@ -32,9 +33,9 @@ class Still(Loop):
 
 
 @contextlib.contextmanager
-def connected(link: ProxyLink, loop: Still) -> Iterator[socket.socket]:
+def connected(line: Line, loop: Still) -> Iterator[socket.socket]:
     """The proxy's end; afterwards it has ended, and the link has heard of it."""
-    with link.connect() as proxy:
+    with line.connect() as proxy:
         yield proxy
     for callback in list(loop.readers.values()):
         callback()
@@ -43,7 +44,8 @@ def connected(link: ProxyLink, loop: Still) -> Iterator[socket.socket]:
 def test_telling_takes_no_descriptor() -> None:
     loop = Still()
     link = ProxyLink(loop)
-    with connected(link, loop) as proxy, socket.create_server(("127.0.0.1", 0)) as listener:
+    line = link.line(unheard)
+    with connected(line, loop) as proxy, socket.create_server(("127.0.0.1", 0)) as listener:
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
         try:
@@ -59,7 +61,8 @@ def test_telling_takes_no_descriptor() -> None:
 def test_a_listener_let_go_while_its_news_waits_is_closed_afterwards(is_read: bool) -> None:
     loop = Still()
     link = ProxyLink(loop)
-    with connected(link, loop) as proxy:
+    line = link.line(unheard)
+    with connected(line, loop) as proxy:
         while not loop.writers:  # until the proxy's end is full
             link.broker_forked_again()
         listener = socket.create_server(("127.0.0.1", 0))
@@ -75,9 +78,67 @@ def test_a_listener_let_go_while_its_news_waits_is_closed_afterwards(is_read: bo
                     callback()
             assert kinds[-2:] == ["door", "gone"]
         else:
-            link.connect().close()
+            line.connect().close()
 
         assert listener.fileno() == -1
+
+
+def test_two_proxies_are_told_the_same_and_what_is_let_go_waits_for_both() -> None:
+    loop = Still()
+    link = ProxyLink(loop)
+    first, second = link.line(unheard), link.line(unheard)
+    with first.connect() as one, second.connect() as other:
+        while not loop.writers:  # until the second one's end is full
+            second.tell("broker", "")
+        listener = socket.create_server(("127.0.0.1", 0))
+        link.door(80, listener)
+        link.gone("80")
+
+        assert [heard(one)["kind"] for _ in range(3)] == ["synced", "door", "gone"]
+        assert listener.fileno() >= 0, "closed before the second proxy was told"
+
+        kinds = [""]
+        while kinds[-1] != "gone":
+            kinds.append(heard(other)["kind"])
+            for callback in list(loop.writers.values()):
+                callback()
+        assert kinds[-2:] == ["door", "gone"]
+        assert listener.fileno() == -1
+    first.disconnect()
+    second.disconnect()
+
+
+def test_what_is_given_to_a_proxy_is_not_kept_here() -> None:
+    loop = Still()
+    line = ProxyLink(loop).line(unheard)
+    ours, theirs = socket.socketpair()
+    with ours, connected(line, loop) as proxy:
+        line.tell("retire", "3", theirs, gives=True)
+
+        assert theirs.fileno() == -1
+        assert [heard(proxy)["kind"] for _ in range(2)] == ["synced", "retire"]
+    left, right = socket.socketpair()
+    with left:
+        line.tell("retire", "3", right, gives=True)
+        assert right.fileno() == -1, "kept although no proxy is there"
+
+
+def test_a_word_that_is_not_understood_is_left() -> None:
+    loop = Still()
+    said: list[Handover] = []
+    line = ProxyLink(loop).line(said.append)
+    with connected(line, loop) as proxy:
+        for word in (b"\xff", b"[]", b'{"kind": "serving"}', b'{"kind": "serving", "name": "0.2", "more": 1}'):
+            proxy.send(word)
+            for callback in list(loop.readers.values()):
+                callback()
+
+    assert said == [Handover("serving", "0.2")]
+
+
+def unheard(said: Handover) -> None:
+    """Nothing is expected of this proxy."""
+    raise AssertionError(said)
 
 
 def heard(proxy: socket.socket) -> dict[str, str]:
