@@ -23,7 +23,7 @@ from tulle.model.resource import Metadata
 from tulle.model.resources import KINDS
 from tulle.wire.snapshot import encode_snapshot
 
-UNSAID = frozenset({"place", "expose_place", "node_port_place", "versions"})
+UNSAID = frozenset({"place", "expose_place", "telemetry_place", "push_place", "node_port_place", "versions"})
 
 
 def mesh_file() -> str:

@@ -9,10 +9,12 @@ from tulle.compiler.index import Index
 from tulle.compiler.plan import attached, hosts, pods
 from tulle.compiler.references import faults
 from tulle.compiler.routing import backends, doors, services
+from tulle.compiler.sinks import sinks
 from tulle.kit.collector import no_collection
 from tulle.model.place import Problem, in_order
 from tulle.model.resource import Resource
 from tulle.wire.plan import Plan
+from tulle.wire.sinks import Sinks
 from tulle.wire.snapshot import Mode, Snapshot
 
 
@@ -34,10 +36,11 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The two documents that the node needs."""
+    """The documents that the node needs."""
 
     snapshot: Snapshot
     plan: Plan
+    sinks: Sinks
 
 
 @no_collection()
@@ -69,4 +72,4 @@ def compile_mesh(resources: Iterable[Resource], facts: Facts) -> Compiled | list
         attached=attached(index),
         addresses=[f"{service.address}:{port.port}" for service in dialled for port in service.ports],
     )
-    return Compiled(snapshot, plan)
+    return Compiled(snapshot, plan, sinks(index.telemetry, facts.base_dir))

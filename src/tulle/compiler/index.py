@@ -10,6 +10,7 @@ from tulle.model.names import SpiffeId
 from tulle.model.place import Problem
 from tulle.model.resource import Metadata, Resource
 from tulle.model.resources import AuthorizationPolicy, HTTPRoute, Mesh, MeshSpec, Service, TCPRoute
+from tulle.model.telemetry import Telemetry
 from tulle.model.unread import NOTHING_UNREAD, Unread
 from tulle.model.workloads import Workload
 
@@ -25,6 +26,7 @@ class Index:
     """All resources, by `namespace/name`, in the order of names."""
 
     mesh: Mesh
+    telemetry: Telemetry | None
     services: Mapping[str, Service]
     workloads: Mapping[str, Workload]
     http_routes: Mapping[str, HTTPRoute]
@@ -55,6 +57,8 @@ class Index:
         ordered = sorted(resources, key=lambda one: (one.place, type(one).__name__, one.qualified))
         meshes = [one for one in ordered if isinstance(one, Mesh)]
         problems.extend(_twice(one, meshes[0], "a mesh has one Mesh") for one in meshes[1:])
+        leaving = [one for one in ordered if isinstance(one, Telemetry)]
+        problems.extend(_twice(one, leaving[0], "a mesh has one Telemetry") for one in leaving[1:])
         services = _by_name(ordered, Service, problems)
         workloads = _by_name(ordered, Workload, problems)
         policies = _by_name(ordered, AuthorizationPolicy, problems)
@@ -65,6 +69,7 @@ class Index:
         guards, split = reached(policies, chosen, behind)
         return cls(
             mesh=meshes[0] if meshes else DEFAULT_MESH,
+            telemetry=leaving[0] if leaving else None,
             services=services,
             workloads=workloads,
             http_routes=http,

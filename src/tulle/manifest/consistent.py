@@ -16,6 +16,7 @@ from tulle.model.resources import (
     ServiceType,
     TCPRoute,
 )
+from tulle.model.telemetry import OWN_HEADERS, Push, Telemetry
 from tulle.model.workloads import Isolation, Run, Workload
 
 
@@ -35,6 +36,8 @@ def inconsistencies(resource: Resource) -> Iterator[Problem]:
             for rule in resource.spec.rules:
                 yield from _weights(rule.backend_refs, rule.place)
             yield from _matches(resource)
+        case Telemetry():
+            yield from _telemetry(resource)
         case TCPRoute():
             rules = resource.spec.rules
             yield from _route(resource, resource.spec.parent_refs, [ref for one in rules for ref in one.backend_refs])
@@ -44,6 +47,28 @@ def inconsistencies(resource: Resource) -> Iterator[Problem]:
                 yield Problem.at(
                     rules[1].place, "bad-value", "a TCPRoute has one rule", "connections cannot be told apart"
                 )
+
+
+def _telemetry(telemetry: Telemetry) -> Iterator[Problem]:
+    push = telemetry.spec.prometheus.push if telemetry.spec.prometheus else None
+    if not isinstance(push, Push):
+        return
+    place, url, tls = place_of(push.url, push.place), push.url, push.tls_config
+    if push.basic_auth and push.bearer_token_file:
+        message = "a receiver is told either name and password or a token"
+        yield Problem.at(place_of(push.bearer_token_file, place), "bad-value", message, "leave one out")
+    if tls and url.startswith("http:"):
+        message = f"`{url}` is not encrypted: a `tls` section changes nothing"
+        yield Problem.at(place, "bad-value", message, f"write `https{url.removeprefix('http')}`")
+    if tls and (tls.cert_file is None) != (tls.key_file is None):
+        given = tls.cert_file or tls.key_file or ""
+        yield Problem.at(
+            place_of(given, place), "missing-field", "a certificate needs its key, and a key its certificate"
+        )
+    for name in push.headers:
+        if name.lower() in OWN_HEADERS:
+            hint = "say `basic_auth` or `bearer_token_file`" if name.lower() == "authorization" else "leave it out"
+            yield Problem.at(place_of(name, place), "bad-value", f"header `{name}` is the push's own", hint)
 
 
 def _service(service: Service) -> Iterator[Problem]:

@@ -40,6 +40,7 @@ from tulle.model.resources import (
     TCPRouteRule,
     TCPRouteSpec,
 )
+from tulle.model.telemetry import Telemetry
 from tulle.model.workloads import Address, Container, Readiness, Run, Workload, WorkloadPort, WorkloadSpec
 
 HTTP_PORT = 80
@@ -96,6 +97,9 @@ class _Sugar:
             yield from self._service(named, service)
         for named, external in self._externals:
             yield from self._external(named, external)
+        if self.mesh.telemetry is not None:
+            name = Metadata(name=self.mesh.mesh)
+            yield Telemetry(metadata=name, spec=self.mesh.telemetry, place=self.mesh.telemetry_place)
 
     def _named(self, key: str, namespace: str) -> _Named:
         first, slash, second = key.partition("/")

@@ -2,7 +2,6 @@
 
 LATER: dict[str, dict[str, str]] = {
     "MeshFile": {
-        "telemetry": "scrape http://127.0.0.1:15020/metrics until then",
         "nodes": "one node per mesh until then",
         "hub": "one node per mesh until then",
     },
@@ -52,7 +51,6 @@ LATER_KINDS: dict[str, str] = {
     "ReferenceGrant": "keep a route and its backends in one namespace",
     "RequestAuthentication": "",
     "TrafficPolicy": "",
-    "Telemetry": "scrape http://127.0.0.1:15020/metrics until then",
     "Deployment": "write a Workload",
     "Pod": "write a Workload",
     "ServiceEntry": "write a Service, and a Workload with `address`",

@@ -30,6 +30,7 @@ from tulle.model.fields import (
 from tulle.model.names import DEFAULT_NAMESPACE
 from tulle.model.place import NOWHERE, Place
 from tulle.model.resources import AppProtocol
+from tulle.model.telemetry import TelemetrySpec
 from tulle.model.workloads import Attach, Isolation, Pull
 
 
@@ -218,4 +219,7 @@ class MeshFile:
     """By name, or by `namespace/name`."""
     external: Mapping[ServiceRef, External] = field(default_factory=dict)
     """What services may reach beyond the mesh, by name."""
+    telemetry: TelemetrySpec | None = None
+    """What leaves the node."""
+    telemetry_place: Place = field(default=NOWHERE, compare=False, repr=False)
     place: Place = field(default=NOWHERE, compare=False, repr=False)

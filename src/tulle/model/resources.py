@@ -30,6 +30,7 @@ from tulle.model.fields import (
 from tulle.model.names import ServiceName
 from tulle.model.place import NOWHERE, Place
 from tulle.model.resource import Resource
+from tulle.model.telemetry import Telemetry
 from tulle.model.workloads import (
     Workload,
 )
@@ -426,5 +427,5 @@ class AuthorizationPolicy(Resource):
     """See AuthorizationPolicySpec."""
 
 
-KINDS: tuple[type[Resource], ...] = (Mesh, Service, Workload, HTTPRoute, TCPRoute, AuthorizationPolicy)
+KINDS: tuple[type[Resource], ...] = (Mesh, Service, Workload, HTTPRoute, TCPRoute, AuthorizationPolicy, Telemetry)
 """Every kind, in the order in which they are written."""

@@ -11,6 +11,7 @@ from tests.support.powerless import powerless
 from tulle.manifest import Loaded, load, parse
 
 HEAD = "mesh: m\nservices:\n  web:\n    run: x\n    port: 80\n"
+PUSH = HEAD + "telemetry:\n  prometheus:\n    push:\n      url: http://metrics.example/write\n"
 POLICY = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\n"
 ROUTE = """apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -62,7 +63,16 @@ WORKLOAD = "apiVersion: tulle.dev/v1\nkind: Workload\nmetadata: {name: x}\nspec:
         (HEAD + "  job: {attach: {uid: a}, port: 90, readiness: /health}\n", "unenforceable", 6),
         (HEAD + "  job: {attach: {uid: a}, port: 15001}\n", "port-clash", 6),
         (HEAD + "  job: {attach: {uid: a}}\n  other: {attach: {uid: a}}\n", "attached-alike", 7),
-        (HEAD + "telemetry: {}\n", "unsupported-field", 6),
+        (HEAD + "telemetry: {statsd: {}}\n", "unknown-field", 6),
+        (HEAD + "telemetry:\n  prometheus: {push: metrics.example/write}\n", "bad-value", 7),
+        (HEAD + "telemetry:\n  prometheus: {push: 'http://eve:secret@m/write'}\n", "bad-value", 7),
+        (PUSH + "      interval: 121\n", "bad-value", 10),
+        (PUSH + "      labels: {__name__: a}\n", "bad-value", 10),
+        (PUSH + "      headers: {Authorization: a}\n", "bad-value", 10),
+        (PUSH + "      tls_config: {ca_file: a}\n", "bad-value", 9),
+        (PUSH.replace("http:", "https:") + "      tls_config: {cert_file: a}\n", "missing-field", 10),
+        (PUSH + "      bearer_token_file: a\n      basic_auth: {username: a, password_file: b}\n", "bad-value", 10),
+        (PUSH + "      basic_auth: {username: a, password_file: b, password: c}\n", "unknown-field", 10),
         (HEAD + "    protocol: htpp\n", "bad-value", 6),
         (HEAD + "    protocol: no\n", "bad-value", 6),
         (HEAD + "    expose: 70000\n", "bad-value", 6),
