@@ -27,6 +27,7 @@ from tulle.supervisor.outfit import Outfits
 from tulle.supervisor.proxies import Incarnation, ProxyKeeper
 from tulle.supervisor.steps import Problem, explain
 from tulle.supervisor.surroundings import Surroundings
+from tulle.supervisor.unit import Course
 from tulle.supervisor.user import PROXY_UID
 from tulle.wire.plan import AUTO, METRICS_PORT, Plan, Report, blame
 
@@ -53,12 +54,14 @@ class Supervisor:
         mesh: str,
         manifests: Sequence[str],
         *,
+        home: str = "",
         metrics_port: int = METRICS_PORT,
         way: str = AUTO,
         programs: Programs = Programs(),  # noqa: B008  (a constant)
     ) -> None:
         self._mesh = mesh
         self._manifests = manifests
+        self._home = home
         self._programs = programs
         self._lock = _claim(mesh)
         descriptors = raise_descriptor_limit()  # a listener in each pod for each address, where nothing redirects
@@ -68,6 +71,7 @@ class Supervisor:
             self.voice.say(f"no pod can be made here: {problem}")
         privileges.adopt_orphans()
         self._loop = Loop(self.voice.say)
+        self._unit = Course(self._loop, os.environ)
         self._metrics_why = ""
         self._metrics = self._metrics_listener(metrics_port)
         self._metrics_at = f"127.0.0.1:{self._metrics.getsockname()[1]}"
@@ -116,6 +120,7 @@ class Supervisor:
             self._broker.start()
         self._proxy.start()
         self._agent.start()
+        self._unit.begin()
         self.voice.say(f"mesh {self._mesh} is up, pid {os.getpid()}")
         self._loop.run()
         self.voice.say(f"mesh {self._mesh} is down")
@@ -127,6 +132,7 @@ class Supervisor:
         self._generation = plan.generation
         self._doors.want(plan.doors)
         self._fleet.apply(plan)
+        self._unit.planned()
         self._report_soon()
 
     def _report_soon(self) -> None:
@@ -134,12 +140,11 @@ class Supervisor:
 
         def report() -> None:
             self._report = None
-            self._agent_link.tell(
-                Report(
-                    self._generation, self._fleet.statuses, self._doors.statuses, self._metrics_at, self._metrics_why
-                ),
-                self._proxy.status,
+            report = Report(
+                self._generation, self._fleet.statuses, self._doors.statuses, self._metrics_at, self._metrics_why
             )
+            self._agent_link.tell(report, self._proxy.status)
+            self._unit.goes(report)
 
         if self._report is None:
             self._report = self._loop.later(_REPORT_SECONDS, report)
@@ -149,6 +154,7 @@ class Supervisor:
         if self._stopping:
             return
         self._stopping = True
+        self._unit.ends()
         self.voice.say("stopping")
         self._doors.want([])
         self._proxy.stop(_PROXY_STOP_SECONDS, self._stop_pods)
@@ -179,6 +185,8 @@ class Supervisor:
             argv = [*self._programs.agent, "--mesh", self._mesh]
             for manifest in self._manifests:
                 argv += ("--manifest", manifest)
+            if self._home:
+                argv += ("--home", self._home)
             return [*argv, "--control-fd", str(link.fileno())], (link.fileno(),)
 
         log = LogFile(places.process_log(self._mesh, "agent"))
