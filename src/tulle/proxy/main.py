@@ -98,6 +98,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--broker-fd", type=int, required=True, help="asks for sockets in pods")
     parser.add_argument("--admin-fd", type=int, required=True, help="listening unix socket of the admin API")
     parser.add_argument("--metrics-fd", type=int, required=True, help="listening TCP socket for scrapes")
+    parser.add_argument("--diag-fd", type=int, default=-1, help="netlink socket that asks whose sockets are whose")
     parser.add_argument("--memory-fd", type=int, required=True, help="memfd with the last snapshot")
     parser.add_argument("--successor", action="store_true", help="another drains, and hands over what it has counted")
     parser.add_argument("--uid", type=int, default=None, help="user to become")

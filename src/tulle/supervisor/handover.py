@@ -27,6 +27,9 @@ class ProxyLink:
         self._addresses: dict[str, dict[str, socket.socket]] = {}
         self._ready: set[str] = set()
         self._doors: dict[str, socket.socket] = {}
+        self._attached: dict[str, tuple[int, list[int] | None]] = {}
+        self._loopback: dict[tuple[str, str], socket.socket] = {}
+        """`host` and `forward` listeners, by kind and address."""
         self._let_go: list[socket.socket] = []
         """Closed once what is queued about them is sent: to tell of a listener takes no descriptor besides its own."""
 
@@ -86,12 +89,46 @@ class ProxyLink:
         self._doors[str(port)] = listener
         self._tell("door", str(port), listener)
 
+    def attached(self, name: str, uid: int, cgroups: list[int] | None) -> None:
+        """Sockets of this user, in these control groups, are this workload's from now on."""
+        self._attached[name] = uid, cgroups
+        self._tell("attached", name, uid=uid, cgroups=cgroups)
+
+    def detached(self, name: str) -> None:
+        """No socket is this workload's any more."""
+        if self._attached.pop(name, None):
+            self._tell("detached", name)
+
+    def looked(self) -> None:
+        """What a proxy asked to be looked at has been, and what was found is told."""
+        self._tell("looked", "")
+
+    def host(self, address: str, listener: socket.socket) -> None:
+        """A listener exists at a virtual address of the box itself."""
+        self._open("host", address, listener)
+
+    def no_host(self, address: str) -> None:
+        """Nothing is to be reached at a virtual address of the box any more."""
+        self._shut("host", address)
+
+    def forward(self, address: str, listener: socket.socket) -> None:
+        """The forward proxy's listener exists at an address of the box."""
+        self._open("forward", address, listener)
+
+    def no_forward(self, address: str) -> None:
+        """There is no forward proxy there any more."""
+        self._shut("forward", address)
+
     def broker_forked_again(self) -> None:
         """What the broker had been asked may be lost with it."""
         self._tell("broker", "")
 
     def tell_all(self, line: "Line") -> None:
         """Everything that exists, for a new proxy; `synced` after that."""
+        for name, (uid, cgroups) in self._attached.items():
+            line.tell("attached", name, uid=uid, cgroups=cgroups)
+        for (kind, address), listener in self._loopback.items():
+            line.tell(kind, address, listener)
         for name, listener in self._doors.items():
             line.tell("door", name, listener)
         for name, listener in self._pods.items():
@@ -108,6 +145,15 @@ class ProxyLink:
             self._let_go.remove(listener)
             listener.close()
 
+    def _open(self, kind: str, address: str, listener: socket.socket) -> None:
+        self._loopback[kind, address] = listener
+        self._tell(kind, address, listener)
+
+    def _shut(self, kind: str, address: str) -> None:
+        if listener := self._loopback.pop((kind, address), None):
+            self._tell(f"no-{kind}", address)
+            self._close(listener)
+
     def _close_addresses(self, pod: str) -> None:
         for listener in self._addresses.pop(pod, {}).values():
             self._close(listener)
@@ -121,9 +167,17 @@ class ProxyLink:
     def _is_queued(self, listener: socket.socket) -> bool:
         return any(line.has_queued(listener) for line in self._lines)
 
-    def _tell(self, kind: str, name: str, listener: socket.socket | None = None) -> None:
+    def _tell(
+        self,
+        kind: str,
+        name: str,
+        listener: socket.socket | None = None,
+        *,
+        uid: int = -1,
+        cgroups: list[int] | None = None,
+    ) -> None:
         for line in self._lines:
-            line.tell(kind, name, listener)
+            line.tell(kind, name, listener, uid=uid, cgroups=cgroups)
 
 
 class Line:
@@ -146,9 +200,18 @@ class Line:
         self._book.tell_all(self)
         return theirs
 
-    def tell(self, kind: str, name: str, descriptor: socket.socket | None = None, *, gives: bool = False) -> None:
+    def tell(
+        self,
+        kind: str,
+        name: str,
+        descriptor: socket.socket | None = None,
+        *,
+        gives: bool = False,
+        uid: int = -1,
+        cgroups: list[int] | None = None,
+    ) -> None:
         """One fact, to this process alone. With `gives` the descriptor is closed here once it is passed."""
-        news = _News(encode(Handover(kind, name)), descriptor, gives)
+        news = _News(encode(Handover(kind, name, uid, cgroups)), descriptor, gives)
         if self._link is None:
             _let_go(news)
             return

@@ -87,8 +87,12 @@ class ProxyKeeper:
         say: Callable[[str], None],
         changed: Callable[[], None],
         renew_agent: Callable[[], None],
+        look: Callable[[], None],
     ) -> None:
-        """`command`: the program with its flags, and the descriptors among them, for one incarnation."""
+        """`command`: the program with its flags, and the descriptors among them, for one incarnation.
+
+        `look`: attached workloads are to be looked up again, and what is found told.
+        """
         self._mesh = mesh
         self._loop = loop
         self._link = link
@@ -97,6 +101,7 @@ class ProxyKeeper:
         self._say = say
         self._changed = changed
         self._renew_agent = renew_agent
+        self._look = look
         self._current = self._seat(0)
         self._next: Incarnation | None = None
         """Started, and not serving yet."""
@@ -189,7 +194,7 @@ class ProxyKeeper:
         return argv, (*descriptors, *own.values())
 
     def _hear(self, one: Incarnation, said: Handover) -> None:
-        """What a proxy says: `serving`, with its version, or `waits` when it has no snapshot that it can read."""
+        """What a proxy says: `serving`, with its version, `waits` when it has no snapshot that it can read, or `look`."""
         if said.kind == "serving":
             one.version = said.name
             one.become(ProxyState.SERVING)
@@ -201,6 +206,8 @@ class ProxyKeeper:
         elif said.kind == "waits" and one is self._next:
             self._say(f"the new proxy waits for {said.name}: the agent is started again, to tell it")
             self._renew_agent()
+        elif said.kind == "look":
+            self._look()
 
     def _take_over(self, new: Incarnation) -> None:
         old = self._current

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tulle.kit import namespaces, places, privileges
 from tulle.supervisor.addresses import Addresses
-from tulle.supervisor.broker import Broker
+from tulle.supervisor.broker import SEATS, Broker
 from tulle.supervisor.control import AgentLink
 from tulle.supervisor.daemon import Daemon
 from tulle.supervisor.door import Doors
@@ -23,8 +23,10 @@ from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.holder import holder_of
 from tulle.supervisor.journal import LogFile, Voice
 from tulle.supervisor.loop import Loop, Timer
+from tulle.supervisor.loopback import Loopback
 from tulle.supervisor.outfit import Outfits
 from tulle.supervisor.proxies import Incarnation, ProxyKeeper
+from tulle.supervisor.recognition import Recognition
 from tulle.supervisor.steps import Problem, explain
 from tulle.supervisor.surroundings import Surroundings
 from tulle.supervisor.unit import Course
@@ -33,6 +35,7 @@ from tulle.wire.plan import AUTO, METRICS_PORT, Plan, Report, blame
 
 _PROXY_STOP_SECONDS, _AGENT_STOP_SECONDS = 12.0, 5.0
 _REPORT_SECONDS = 0.02
+_NETLINK_SOCK_DIAG = 4
 
 
 class Programs(NamedTuple):
@@ -66,6 +69,8 @@ class Supervisor:
         self._lock = _claim(mesh)
         descriptors = raise_descriptor_limit()  # a listener in each pod for each address, where nothing redirects
         self.voice = Voice(LogFile(places.process_log(mesh, "supervisor")))
+        # Before this user's own namespace: an answer names uids as the namespace knows them that the socket was opened in.
+        self._diagnostics = [_open_diagnostics() for _ in range(SEATS)]
         problem = _gain_namespaces()
         if problem:
             self.voice.say(f"no pod can be made here: {problem}")
@@ -93,7 +98,9 @@ class Supervisor:
                 report=self._report_soon,
             )
         )
-        self._doors = Doors(self._loop, self._proxy_link, self.voice.say, self._report_soon)
+        self._doors = Doors(self._loop, self._proxy_link, say, self._report_soon)
+        self._loopback = Loopback(self._loop, self._proxy_link, say, self._report_soon)
+        self._recognition = Recognition(self._loop, self._proxy_link, say, self._report_soon)
         self._proxy = ProxyKeeper(
             mesh,
             self._loop,
@@ -103,6 +110,7 @@ class Supervisor:
             say,
             self._report_soon,
             lambda: self._agent.replace(_AGENT_STOP_SECONDS),
+            self._recognition.answer,
         )
         self._agent_link = AgentLink(self._loop, self._take_plan, self._proxy.upgrade, self.voice.say)
         self._agent = self._make_agent()
@@ -131,6 +139,8 @@ class Supervisor:
             return
         self._generation = plan.generation
         self._doors.want(plan.doors)
+        self._recognition.want(plan.attached)
+        self._loopback.want(plan.addresses if plan.attached else [])
         self._fleet.apply(plan)
         self._unit.planned()
         self._report_soon()
@@ -141,7 +151,13 @@ class Supervisor:
         def report() -> None:
             self._report = None
             report = Report(
-                self._generation, self._fleet.statuses, self._doors.statuses, self._metrics_at, self._metrics_why
+                self._generation,
+                self._fleet.statuses,
+                self._doors.statuses,
+                self._metrics_at,
+                self._metrics_why,
+                self._recognition.statuses,
+                self._loopback.statuses,
             )
             self._agent_link.tell(report, self._proxy.status)
             self._unit.goes(report)
@@ -157,6 +173,7 @@ class Supervisor:
         self._unit.ends()
         self.voice.say("stopping")
         self._doors.want([])
+        self._loopback.want([])
         self._proxy.stop(_PROXY_STOP_SECONDS, self._stop_pods)
 
     def _stop_pods(self) -> None:
@@ -167,9 +184,13 @@ class Supervisor:
         _remove(places.supervisor_pid_file(self._mesh))
         self._loop.stop()
 
-    def _proxy_command(self, _one: Incarnation) -> tuple[Sequence[str], Sequence[int]]:
+    def _proxy_command(self, one: Incarnation) -> tuple[Sequence[str], Sequence[int]]:
         """With what every proxy gets; its own descriptors are its keeper's matter."""
-        flags = {"metrics-fd": self._metrics.fileno(), "memory-fd": self._memory}
+        flags = {
+            "metrics-fd": self._metrics.fileno(),
+            "memory-fd": self._memory,
+            "diag-fd": self._diagnostics[one.seat].fileno(),
+        }
         argv = [*self._programs.proxy]
         for name, descriptor in flags.items():
             argv += (f"--{name}", str(descriptor))
@@ -204,6 +225,13 @@ class Supervisor:
         listener.setblocking(False)
         self.voice.say(f"metrics at http://127.0.0.1:{listener.getsockname()[1]}/metrics")
         return listener
+
+
+def _open_diagnostics() -> socket.socket:
+    """Asks the kernel whose sockets are whose. Of use to anyone, privileged or not."""
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+    opened.bind((0, 0))
+    return opened
 
 
 def _gain_namespaces() -> Problem | None:

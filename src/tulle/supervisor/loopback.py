@@ -1,0 +1,119 @@
+"""How attached workloads reach the mesh: a listener at each virtual address of the box, and the forward proxy's.
+
+A program that listens on every address at a service's port is in the way of its virtual address there; that is said with
+who it is and what helps, and tried again. The forward proxy leads to the same services.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+from tulle.kit.listen import listen_at_port
+from tulle.supervisor.handover import ProxyLink
+from tulle.supervisor.holder import holder_of
+from tulle.supervisor.loop import Loop, Timer
+from tulle.wire.plan import FORWARD_PORT, AddressStatus, DoorState, blame
+
+RETRY_SECONDS = 5.0
+FORWARD = {f"127.0.0.1:{FORWARD_PORT}": "127.0.0.1", f"[::1]:{FORWARD_PORT}": "::1"}
+"""Address as it is shown → host."""
+_NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+
+class Loopback:
+    """Opens on the box what the plan names, closes what it no longer names, and tries again what is taken."""
+
+    def __init__(self, loop: Loop, proxy: ProxyLink, say: Callable[[str], None], changed: Callable[[], None]) -> None:
+        self._loop = loop
+        self._proxy = proxy
+        self._say = say
+        self._changed = changed
+        self._wanted: list[str] = []
+        self._open: set[str] = set()
+        self._faults: dict[str, AddressStatus] = {}
+        self._timer: Timer | None = None
+
+    @property
+    def statuses(self) -> list[AddressStatus]:
+        """Of what is not open, in order."""
+        return [self._faults[one] for one in self._wanted if one in self._faults]
+
+    def want(self, addresses: list[str]) -> None:
+        """Exactly these virtual addresses, `127.80.x.y:port`, and the forward proxy with any."""
+        self._wanted = [*FORWARD, *addresses] if addresses else []
+        wanted = set(self._wanted)
+        for address in self._open - wanted:
+            (self._proxy.no_forward if address in FORWARD else self._proxy.no_host)(address)
+        self._open &= wanted
+        self._faults = {address: fault for address, fault in self._faults.items() if address in wanted}
+        self._try()
+
+    def _try(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        before, holders = dict(self._faults), dict[int, str]()
+        for address in self._wanted:
+            if address not in self._open:
+                self._open_one(address, holders)
+        if self._faults != before:
+            self._tell_of({one: fault for one, fault in self._faults.items() if before.get(one) != fault})
+        if any(fault.state is DoorState.TAKEN for fault in self._faults.values()):
+            self._timer = self._loop.later(RETRY_SECONDS, self._try)
+
+    def _open_one(self, address: str, holders: dict[int, str]) -> None:
+        try:
+            listener = _listen(address)
+        except OSError as fault:
+            if address in FORWARD and fault.errno in _NO_SUCH_FAMILY:
+                self._open.add(address)  # a box without IPv6 has nobody who would dial it
+            elif (known := self._faults.get(address)) is None or known.why != os.strerror(fault.errno or 0):
+                self._faults[address] = _describe(address, fault, holders)
+            return
+        self._open.add(address)
+        (self._proxy.forward if address in FORWARD else self._proxy.host)(address, listener)
+        if self._faults.pop(address, None):
+            self._say(f"{address} is open now")
+
+    def _tell_of(self, news: dict[str, AddressStatus]) -> None:
+        """Once for each cause: a thousand services may stand on one port."""
+        causes: dict[tuple[str, str, str], list[str]] = {}
+        for address, fault in news.items():
+            causes.setdefault((address.rpartition(":")[2], fault.why, fault.holder), []).append(address)
+        for (port, why, holder), addresses in causes.items():
+            others = f" and {len(addresses) - 1} more at port {port}" if len(addresses) > 1 else ""
+            self._say(f"cannot listen at {addresses[0]}{others}: {blame(why, holder)}. {news[addresses[0]].remedy}")
+        self._changed()
+
+
+def _remedy(address: str, is_taken: bool) -> str:
+    if address in FORWARD:
+        return (
+            "Let that program listen elsewhere; until then attached services reach the mesh by virtual addresses only"
+        )
+    if is_taken:
+        return (
+            "Let that program listen on 127.0.0.1 or another address instead of every one; until then attached services"
+            f" reach this service by the forward proxy, http://127.0.0.1:{FORWARD_PORT}"
+        )
+    return (
+        "Ports below net.ipv4.ip_unprivileged_port_start need root; attached services reach this one by the forward"
+        f" proxy, http://127.0.0.1:{FORWARD_PORT}, or at another port"
+    )
+
+
+def _listen(address: str) -> socket.socket:
+    if host := FORWARD.get(address):
+        return listen_at_port(host, FORWARD_PORT, socket.AF_INET6 if ":" in host else socket.AF_INET)
+    host, _, port = address.partition(":")
+    return listen_at_port(host, int(port))
+
+
+def _describe(address: str, fault: OSError, holders: dict[int, str]) -> AddressStatus:
+    is_taken = fault.errno == errno.EADDRINUSE
+    why = os.strerror(fault.errno) if fault.errno else str(fault)
+    port = int(address.rpartition(":")[2])
+    if is_taken and port not in holders:
+        holders[port] = holder_of(port)  # not free, and a thousand services may stand on one port
+    state = DoorState.TAKEN if is_taken else DoorState.REFUSED
+    return AddressStatus(address, state, why, holders.get(port, "") if is_taken else "", _remedy(address, is_taken))
