@@ -11,14 +11,16 @@ class StoreError(Exception):
     """Memory did not take it, or has it no longer; the text says what and why. What runs is not concerned."""
 
 
-def open_database(path: Path, migrations: Sequence[str], notes: list[str], *, loss: str) -> sqlite3.Connection:
+def open_database(
+    path: Path, migrations: Sequence[str], notes: list[str], *, loss: str, journal: str = "WAL"
+) -> sqlite3.Connection:
     """Never fails: a broken file is set aside and what cannot be used is replaced by memory, both noted.
 
     Script n of `migrations` leads from schema version n to n + 1; `PRAGMA user_version` says where a file stands.
-    `loss` ends the note's sentence: what a file set aside means.
+    `journal` is a mode of SQLite. `loss` ends the note's sentence: what a file set aside means.
     """
     try:
-        return _connect(path, migrations)
+        return _connect(path, migrations, journal)
     except sqlite3.DatabaseError as bad:
         if isinstance(bad, sqlite3.OperationalError) and not _is_damage(bad):
             return _without_disk(path, migrations, notes, bad)
@@ -32,7 +34,7 @@ def open_database(path: Path, migrations: Sequence[str], notes: list[str], *, lo
             part.rename(aside.with_name(aside.name + suffix))
     notes.append(f"{path} is unreadable ({damage}); kept as {aside.name}, {loss}")
     try:
-        return _connect(path, migrations)
+        return _connect(path, migrations, journal)
     except (sqlite3.DatabaseError, OSError) as fault:
         return _without_disk(path, migrations, notes, fault)
 
@@ -40,15 +42,15 @@ def open_database(path: Path, migrations: Sequence[str], notes: list[str], *, lo
 def _without_disk(path: Path, migrations: Sequence[str], notes: list[str], fault: Exception) -> sqlite3.Connection:
     """A node whose disk is full or read-only still serves; it only remembers nothing."""
     notes.append(f"{path} cannot be used ({fault}); it is kept in memory only")
-    return _connect(None, migrations)
+    return _connect(None, migrations, journal="")
 
 
-def _connect(path: Path | None, migrations: Sequence[str]) -> sqlite3.Connection:
+def _connect(path: Path | None, migrations: Sequence[str], journal: str) -> sqlite3.Connection:
     db = sqlite3.connect(path or ":memory:", timeout=5.0)
     try:
         if path is not None:
             path.chmod(0o600)
-            db.execute("PRAGMA journal_mode = WAL")
+            db.execute(f"PRAGMA journal_mode = {journal}")
             with closing(db.execute("PRAGMA quick_check(1)")) as check:
                 (verdict,) = check.fetchone()
             if verdict != "ok":
