@@ -24,6 +24,14 @@ netlink.bring_loopback_up()
 mounts.keep_to_ourselves()
 """
 TAKEN_PORT = OWN_NAMESPACES + "import socket\nheld = socket.create_server(('127.0.0.1', 15020))\n"
+GUARDED_PORTS = (
+    OWN_NAMESPACES
+    + """
+import subprocess
+rule = "table inet guard { chain out { type filter hook output priority 0; tcp flags & (syn|ack) == syn reject with tcp reset\\n} }"
+subprocess.run(["nft", "-f", "-"], input=rule, text=True, check=True)
+"""
+)
 NO_CGROUP = OWN_NAMESPACES + "mounts.mount('tmpfs', '/sys/fs')\n"
 CGROUP = NO_CGROUP + "os.mkdir('/sys/fs/cgroup')\nopen('/sys/fs/cgroup/cgroup.controllers', 'w').write('cpu memory')\n"
 OLD_KERNEL = "import ctypes\nctypes.CDLL(None).personality(0x0020000)  # UNAME26\n"
@@ -44,7 +52,7 @@ DENIALS: dict[str, set[str]] = {
     "statfs": {"directories"},
 }
 """System call → the rows that change when it is denied, and no others do."""
-ELSEWHERE = {"kernel", "metrics-port", "cgroup", "compiled"}
+ELSEWHERE = {"kernel", "metrics-port", "attached-ports", "cgroup", "compiled"}
 """Rows that no denied call stands for: each has a test of its own."""
 
 
@@ -91,6 +99,16 @@ def test_a_taken_port_for_metrics_is_seen() -> None:
 
     assert (free["possible"], free["reason"]) == (True, "127.0.0.1:15020 is free")
     assert (taken["possible"], taken["reason"]) == (False, "Address already in use")
+
+
+def test_it_is_tried_whether_others_can_dial_an_attached_services_own_port() -> None:
+    open_to_all = rows_of(run_after(OWN_NAMESPACES, "check", "--json"))["attached-ports"]
+    guarded = rows_of(run_after(GUARDED_PORTS, "check", "--json"))["attached-ports"]
+
+    assert not open_to_all["possible"]
+    assert "dialled such a port" in open_to_all["reason"]
+    assert guarded["possible"], guarded
+    assert guarded["reason"].endswith("was refused: Connection refused")
 
 
 def test_cgroups_are_seen_where_they_are() -> None:

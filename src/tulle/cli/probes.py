@@ -126,6 +126,35 @@ def _metrics_port() -> str:
     return f"127.0.0.1:{METRICS_PORT} is free"
 
 
+def _attached_ports() -> str:
+    """Dials a port of the box as another user would, round the mesh."""
+    with socket.socket() as service, socket.socket() as caller:
+        service.bind(("127.0.0.1", 0))
+        service.listen()
+        if os.getuid() == 0:
+            os.setgroups([])
+            os.setgid(_STRANGER)
+            os.setuid(_STRANGER)
+        who = f"uid {os.getuid()}"
+        try:
+            caller.settimeout(2.0)
+            caller.connect(service.getsockname())
+        except OSError as refused:
+            return f"{who} was refused: {refused.strerror or refused}"
+    raise Impossible(
+        f"{who} dialled such a port; the mesh decides only about what comes by it",
+        _GUARD_PORTS,
+    )
+
+
+_GUARD_PORTS = (
+    "run the service in a pod, let it listen on a unix socket, or let a firewall keep all but the proxy from its port"
+    " (nftables: meta skuid)"
+)
+_STRANGER = 65533
+"""A uid that no service of the box has."""
+
+
 def _directories() -> str:
     from tulle.kit import paths
 
@@ -201,6 +230,13 @@ PROBES = (
         "seccomp", "services cannot reach what namespaces leave open", _seccomp, "a kernel with CONFIG_SECCOMP_FILTER"
     ),
     Probe("pod", "all of it together", _pod, "see the rows above"),
+    Probe(
+        "attached-ports",
+        "others cannot dial an attached service's own port",
+        _attached_ports,
+        _GUARD_PORTS,
+        needed=False,
+    ),
     Probe(
         "memfd",
         "the proxy serves at once after a restart",
