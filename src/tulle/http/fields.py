@@ -15,6 +15,8 @@ from tulle.http.names import (
     REQUEST_ID,
     SPECIAL,
     TE,
+    TRACEPARENT,
+    TRACESTATE,
     UPGRADE,
     USUAL,
 )
@@ -78,6 +80,8 @@ class Fields:
         "named",
         "request_id",
         "te_trailers",
+        "traceparent",
+        "tracestate",
         "upgrade",
         "upgrade_named",
     )
@@ -90,6 +94,10 @@ class Fields:
         self.expect: bytes | None = None
         self.request_id: bytes | None = None
         """X-Request-Id, as it came; several are joined by commas."""
+        self.traceparent: bytes | None = None
+        """As it came; empty where several did, which is invalid."""
+        self.tracestate = False
+        """It came."""
         self.close = False
         """Connection names `close`."""
         self.keep = False
@@ -109,6 +117,8 @@ class Fields:
         other.encoding = self.encoding
         other.expect = self.expect
         other.request_id = self.request_id
+        other.traceparent = self.traceparent
+        other.tracestate = self.tracestate
         other.close = self.close
         other.keep = self.keep
         other.upgrade_named = self.upgrade_named
@@ -171,6 +181,10 @@ class Fields:
         """X-Request-Id, unless Connection names it."""
         return None if b"x-request-id" in self.named else self.request_id
 
+    def own_traceparent(self) -> bytes | None:
+        """Traceparent, unless Connection names it."""
+        return None if b"traceparent" in self.named else self.traceparent
+
     def encoding_fault(self, version_minor: int) -> str:
         """Why Transfer-Encoding cannot frame the body; empty when it can, or is not there."""
         encoding = self.encoding
@@ -217,6 +231,12 @@ class Fields:
         elif special == REQUEST_ID:
             self.request_id = value if self.request_id is None else self.request_id + b", " + value
             return True
+        elif special == TRACEPARENT:
+            self.traceparent = value if self.traceparent is None else b""
+            return True
+        elif special == TRACESTATE:
+            self.tracestate = True
+            return True
         return False
 
     def _note_connection(self, value: bytes) -> None:
@@ -236,7 +256,7 @@ class Fields:
             elif not is_token(option):
                 self.fault = "Connection names what is no field name"
                 return
-            elif SPECIAL.get(option, REQUEST_ID) == REQUEST_ID:
+            elif SPECIAL.get(option, REQUEST_ID) >= REQUEST_ID:
                 self.named = [*self.named, option]
 
 

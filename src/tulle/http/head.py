@@ -64,6 +64,7 @@ class RequestHead:
         "framing",
         "going",
         "host",
+        "is_traced",
         "keep_alive",
         "lines",
         "method",
@@ -77,6 +78,7 @@ class RequestHead:
         "size",
         "target",
         "te_trailers",
+        "traceparent",
         "upgrade",
         "version_minor",
     )
@@ -107,6 +109,8 @@ class RequestHead:
         came: list[Field] | None = None,
         going: list[Field] | None = None,
         protocol: bytes = b"",
+        traceparent: bytes = b"",
+        is_traced: bool = False,
     ) -> None:
         self.method = method
         """As it came; methods are case-sensitive."""
@@ -154,6 +158,10 @@ class RequestHead:
         """The value of X-Request-Id, unless Connection names it; several are joined by a comma."""
         self.size = size
         """Octets of the whole head as it came; 0 from HTTP/2."""
+        self.traceparent = traceparent
+        """The W3C trace that the request belongs to, as it goes on; empty: none that is valid came."""
+        self.is_traced = is_traced
+        """It is among the fields that go on. What came instead, and a tracestate without a valid one, is not."""
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:

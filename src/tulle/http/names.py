@@ -15,7 +15,7 @@ _COMMON: Final = (
     "Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User Server Set-Cookie Strict-Transport-Security TE Trailer Transfer-Encoding "
     "Upgrade Upgrade-Insecure-Requests User-Agent Vary Via WWW-Authenticate X-Content-Type-Options X-Correlation-Id "
     "X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Frame-Options X-Powered-By X-Real-Ip X-Request-Id X-Requested-With "
-    "X-XSS-Protection baggage b3 traceparent tracestate"
+    "X-XSS-Protection baggage b3"
 )
 
 HOST: Final = 1
@@ -27,6 +27,8 @@ UPGRADE: Final = 6
 EXPECT: Final = 7
 HOP: Final = 8
 REQUEST_ID: Final = 9
+TRACEPARENT: Final = 10
+TRACESTATE: Final = 11
 
 _NOTED: Final[dict[str, int]] = {
     "Host": HOST,
@@ -43,6 +45,8 @@ _NOTED: Final[dict[str, int]] = {
     "Proxy-Authorization": HOP,
     "Proxy-Connection": HOP,
     "X-Request-Id": REQUEST_ID,
+    "Traceparent": TRACEPARENT,
+    "Tracestate": TRACESTATE,
 }
 """Names that are judged here or never forwarded as they came."""
 

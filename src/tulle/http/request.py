@@ -6,6 +6,7 @@ from typing import Final, final
 
 from tulle.http.fields import BLANK, CRLF, NOTHING_KNOWN, TEXT, Fields, PlainLines, is_token, line_fault, without
 from tulle.http.head import CHUNKED, NO_BODY, SIZED, Limits, Refusal, RequestHead
+from tulle.http.trace_context import BOTH, TRACEPARENT, continued
 
 END: Final = b"\r\n\r\n"
 
@@ -136,7 +137,7 @@ def judge_request(
             scheme, separator, rest = target.partition(b"://")
             if not separator or scheme.lower() != b"http":
                 return Refusal(400, "target is neither a path nor an http URI")
-            meant, origin = _split_absolute(rest)
+            meant, origin = split_absolute(rest)
             if host_field is None:
                 if version_minor == 1:
                     return Refusal(400, "no Host")
@@ -178,6 +179,15 @@ def judge_request(
             named = [*named, b"expect"]
             forward = without(forward, named)
 
+    traceparent = b""
+    is_traced = False
+    if fields.traceparent is not None or fields.tracestate:
+        came = fields.own_traceparent()
+        traceparent = continued(came) if came is not None else b""
+        is_traced = bool(traceparent) and traceparent == came
+        if not is_traced:
+            forward = without(forward, (TRACEPARENT,) if traceparent else BOTH)
+
     path, _, query = origin.decode("ascii").partition("?")
     return RequestHead(
         method,
@@ -201,6 +211,8 @@ def judge_request(
         named,
         fields.own_request_id(),
         size,
+        traceparent=traceparent,
+        is_traced=is_traced,
     )
 
 
@@ -253,7 +265,7 @@ def is_host_name(name: bytes) -> bool:
     return name.replace(b".", b"").isalnum() or (bool(name) and not name.translate(None, NAME_OF_HOST))
 
 
-def _split_absolute(rest: bytes) -> tuple[bytes, bytes]:
+def split_absolute(rest: bytes) -> tuple[bytes, bytes]:
     """Authority and origin form of what follows `http://`."""
     slash = rest.find(b"/")
     mark = rest.find(b"?")

@@ -375,7 +375,7 @@ class HttpDownstream(CallerEnd):
         self.deadline = exchange.started + (relay.request_timeout if done else relay.idle_timeout)
         if relay.is_overloaded:
             exchange.request_done = done
-            exchange.id_octets = judged.id_octets(relay)
+            exchange.identify()
             exchange.answer(Reason.OVERLOADED)
         else:
             exchange.begin(out, done, trailers)

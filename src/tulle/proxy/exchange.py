@@ -55,6 +55,8 @@ class Exchange:
         """The policy that decided, when one did."""
         self.id_octets = b""
         """The request's id."""
+        self.traceparent = b""
+        """The W3C trace that it belongs to, as the endpoint learns it."""
         self.request_done = False
         self.is_over = False
         self.upgrade: Upgrade | None = None
@@ -90,7 +92,7 @@ class Exchange:
             done = True  # whatever the caller still sends belongs to the other protocol
         self.request_done = done
         relay = self.relay
-        self.id_octets = judged.id_octets(relay)
+        self.identify()
         if judged.refusal is not None:
             self.answer(judged.refusal)
             return
@@ -119,6 +121,13 @@ class Exchange:
         for piece in payload:
             self.bytes_in += len(piece)
         self._connect()
+
+    def identify(self) -> None:
+        """Says what the request is called from now on."""
+        judged = self.judged
+        relay = self.relay
+        self.id_octets = judged.id_octets(relay)
+        self.traceparent = judged.trace(relay, self.id_octets)
 
     def forward(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         """More of the request's body."""

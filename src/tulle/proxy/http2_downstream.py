@@ -88,7 +88,7 @@ class Http2Downstream(LinkOwner):
             self._meet(call.limit)
         if relay.is_overloaded:
             exchange.request_done = done
-            exchange.id_octets = judged.id_octets(relay)
+            exchange.identify()
             exchange.answer(Reason.OVERLOADED)
         else:
             exchange.begin([], done, NO_TRAILERS)

@@ -14,6 +14,7 @@ from tulle.http.h2.frames import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREA
 from tulle.http.h2.sending import trailer_fields
 from tulle.http.h2.stream import Stream
 from tulle.http.head import Refusal, RequestHead, ResponseHead
+from tulle.http.trace_context import SIZE, TRACEPARENT
 from tulle.proxy.counters import CLOSED
 from tulle.proxy.exchange import MAX_INTERIM, Exchange
 from tulle.proxy.http2 import Http2Link, LinkOwner
@@ -32,6 +33,8 @@ EARLY: Final = 8
 _ID_NAME: Final = b"x-request-id"
 _ID_LITERAL: Final = b"\x00" + integer(0, 7, len(_ID_NAME)) + _ID_NAME + integer(0, 7, ID_OCTETS)
 """How a request id begins that is ours: a literal without indexing."""
+_TRACE_LITERAL: Final = b"\x00" + integer(0, 7, len(TRACEPARENT)) + TRACEPARENT + integer(0, 7, SIZE)
+"""Likewise of a traceparent."""
 
 Dial = Callable[[EndpointRef, Callable[[socket.socket | None], None]], None]
 
@@ -310,7 +313,10 @@ class Http2End(EndpointEnd):
             return True
         judged = exchange.judged
         relay = self._upstream.relay
-        literals = _ID_LITERAL + exchange.id_octets if judged.head.request_id is None else b""
+        head = judged.head
+        literals = _ID_LITERAL + exchange.id_octets if head.request_id is None else b""
+        if not head.is_traced and exchange.traceparent:
+            literals += _TRACE_LITERAL + exchange.traceparent
         is_bare = done and not payload and not trailers
         stream = self._stream = judged.open(self._codec, relay.fields, is_bare, literals)
         stream.owner = self

@@ -14,7 +14,7 @@ from tulle.core.request import RequestView, canonical_host, canonical_path
 from tulle.core.route import match_route
 from tulle.core.tables import ServicePortTable, Tables
 from tulle.core.verdict import Allow, Deny
-from tulle.http.fields import PlainLines
+from tulle.http.fields import CRLF, PlainLines
 from tulle.http.h2.connection import Connection as Codec
 from tulle.http.h2.encoder import Known
 from tulle.http.h2.field import GRPC_TIMEOUT, Field, FieldStore, value_of
@@ -24,8 +24,10 @@ from tulle.http.h2.stream import Stream
 from tulle.http.head import Limits as HeadLimits
 from tulle.http.head import RequestHead, ResponseHead
 from tulle.http.opening import Opening, learn_opening
+from tulle.http.request import END
+from tulle.http.trace_context import NOT_SAMPLED, SAMPLED
 from tulle.http.upgrade import offered_protocols
-from tulle.http.write import open_request, write_request
+from tulle.http.write import open_request
 from tulle.proxy.counters import Counters, Pair
 from tulle.proxy.grpc import MALFORMED, NO_TIMEOUT, protocol_of, timeout_of
 from tulle.proxy.loop import Dispatcher
@@ -124,19 +126,21 @@ class Judged:
             if self.timeout == MALFORMED and refusal is None:
                 self.refusal = Reason.BAD_REQUEST
 
-    def wire(self) -> bytes:
-        """The head for HTTP/1.1: whole when the caller named a request id, else up to where its value belongs."""
+    def write(self, request_id: bytes, traceparent: bytes) -> bytes:
+        """The head for HTTP/1.1, with these where the caller named none."""
+        head = self.head
         wire = self._wire
         if not wire:
-            if self.head.request_id is None:
-                wire = open_request(self.head, b"x-request-id: ", self.target)
-            else:
-                wire = write_request(self.head, b"", self.target)
-            self._wire = wire
-        return wire
+            wire = self._wire = open_request(head, b"", self.target)
+        is_own = head.request_id is None
+        if head.is_traced or not traceparent:
+            return b"".join([wire, b"x-request-id: ", request_id, END]) if is_own else wire + CRLF
+        if is_own:
+            return b"".join([wire, b"traceparent: ", traceparent, b"\r\nx-request-id: ", request_id, END])
+        return b"".join([wire, b"traceparent: ", traceparent, END])
 
     def open(self, codec: Codec, store: FieldStore, done: bool, literals: bytes) -> Stream:
-        """Sends the head over HTTP/2, and `literals` behind it: a request id that is ours."""
+        """Sends the head over HTTP/2, and `literals` behind it: a request id and a traceparent that are ours."""
         head = self.head
         known = self._known
         if known is not None:
@@ -159,6 +163,15 @@ class Judged:
         """The caller's own, or a new one."""
         own = self.head.request_id
         return relay.next_id_octets() if own is None else own
+
+    def trace(self, relay: Relay, request_id: bytes) -> bytes:
+        """The traceparent of the request: continued, or a new one; empty where none is to be made."""
+        traceparent = self.head.traceparent
+        if traceparent or not relay.makes_traces:
+            return traceparent
+        if self.head.request_id is not None:
+            relay.next_id_octets()
+        return relay.next_traceparent()
 
 
 @final
@@ -274,6 +287,15 @@ class Relay:
         self._id_count = getrandbits(20)
         self._id_stem = b""
         """All of an id but its last two digits."""
+        self.makes_traces = True
+        """A request without a valid traceparent gets one."""
+        self._sampled_below = 0
+        """Rolls of 32 bits below this ask services to record a trace that begins here."""
+        self._random = b""
+        """Random digits, 16 for each of the ids that share a stem."""
+        self._trace_stem = b""
+        self._trace_end = b""
+        self._sampled_end = b""
 
     def adopt(self, tables: Tables) -> None:
         """Puts a new generation in force. What is in flight goes on with the one it began with."""
@@ -348,7 +370,24 @@ class Relay:
         last = self._id_count & 0xFF
         if last == 0 or not self._id_stem:
             self._id_stem = b"%b%04x" % (self._id_prefix, (self._id_count >> 8) & 0xFFFF)
+            digits = os.urandom(2056).hex().encode()
+            self._random = digits[16:]
+            self._trace_stem = b"00-" + self._id_stem
+            self._trace_end = b"-" + digits[:16] + NOT_SAMPLED
+            self._sampled_end = b"-" + digits[:16] + SAMPLED
         return self._id_stem + _LAST_OF_ID[last]
+
+    def next_traceparent(self) -> bytes:
+        """A trace that begins here, for the request whose id was made last.
+
+        That id is the first half of the trace-id, so that one tells the other; the second is random, since samplers look at that.
+        """
+        last = self._id_count & 0xFF
+        end = self._trace_end
+        if self._sampled_below and getrandbits(32) < self._sampled_below:
+            end = self._sampled_end
+        at = last * 16
+        return self._trace_stem + _LAST_OF_ID[last] + self._random[at : at + 16] + end
 
     def learn(self, lane: Lane, octets: bytes) -> Opening | None:
         """Compares a head with the last one of this lane whose opening was not known; connections share what comes of it."""

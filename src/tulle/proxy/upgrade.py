@@ -8,6 +8,7 @@ from tulle.core.verdict import Deny
 from tulle.http.fields import CRLF
 from tulle.http.h2.field import Field
 from tulle.http.head import ResponseHead
+from tulle.http.trace_context import TRACEPARENT
 from tulle.http.upgrade import ACCEPT, KEY, WEBSOCKET, chosen_protocol, connect_fields, upgrade_request
 from tulle.http.websocket import CloseWatch, accept_of, code_label, new_key
 from tulle.proxy.arrival import Connection, Opaque
@@ -61,15 +62,20 @@ class Upgrade(Opaque):
             self._key = key
         if head.request_id is None:
             extra += b"x-request-id: " + exchange.id_octets + CRLF
+        if not head.is_traced and exchange.traceparent:
+            extra += b"traceparent: " + exchange.traceparent + CRLF
         return upgrade_request(head, self.offered, judged.target, extra)
 
     def fields(self) -> list[Field]:
         """The head for an endpoint that speaks HTTP/2."""
         exchange = self.exchange
         store = exchange.relay.fields
-        fields = connect_fields(exchange.judged.head, self.protocol, exchange.judged.target, store)
-        if exchange.judged.head.request_id is None:
+        head = exchange.judged.head
+        fields = connect_fields(head, self.protocol, exchange.judged.target, store)
+        if head.request_id is None:
             fields.append(store.field(b"x-request-id", exchange.id_octets))
+        if not head.is_traced and exchange.traceparent:
+            fields.append(store.field(TRACEPARENT, exchange.traceparent))
         return fields
 
     @property

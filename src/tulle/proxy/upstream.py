@@ -9,7 +9,7 @@ from typing import Final, final
 from tulle.core.backends import EndpointRef
 from tulle.http.body import BodyReader
 from tulle.http.head import CHUNKED, Refusal, ResponseHead
-from tulle.http.request import END, find_head_end
+from tulle.http.request import find_head_end
 from tulle.http.response import parse_response
 from tulle.http.write import chunk, last_chunk, write_response
 from tulle.proxy.exchange import MAX_INTERIM, Exchange
@@ -62,9 +62,7 @@ class HttpUpstream(EndpointEnd):
             self._is_chunked = False
             self.wire.write(upgrade.request())
             return not self.wire.is_broken
-        head = judged.wire()
-        if judged.head.request_id is None:
-            head += exchange.id_octets + END
+        head = judged.write(exchange.id_octets, exchange.traceparent)
         self._is_chunked = judged.head.framing == CHUNKED
         if payload or (self._is_chunked and done):
             head += self._frame(payload, done, trailers)

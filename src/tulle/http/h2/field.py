@@ -62,7 +62,14 @@ VARYING: Final = frozenset(
 NO_ROLE: Final = 0
 CONTENT_TYPE: Final = 1
 GRPC_TIMEOUT: Final = 2
-ROLES: Final[dict[bytes, int]] = {b"content-type": CONTENT_TYPE, b"grpc-timeout": GRPC_TIMEOUT}
+TRACEPARENT: Final = 3
+TRACESTATE: Final = 4
+ROLES: Final[dict[bytes, int]] = {
+    b"content-type": CONTENT_TYPE,
+    b"grpc-timeout": GRPC_TIMEOUT,
+    b"traceparent": TRACEPARENT,
+    b"tracestate": TRACESTATE,
+}
 
 LOWER_TOKEN: Final = TOKEN.translate(None, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 CONTROLS: Final = bytes(octet for octet in range(32) if octet != 9) + b"\x7f"

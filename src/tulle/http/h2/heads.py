@@ -22,11 +22,14 @@ from tulle.http.h2.field import (
     SCHEME,
     STATUS,
     TE,
+    TRACEPARENT,
+    TRACESTATE,
     Field,
     Meaning,
 )
 from tulle.http.head import CHUNKED, NO_BODY, SIZED, Limits, Refusal, RequestHead, ResponseHead
 from tulle.http.request import MAX_METHOD, METHODS, read_authority, without_default_port
+from tulle.http.trace_context import continued
 
 SCHEMES: Final = frozenset((b"http", b"https"))
 MALFORMED: Final = 400
@@ -46,12 +49,19 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
     te_trailers = False
     expect: Field | None = None
     request_id: bytes | None = None
+    trace: bytes | None = None
+    has_state = False
     going: list[Field] = []
     for field in fields:
         kind = field.kind
         if kind in (PLAIN, LATE, COOKIE):
             is_past_pseudo = True
             going.append(field)
+            role = field.name.role
+            if role == TRACEPARENT:
+                trace = field.value if trace is None else b""
+            elif role == TRACESTATE:
+                has_state = True
             continue
         if kind <= LAST_PSEUDO:
             if kind == BAD:
@@ -153,6 +163,11 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
         framing = SIZED
     if expect is not None and framing != NO_BODY:
         going.append(expect)
+    traceparent = continued(trace) if trace is not None else b""
+    is_traced = bool(traceparent) and traceparent == trace
+    if not is_traced and (trace is not None or has_state):
+        last = TRACEPARENT if traceparent else TRACESTATE
+        going = [field for field in going if field.name.role < TRACEPARENT or field.name.role > last]
     return RequestHead(
         method,
         target,
@@ -178,6 +193,8 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
         fields,
         going,
         protocol_field.value.lower() if protocol_field is not None else b"",
+        traceparent,
+        is_traced,
     )
 
 
