@@ -28,7 +28,12 @@ GUARDED_PORTS = (
     OWN_NAMESPACES
     + """
 import subprocess
-rule = "table inet guard { chain out { type filter hook output priority 0; tcp flags & (syn|ack) == syn reject with tcp reset\\n} }"
+rule = '''table inet guard {
+  chain out {
+    type filter hook output priority 0
+    tcp flags & (syn | ack) == syn reject with tcp reset
+  }
+}'''
 subprocess.run(["nft", "-f", "-"], input=rule, text=True, check=True)
 """
 )
