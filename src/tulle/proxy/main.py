@@ -101,7 +101,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--diag-fd", type=int, default=-1, help="netlink socket that asks whose sockets are whose")
     parser.add_argument("--memory-fd", type=int, required=True, help="memfd with the last snapshot")
     parser.add_argument("--successor", action="store_true", help="another drains, and hands over what it has counted")
-    parser.add_argument("--diag-fd", type=int, default=None, help="netlink socket that tells whose a socket is")
     parser.add_argument("--uid", type=int, default=None, help="user to become")
     parser.add_argument("--gid", type=int, default=None, help="group to become")
     return parser.parse_args(arguments)
