@@ -22,8 +22,9 @@ from tulle.core.tables import ServicePortTable
 from tulle.core.trace import Explanation, FailedField, PolicyTrace, RuleTrace
 from tulle.core.verdict import Allow, Deny
 from tulle.wire.reason import Reason
+from tulle.wire.snapshot import Protocol
 
-__all__ = ["ANONYMOUS", "Allow", "Deny", "explain", "judge"]
+__all__ = ["ANONYMOUS", "Allow", "Deny", "explain", "judge", "judge_connection"]
 
 MAX_PLANS: Final = 4096
 """Callers remembered per service port; beyond, all are forgotten and made anew."""
@@ -56,6 +57,17 @@ def judge(port: ServicePortTable, caller: CallerRef, request: RequestView | None
         if _holds(check.fields, request, False) and (not two_readings or _holds(check.fields, request, True)):
             return check.verdict
     return plan.otherwise
+
+
+def judge_connection(port: ServicePortTable, caller: CallerRef) -> Allow | Deny:
+    """A denial when the caller may say nothing at all there; else what it says is judged when it says it."""
+    opaque = judge(port, caller, None)
+    if port.protocol is Protocol.TCP:
+        return opaque
+    constant = port.plans[caller].constant
+    if isinstance(constant, Deny) and (port.protocol is not Protocol.DETECT or isinstance(opaque, Deny)):
+        return constant
+    return _NOTHING_TO_ASK
 
 
 def _holds(fields: list[FieldCheck], request: RequestView, folded: bool) -> bool:
