@@ -96,6 +96,9 @@ def test_get_prints_each_kind(mesh: Running) -> None:
     assert "tulle-system/allow-nothing" in mesh.tulle("get", "policies").stdout
     assert "kind: AuthorizationPolicy" in mesh.tulle("get", "resources").stdout
     assert json.loads(mesh.tulle("get", "snapshot").stdout)["mesh"] == "asked"
+    address, *names = next(line for line in mesh.tulle("get", "hosts").stdout.splitlines() if " web " in line).split()
+    assert address.startswith("127.80.")
+    assert names == ["web", "web.default", "web.default.svc", "web.default.svc.cluster.local"]
     for what in ("services", "workloads", "routes", "policies", "resources"):
         assert json.loads(mesh.tulle("get", what, "--json").stdout)
 

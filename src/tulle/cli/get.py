@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from tulle.cli.options import json_option, mesh_option
-from tulle.cli.words import show_json, show_resources, show_table
+from tulle.cli.words import show, show_json, show_resources, show_table
 
 if TYPE_CHECKING:
     from tulle.wire.snapshot import AttachedEndpoint, HostEndpoint, Match, PodEndpoint, Snapshot
 
-WHATS = ("services", "workloads", "routes", "policies", "snapshot", "resources")
+WHATS = ("services", "workloads", "routes", "policies", "hosts", "snapshot", "resources")
 
 
 @click.command()
@@ -19,7 +19,10 @@ WHATS = ("services", "workloads", "routes", "policies", "snapshot", "resources")
 @mesh_option
 @json_option
 def get(what: str, mesh: str | None, as_json: bool) -> None:
-    """Print services, workloads, routes or policies in force; the snapshot, or the resources it came from."""
+    """Print services, workloads, routes or policies in force; the snapshot, or the resources it came from.
+
+    `hosts` are lines for the box's own hosts file, by which attached services dial the mesh by name.
+    """
     from tulle.cli.running import running
 
     found = running(mesh)
@@ -35,6 +38,9 @@ def get(what: str, mesh: str | None, as_json: bool) -> None:
         show_json(msgspec.Raw(text))
         return
     snapshot = decode_snapshot(text)
+    if what == "hosts" and not as_json:
+        show(_hosts(snapshot))
+        return
     if as_json:
         show_json(_documents(what, snapshot))
         return
@@ -52,6 +58,8 @@ def _documents(what: str, snapshot: "Snapshot") -> object:
         return snapshot.services
     if what == "policies":
         return snapshot.policies
+    if what == "hosts":
+        return {service.name: service.address for service in snapshot.services}
     if what == "routes":
         return [
             {"service": service.name, "port": port.port, "routes": port.routes}
@@ -79,6 +87,14 @@ def _services(snapshot: "Snapshot") -> Table:
         for port in service.ports
     ]
     return ("SERVICE", "ADDRESS", "PORT", "PROTOCOL", "DOOR", "POLICIES"), rows
+
+
+def _hosts(snapshot: "Snapshot") -> str:
+    from tulle.compiler.plan import host_lines
+    from tulle.model.names import DEFAULT_NAMESPACE
+
+    addresses = {service.name: service.address for service in snapshot.services}
+    return "".join(host_lines(addresses, DEFAULT_NAMESPACE, addresses)).rstrip()
 
 
 def _workloads(snapshot: "Snapshot") -> Table:

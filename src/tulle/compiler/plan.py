@@ -29,10 +29,11 @@ def attached(index: Index) -> list[AttachSpec]:
 def hosts(index: Index, addresses: Mapping[str, str]) -> dict[str, str]:
     """Text of /etc/hosts for each namespace in which something runs; its own services also by their bare names."""
     namespaces = sorted({str(one.metadata.namespace) for one in index.workloads.values() if one.spec.run is not None})
-    return {namespace: LOOPBACK + "".join(_lines(index.services, namespace, addresses)) for namespace in namespaces}
+    return {namespace: LOOPBACK + "".join(host_lines(index.services, namespace, addresses)) for namespace in namespaces}
 
 
-def _lines(services: Iterable[str], namespace: str, addresses: Mapping[str, str]) -> Iterator[str]:
+def host_lines(services: Iterable[str], namespace: str, addresses: Mapping[str, str]) -> Iterator[str]:
+    """A line of a hosts file for each service: its names, as a namespace knows it, at its virtual address."""
     for service in services:
         home, _, name = service.partition("/")
         names = [f"{name}.{home}", f"{name}.{home}.svc", f"{name}.{home}.{DOMAIN}"]
