@@ -23,6 +23,7 @@ from tulle.kit import paths
 from tulle.kit.inotify import Inotify
 from tulle.kit.listen import listen_at_path
 from tulle.manifest import home_of, load
+from tulle.store.database import NewerState
 from tulle.store.revisions import Revisions
 
 log = logging.getLogger("tulle.agent")
@@ -36,13 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs until told to stop or left alone."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
     words = _parser().parse_args(argv)
+    refused = 0
     try:
         asyncio.run(_run(words.mesh, words.manifest, words.home, words.control_fd))
     except* Stopped:
         log.info("stopped")
     except* SupervisorGone:
         log.info("the supervisor is gone")
-    return 0
+    except* NewerState as newer:
+        for fault in newer.exceptions:
+            log.error("%s; hint: %s", fault, getattr(fault, "hint", ""))
+        refused = 1  # what was applied last is unknown here: older rules than those must not come back
+    return refused
 
 
 async def _run(mesh: str, manifests: Sequence[Path], home: Path | None, control_fd: int) -> None:
@@ -73,9 +79,7 @@ async def _run(mesh: str, manifests: Sequence[Path], home: Path | None, control_
         store.close()
 
 
-def ground_of(
-    mesh: str, manifests: Sequence[Path], environment: Mapping[str, str], home: Path | None = None
-) -> Ground:
+def ground_of(mesh: str, manifests: Sequence[Path], environment: Mapping[str, str], home: Path | None = None) -> Ground:
     """What this node adds to its manifests. Relative paths in them start at `home`, or else where the first one lies."""
     return Ground(
         mesh=mesh,

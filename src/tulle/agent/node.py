@@ -20,7 +20,7 @@ from tulle.model.place import Problem
 from tulle.store.database import StoreError
 from tulle.store.revisions import Entry, Revision, Revisions
 from tulle.wire.plan import DoorState, Plan, PodState, Report, blame, decode_plan, encode
-from tulle.wire.snapshot import Snapshot, decode_snapshot, encode_snapshot
+from tulle.wire.snapshot import SCHEMA_VERSION, Snapshot, decode_snapshot, encode_snapshot
 from tulle.wire.status import Applied, Outcome, ProxyLine
 
 _T = TypeVar("_T")
@@ -84,6 +84,8 @@ class Node:
             self.planned = last.plan
         if isinstance(loaded, list):
             self.problems = loaded
+            if last and self.wanted is None:
+                self._recompile(last)
             self.changed.set()
         else:
             self.adopt(loaded, author=MANIFEST, why="boot", watched=watched)
@@ -199,6 +201,13 @@ class Node:
                 waits.append(f"port {port} ({door.state}: {blame(door.why, door.holder)})")
         return waits
 
+    def _recompile(self, last: Revision) -> None:
+        """What an older Tulle compiled, and this one cannot read, from its texts."""
+        loaded = parse(last.files)
+        made = self._compiled(loaded) if isinstance(loaded, Loaded) else loaded
+        if isinstance(made, Candidate):
+            self._want(made, last.entry.author, f"revision {last.number} compiled anew", last.watched)
+
     def _compiled(self, loaded: Loaded) -> Candidate | list[Problem]:
         return candidate(loaded, self.ground, self._highest + 1, self.running[0] if self.running else None)
 
@@ -249,6 +258,8 @@ def _renumbered(documents: tuple[Snapshot, Plan], generation: int) -> tuple[Snap
 
 def _is_readable(revision: Revision) -> bool:
     """An older Tulle's documents may not be; its files then decide."""
+    if revision.schema != SCHEMA_VERSION:
+        return False
     try:
         _documents(revision)
     except (ValueError, TypeError, KeyError):

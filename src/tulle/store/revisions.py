@@ -8,30 +8,41 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tulle.store import database
 from tulle.store.database import StoreError, open_database
+from tulle.wire.snapshot import SCHEMA_VERSION
 
 KEPT = 100
 """Revisions kept; the last good one is kept besides, however old."""
 
-_MIGRATIONS = (
-    """
-    CREATE TABLE revision (
-        number    INTEGER PRIMARY KEY,
-        time      REAL NOT NULL,
-        author    TEXT NOT NULL,
-        why       TEXT NOT NULL,
-        digest    TEXT NOT NULL,
-        watched   TEXT NOT NULL,
-        files     BLOB NOT NULL,
-        snapshot  BLOB NOT NULL,
-        plan      BLOB NOT NULL,
-        accepted  INTEGER NOT NULL DEFAULT 0,
-        fault     TEXT NOT NULL DEFAULT ''
-    ) STRICT;
-    CREATE INDEX revision_accepted ON revision (accepted, number);
-    """,
-)
-"""See `open_database`."""
+
+def _begin(db: sqlite3.Connection) -> None:
+    db.execute(
+        """
+        CREATE TABLE revision (
+            number    INTEGER PRIMARY KEY,
+            time      REAL NOT NULL,
+            author    TEXT NOT NULL,
+            why       TEXT NOT NULL,
+            digest    TEXT NOT NULL,
+            watched   TEXT NOT NULL,
+            files     BLOB NOT NULL,
+            snapshot  BLOB NOT NULL,
+            plan      BLOB NOT NULL,
+            accepted  INTEGER NOT NULL DEFAULT 0,
+            fault     TEXT NOT NULL DEFAULT ''
+        ) STRICT
+        """
+    )
+    db.execute("CREATE INDEX revision_accepted ON revision (accepted, number)")
+
+
+def _note_schema(db: sqlite3.Connection) -> None:
+    """A document that leaves out what is usual does not say which schema it follows; those so far followed the first."""
+    db.execute("ALTER TABLE revision ADD COLUMN schema INTEGER NOT NULL DEFAULT 1")
+
+
+_MIGRATIONS = (_begin, _note_schema)
 
 _ENTRY = "number, time, author, why, digest, accepted, fault"
 
@@ -67,6 +78,8 @@ class Revision:
     """Text by file name."""
     snapshot: bytes = field(repr=False)
     plan: bytes = field(repr=False)
+    schema: int = SCHEMA_VERSION
+    """Which the snapshot follows."""
 
     @property
     def number(self) -> int:
@@ -74,8 +87,13 @@ class Revision:
         return self.entry.number
 
 
+def refuse_newer(path: Path) -> None:
+    """Raises NewerState for revisions that a newer Tulle has kept. Changes nothing."""
+    database.refuse_newer(path, len(_MIGRATIONS))
+
+
 class Revisions:
-    """The revisions on disk. Reads and writes raise StoreError; opening does not fail for a broken file."""
+    """The revisions on disk. Reads and writes raise StoreError; opening raises NewerState, and does not fail for a broken file."""
 
     def __init__(self, path: Path, *, keep: int = KEPT) -> None:
         self.notes: list[str] = []
@@ -89,12 +107,12 @@ class Revisions:
         entry = revision.entry
         with self._writing() as db:
             db.execute(
-                "INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(entry.number, entry.time, entry.author, entry.why, entry.digest, revision.watched),
                     zlib.compress(json.dumps(dict(revision.files)).encode()),
                     *(zlib.compress(revision.snapshot), zlib.compress(revision.plan)),
-                    *(int(entry.accepted), entry.fault),
+                    *(int(entry.accepted), entry.fault, revision.schema),
                 ),
             )
             db.execute(
@@ -135,18 +153,19 @@ class Revisions:
         """One revision; None when it never was or is forgotten."""
         with self._reading() as db:
             row = db.execute(
-                f"SELECT {_ENTRY}, watched, files, snapshot, plan FROM revision WHERE number = ?",  # noqa: S608
+                f"SELECT {_ENTRY}, watched, files, snapshot, plan, schema FROM revision WHERE number = ?",  # noqa: S608
                 (number,),
             ).fetchone()
             if row is None:
                 return None
-            watched, files, snapshot, plan = row[7:]
+            watched, files, snapshot, plan, schema = row[7:]
             return Revision(
                 entry=_entry(row[:7]),
                 watched=watched,
                 files=json.loads(zlib.decompress(files)),
                 snapshot=zlib.decompress(snapshot),
                 plan=zlib.decompress(plan),
+                schema=schema,
             )
 
     def history(self) -> list[Entry]:

@@ -12,16 +12,21 @@ from pathlib import Path
 
 from tulle.store.database import StoreError, open_database
 
-_MIGRATIONS = (
-    """
-    CREATE TABLE kept (
-        id       INTEGER PRIMARY KEY AUTOINCREMENT,
-        at_ms    INTEGER NOT NULL,
-        samples  INTEGER NOT NULL,
-        octets   BLOB NOT NULL
-    ) STRICT;
-    """,
-)
+
+def _begin(db: sqlite3.Connection) -> None:
+    db.execute(
+        """
+        CREATE TABLE kept (
+            id       INTEGER PRIMARY KEY AUTOINCREMENT,
+            at_ms    INTEGER NOT NULL,
+            samples  INTEGER NOT NULL,
+            octets   BLOB NOT NULL
+        ) STRICT
+        """
+    )
+
+
+_MIGRATIONS = (_begin,)
 _BALLAST_BYTES = 131_072
 """Given up on a full disk, so that something can be given up within the file: even that takes room, for a moment."""
 _MEMORY_BYTES = 262_144

@@ -112,19 +112,6 @@ def test_damaged_page_is_moved_aside(path: Path) -> None:
     assert store.highest() == 0
 
 
-def test_newer_schema_is_not_overwritten(path: Path) -> None:
-    db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 99")
-    db.commit()
-    db.close()
-
-    store = Revisions(path)
-
-    assert store.highest() == 0
-    (aside,) = path.parent.glob("tulle.db.broken-*")
-    assert sqlite3.connect(aside).execute("PRAGMA user_version").fetchone() == (99,)
-
-
 def test_unusable_directory_leaves_memory(tmp_path: Path) -> None:
     store = Revisions(tmp_path / "missing" / "tulle.db")
     store.add(revision(1))
