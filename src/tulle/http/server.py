@@ -92,30 +92,53 @@ class ServerLimits:
     """Between requests."""
     body_bytes: int = 64 * 1024 * 1024
     body_seconds: float = 60.0
+    keeps_alive: bool = True
+    """Whether a connection may bring more than one request."""
     send_seconds: float = 30.0
     """For a client to make room for the next write."""
 
 
 async def serve(
-    sock: socket.socket, handler: Handler, *, uids: frozenset[int] | None = None, limits: ServerLimits | None = None
+    sock: socket.socket,
+    handler: Handler,
+    *,
+    uids: frozenset[int] | None = None,
+    limits: ServerLimits | None = None,
+    until: asyncio.Event | None = None,
 ) -> None:
-    """Serves a listening socket until cancelled; connections end with it. `uids`: who may ask, on a unix socket."""
+    """Serves a listening socket until cancelled; connections end with it. `uids`: who may ask, on a unix socket.
+
+    `until`: once this is set nobody new is let in, and it returns when those who are have left.
+    """
     limits = limits or ServerLimits()
-    loop = asyncio.get_running_loop()
-    room = asyncio.Semaphore(limits.connections)
     sock.setblocking(False)
     async with asyncio.TaskGroup() as connections:
-        while True:
-            await room.acquire()
-            try:
-                client, _ = await loop.sock_accept(sock)
-            except OSError as fault:
-                room.release()
-                log.warning("accept failed: %s", fault)
-                await asyncio.sleep(0.1)
-                continue
-            task = connections.create_task(_serve_connection(client, handler, uids, limits))
-            task.add_done_callback(lambda _: room.release())
+        accepting = connections.create_task(_accept(sock, handler, uids, limits, connections))
+        if until is not None:
+            await until.wait()
+            accepting.cancel()
+
+
+async def _accept(
+    sock: socket.socket,
+    handler: Handler,
+    uids: frozenset[int] | None,
+    limits: ServerLimits,
+    connections: asyncio.TaskGroup,
+) -> None:
+    loop = asyncio.get_running_loop()
+    room = asyncio.Semaphore(limits.connections)
+    while True:
+        await room.acquire()
+        try:
+            client, _ = await loop.sock_accept(sock)
+        except OSError as fault:
+            room.release()
+            log.warning("accept failed: %s", fault)
+            await asyncio.sleep(0.1)
+            continue
+        task = connections.create_task(_serve_connection(client, handler, uids, limits))
+        task.add_done_callback(lambda _: room.release())
 
 
 def error_response(status: int, message: str) -> Response:
@@ -191,8 +214,9 @@ class _Connection:
             response = error_response(500, "internal error; the log has it")
         with_body = head.method != "HEAD"
         if isinstance(response.body, bytes):
-            await self.send_whole(response, close=not head.keep_alive, with_body=with_body, minor=head.version_minor)
-            return head.keep_alive
+            stays = head.keep_alive and self._limits.keeps_alive
+            await self.send_whole(response, close=not stays, with_body=with_body, minor=head.version_minor)
+            return stays
         return await self._send_stream(response, response.body, head, with_body)
 
     async def send_whole(self, response: Response, *, close: bool, with_body: bool = True, minor: int = 1) -> None:
@@ -215,7 +239,7 @@ class _Connection:
     ) -> bool:
         """Sends pieces as they come, until they end or the client leaves."""
         chunked = head.version_minor == 1
-        stays = chunked and head.keep_alive
+        stays = chunked and head.keep_alive and self._limits.keeps_alive
         lines = b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\n" % (
             response.status,
             REASONS.get(response.status, b""),

@@ -1,6 +1,7 @@
 """The proxy's admin API, over a unix socket: see ARCHITECTURE.md. On the metrics port only `GET /metrics` answers."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from tulle.proxy.arrival import Register
 from tulle.proxy.control import Listeners
 from tulle.proxy.plane import Plane, RefusedSnapshot
 from tulle.proxy.relay import Relay
+from tulle.proxy.succession import Heir
 from tulle.proxy.tap import MAX_LISTENERS, Tap, TooManyListeners
 from tulle.proxy.telemetry import CONTENT_TYPE, Telemetry
 from tulle.wire.snapshot import encode_snapshot
@@ -26,6 +28,7 @@ class Admin:
         listeners: Listeners,
         register: Register,
         telemetry: Telemetry,
+        heir: Heir,
         drain: Callable[[], None],
         version: str,
     ) -> None:
@@ -34,6 +37,7 @@ class Admin:
         self._listeners = listeners
         self._register = register
         self._telemetry = telemetry
+        self._heir = heir
         self._drain = drain
         self._version = version
         self._tap = Tap(relay)
@@ -52,7 +56,7 @@ class Admin:
             case "GET", "/status":
                 return _json(self._status())
             case "GET", "/metrics":
-                return self._metrics()
+                return await self._metrics()
             case "GET", "/live":
                 return _json({"live": True})
             case "GET", "/ready":
@@ -63,7 +67,9 @@ class Admin:
             case "GET", "/tap":
                 return self._listen(_filter(request.query))
             case "GET", "/refusals":
-                return Response(200, msgspec.json.encode(self._relay.refusals.found(request.query.get("id"))))
+                wanted = request.query.get("id")
+                found = [*self._heir.refused(wanted), *self._relay.refusals.found(wanted)]
+                return Response(200, msgspec.json.encode(found))
             case "POST", "/drain":
                 self._drain()
                 return _json({"draining": True}, 202)
@@ -88,7 +94,7 @@ class Admin:
             raise HttpError(404, "only /metrics is here")
         if request.method not in ("GET", "HEAD"):
             raise HttpError(405, "only GET")
-        return self._metrics()
+        return await self._metrics()
 
     def _put_snapshot(self, text: bytes) -> Response:
         try:
@@ -105,10 +111,9 @@ class Admin:
         except TooManyListeners:
             raise HttpError(503, f"{MAX_LISTENERS} listen already; end one of them first") from None
 
-    def _metrics(self) -> Response:
-        self._relay.counters.defects = self._relay.dispatcher.defects
-        self._relay.counters.held = self._relay.dispatcher.held
-        return Response(200, self._telemetry.text().encode(), CONTENT_TYPE)
+    async def _metrics(self) -> Response:
+        counters = await self._heir.counters()
+        return Response(200, self._telemetry.text(counters).encode(), CONTENT_TYPE)
 
     def _waits_for(self) -> list[str]:
         waits = []
@@ -126,6 +131,7 @@ class Admin:
         endpoints = list(tables.endpoints.values()) if tables is not None else []
         return {
             "version": self._version,
+            "pid": os.getpid(),
             "generation": self._telemetry.generation,
             "ready": not self._waits_for(),
             "waits_for": self._waits_for(),

@@ -1,9 +1,10 @@
 """What the supervisor hands over: listeners in pods, doors, and which pods are ready."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tulle.core.tables import Tables
 from tulle.proxy.arrival import Register
@@ -11,6 +12,7 @@ from tulle.proxy.listen import Listener
 from tulle.proxy.loop import READ, Dispatcher, Foremost
 from tulle.proxy.relay import Relay
 from tulle.proxy.tcp import Dial
+from tulle.wire.plan import Handover, encode
 
 Key = TypeVar("Key", int, str)
 
@@ -18,7 +20,14 @@ Key = TypeVar("Key", int, str)
 class Listeners:
     """The listening sockets that this proxy accepts from, by name, and the readiness of pods."""
 
-    def __init__(self, relay: Relay, register: Register, dial: Dial, ask_again: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        register: Register,
+        dial: Dial,
+        ask_again: Callable[[], None],
+        opened: Callable[[], None],
+    ) -> None:
         self.pods: dict[str, Listener] = {}
         self.addresses: dict[str, dict[str, Listener]] = {}
         """By pod, then by `127.80.x.y:port`: listeners at virtual addresses, where the kernel does not redirect."""
@@ -30,10 +39,16 @@ class Listeners:
         self._dial = dial
         self._ask_again = ask_again
         """Of the broker that was forked again."""
+        self._opened = opened
+        """Called once: it accepts from now on."""
+        self._is_open = False
         self._is_closed = False
 
     def take(self, kind: str, name: str, sock: socket.socket | None) -> None:
         """One Handover. What replaces a listener of the same name closes the old one."""
+        if sock is not None and self._is_closed:
+            sock.close()  # it is another proxy's matter now
+            return
         if kind == "pod" and sock is not None:
             self.ready.discard(name)
             self._drop_addresses(name)
@@ -77,11 +92,19 @@ class Listeners:
             for endpoint in tables.pods.get(name, ()):
                 endpoint.ready = name in self.ready
 
+    @property
+    def waits_for_snapshot(self) -> bool:
+        """Nothing else is lacking."""
+        return self.is_synced and self._relay.tables is None
+
     def open(self) -> None:
         """Accepts from all of them, once there is a snapshot and it is known which pods are ready."""
         if self._relay.tables is not None and self.is_synced and not self._is_closed:
             for listener in self._all():
                 listener.open()
+            if not self._is_open:
+                self._is_open = True
+                self._opened()
 
     def close(self) -> None:
         """Accepts no longer."""
@@ -110,6 +133,16 @@ class Listeners:
             old.close()
 
 
+class Successors(Protocol):
+    """Who is told when proxies take each other's place."""
+
+    def retire(self, seconds: float, link: socket.socket | None) -> None:
+        """Another one serves, and hears by `link` what was counted here."""
+
+    def inherit(self, link: socket.socket | None) -> None:
+        """This one serves, and hears by `link` what was counted before; by none: nothing, or nobody knows."""
+
+
 class Control:
     """Reads the supervisor's datagrams before the callers' requests: who was told that a pod is ready finds it so."""
 
@@ -118,6 +151,7 @@ class Control:
         dispatcher: Dispatcher,
         link: socket.socket,
         listeners: Listeners,
+        succession: Successors,
         on_supervisor_gone: Callable[[], None],
         report: Callable[[str], None],
     ) -> None:
@@ -125,12 +159,18 @@ class Control:
         self._dispatcher = dispatcher
         self._link = Foremost(link, self._read)
         self._listeners = listeners
+        self._succession = succession
         self._on_supervisor_gone = on_supervisor_gone
         self._report = report
 
     def start(self) -> None:
         """Takes handovers from now on."""
         self._dispatcher.watch(self._link, READ)
+
+    def say(self, kind: str, name: str) -> None:
+        """One word to the supervisor. One for which there is no room is lost, with the supervisor."""
+        with contextlib.suppress(OSError):
+            self._link.sock.send(encode(Handover(kind, name)))
 
     def _read(self) -> None:
         self._dispatcher.wake()  # what is told may schedule something with asyncio
@@ -148,8 +188,18 @@ class Control:
                 return
             try:
                 said = json.loads(message)
-                self._listeners.take(str(said["kind"]), str(said["name"]), sockets.pop(0) if sockets else None)
+                self._take(str(said["kind"]), str(said["name"]), sockets.pop(0) if sockets else None)
             except (ValueError, KeyError, TypeError) as fault:
                 self._report(f"the supervisor said what it should not: {fault}")
             for one in sockets:
                 one.close()
+
+    def _take(self, kind: str, name: str, sock: socket.socket | None) -> None:
+        if kind == "retire":
+            self._succession.retire(float(name), sock)
+        elif kind == "inherit":
+            self._succession.inherit(sock)
+        else:
+            self._listeners.take(kind, name, sock)
+        if kind == "synced" and self._listeners.waits_for_snapshot:
+            self.say("waits", "a snapshot")

@@ -76,10 +76,14 @@ class Pair:
 
     def end_call(self, status: int) -> None:
         """One gRPC call that ended with this status."""
+        self.end_calls(status, 1)
+
+    def end_calls(self, status: int, count: int) -> None:
+        """So many that did."""
         found = self.grpc
         if found is None:
             found = self.grpc = [0] * len(STATUSES)
-        found[status] += 1
+        found[status] += count
 
 
 @final
@@ -120,6 +124,13 @@ class Counters:
         """Octets that wait for slow readers; the dispatcher knows."""
         self._sources: set[str] | None = None
         self._destinations: set[str] = set()
+
+    def empty(self) -> Counters:
+        """Others, of the same known pairs, with nothing counted."""
+        others = Counters()
+        others._sources = self._sources
+        others._destinations = self._destinations
+        return others
 
     def pair(self, source: str, destination: str, version: str, route: str, protocol: str) -> Pair:
         """Found, or made."""

@@ -33,6 +33,9 @@ class LinkOwner(Handler):
         """The proxy drains: no new streams."""
         raise NotImplementedError
 
+    def on_link_retired(self) -> None:
+        """Another proxy serves: a caller opens no new streams, as soon as it knows. An endpoint need not know."""
+
     def on_link_cut(self, reason: Reason) -> None:
         """The proxy ends: what is not answered yet is answered so."""
         raise NotImplementedError
@@ -150,6 +153,9 @@ class Http2Link(Speaker):
 
     def close_when_idle(self) -> None:
         self._owner.on_link_idle()
+
+    def retire(self) -> None:
+        self._owner.on_link_retired()
 
     def cut(self, reason: Reason) -> None:
         self._owner.on_link_cut(reason)

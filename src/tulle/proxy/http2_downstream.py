@@ -30,6 +30,8 @@ LINGER: Final = 1.0
 """Seconds that a request may still take to end after its answer."""
 MAX_DROPPED: Final = 65_536
 """Octets that it may still send."""
+FAREWELL: Final = 5.0
+"""Seconds in which a peer says that it has seen our GOAWAY."""
 FAR: Final = 10.0
 """Seconds beyond which an alarm for a caller's deadline waits to be set: it outlives the connection."""
 MAX_REMEMBERED_BYTES: Final = 4_096
@@ -56,6 +58,8 @@ class Http2Downstream(LinkOwner):
         self._known_trailers = NO_KNOWN
         self._precise = NEVER
         """When the next deadline that must be met on time is looked for."""
+        self._farewell = NEVER
+        """Until when the peer may answer that it knows of our going; never: it has, or need not."""
         self.link.deadline = relay.dispatcher.now + relay.head_timeout
         self.link.head_timeout = relay.head_timeout
         wire.pass_to(self.link)
@@ -167,10 +171,13 @@ class Http2Downstream(LinkOwner):
         pass
 
     def on_goaway(self, code: int) -> None:
+        self._farewell = NEVER
         self._end_if_idle()
 
     def on_pong(self) -> None:
-        pass
+        """It knows that we go: no stream comes any more."""
+        self._farewell = NEVER
+        self._end_if_idle()
 
     def on_failed(self, code: int, detail: str) -> None:
         self._lose_calls()
@@ -183,8 +190,18 @@ class Http2Downstream(LinkOwner):
         self.link.close()
 
     def on_link_idle(self) -> None:
+        self._farewell = NEVER
         self.codec.drain()
         self._end_if_idle()
+
+    def on_link_retired(self) -> None:
+        codec = self.codec
+        if codec.is_going_away:
+            return
+        codec.drain()
+        if codec.is_draining:
+            self._farewell = self.relay.dispatcher.now + FAREWELL
+            self.link.deadline = min(self.link.deadline, self._farewell)
 
     def on_link_cut(self, reason: Reason) -> None:
         for call in self._calls():
@@ -211,6 +228,12 @@ class Http2Downstream(LinkOwner):
             self.on_failed(ENHANCE_YOUR_CALM, "a head that does not end")
             return
         self._look(now)
+        if self._farewell <= now:
+            self.on_pong()  # it does not answer
+            if not self.link.is_open:
+                return
+        elif self._farewell < NEVER:
+            self.link.deadline = min(self.link.deadline, self._farewell)
         streams = self.codec.streams
         if streams:
             return
@@ -304,7 +327,7 @@ class Http2Downstream(LinkOwner):
             self._meet(precise)
 
     def _end_if_idle(self) -> None:
-        if not self.codec.streams and self.link.is_open:
+        if not self.codec.streams and self.link.is_open and self._farewell == NEVER:
             self.connection.closed()
             self.link.finish()
 

@@ -24,6 +24,7 @@ from tulle.proxy.memory import SnapshotMemory
 from tulle.proxy.plane import Plane
 from tulle.proxy.relay import Relay
 from tulle.proxy.selector import RelaySelector
+from tulle.proxy.succession import Heir, Succession, Tally, Testator
 from tulle.proxy.telemetry import Telemetry
 from tulle.proxy.upstream import Pools
 
@@ -66,27 +67,35 @@ async def run(
         dialer = Dialer(dispatcher, broker, dialling)
         pools = relay.connector = Pools(relay, dialer.dial)
         register = Register()
-        listeners = Listeners(relay, register, dialer.dial, broker.ask_again)
+        listeners = Listeners(
+            relay, register, dialer.dial, broker.ask_again, lambda: control.say("serving", tulle.__version__)
+        )
         memory = SnapshotMemory(options.memory_fd)
         plane = Plane(relay, pools, dialer, listeners, telemetry, memory, register, report)
         drain = Drain(relay, register, listeners)
-        admin = Admin(relay, plane, listeners, register, telemetry, drain.begin, tulle.__version__)
+        tally = Tally(counters, dispatcher)
+        heir, testator = Heir(tally, relay.refusals, report), Testator(tally, relay.refusals)
+        admin = Admin(relay, plane, listeners, register, telemetry, heir, drain.begin, tulle.__version__)
+        metrics = socket.socket(fileno=options.metrics_fd)
+        succession = Succession(plane, drain, heir, testator, metrics, admin.answer_scrape, serving)
 
         loop.add_signal_handler(signal.SIGTERM, drain.begin)
         loop.add_signal_handler(signal.SIGINT, drain.begin)
         broker.start(loop)
-        Control(dispatcher, socket.socket(fileno=options.control_fd), listeners, drain.begin, report).start()
+        control = Control(
+            dispatcher, socket.socket(fileno=options.control_fd), listeners, succession, drain.begin, report
+        )
+        control.start()
         plane.restore()
-        apis = [
-            serving.create_task(serve(socket.socket(fileno=options.admin_fd), admin.answer, uids=uids)),
-            serving.create_task(serve(socket.socket(fileno=options.metrics_fd), admin.answer_scrape)),
-        ]
+        api = serving.create_task(serve(socket.socket(fileno=options.admin_fd), admin.answer, uids=uids))
+        succession.begin(is_first=not options.successor)
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS, 20, 20)
         await drain.wait()
-        for api in apis:
-            api.cancel()
+        await testator.finish()
+        api.cancel()
+        succession.end()
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -40,6 +40,7 @@ class SnapshotMemory:
         """Replaces the older slot. Raises TooLarge, OSError."""
         if len(text) > SLOT_BYTES - _HEADER.size:
             raise TooLarge(f"a snapshot has at most {SLOT_BYTES} octets")
+        self._catch_up()
         slot = 1 - self._slot
         start = slot * SLOT_BYTES
         os.pwrite(self._descriptor, bytes(_HEADER.size), start)
@@ -50,6 +51,15 @@ class SnapshotMemory:
         os.pwrite(self._descriptor, header, start)
         self._slot = slot
         self._last += 1
+
+    def _catch_up(self) -> None:
+        """The proxy before this one may have stored another since this one looked."""
+        for slot in (0, 1):
+            raw = os.pread(self._descriptor, _HEADER.size, slot * SLOT_BYTES)
+            if len(raw) == _HEADER.size:
+                magic, sequence, _, _ = _HEADER.unpack(raw)
+                if magic == _MAGIC and sequence > self._last:
+                    self._last, self._slot = sequence, slot
 
     def _read(self, slot: int) -> tuple[int, bytes] | None:
         start = slot * SLOT_BYTES

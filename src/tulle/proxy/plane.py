@@ -43,6 +43,8 @@ class Plane:
         self._memory = memory
         self._register = register
         self._report = report
+        self.remembers = True
+        """False once another proxy serves: it remembers for both."""
         self.warning = ""
         """Set while what is in force is not what a proxy started anew would serve."""
 
@@ -73,6 +75,8 @@ class Plane:
 
     def _remember(self, text: bytes, generation: int) -> None:
         self.warning = ""
+        if not self.remembers:
+            return
         try:
             self._memory.store(text)
         except (TooLarge, OSError) as fault:

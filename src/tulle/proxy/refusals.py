@@ -44,6 +44,10 @@ class Refusals:
             )
         )
 
+    def take_over(self, older: list[Refusal]) -> None:
+        """What a proxy before this one had answered; it is older than what is kept here."""
+        self._kept = deque((*older, *self._kept), maxlen=KEPT)
+
     def found(self, request_id: str | None) -> list[Refusal]:
         """Those of an id, oldest first; all that are kept with None."""
         if request_id is None:

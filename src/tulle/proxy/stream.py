@@ -24,6 +24,9 @@ class Speaker(Party):
         """Ends now when nothing is being served, else after the answer."""
         raise NotImplementedError
 
+    def retire(self) -> None:
+        """Another proxy serves: ends where the caller cannot miss it. Whoever knows no such moment goes on as it is."""
+
     def cut(self, reason: Reason) -> None:
         """Ends now: what is not answered yet is answered so."""
         raise NotImplementedError

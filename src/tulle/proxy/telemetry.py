@@ -28,28 +28,28 @@ class Telemetry:
         self.resident_bytes = resident_bytes
         """Memory of this process now."""
 
-    def text(self) -> str:
-        """The exposition, version 0.0.4."""
-        samples = self._samples()
+    def text(self, counters: Counters | None = None) -> str:
+        """The exposition, version 0.0.4; of other counters than its own where they are given."""
+        counters = counters or self._counters
+        samples = self._samples(counters)
         lines: list[str] = []
         for metric in METRICS:
             lines.append(f"# HELP {metric.name} {metric.meaning}")
             lines.append(f"# TYPE {metric.name} {metric.kind}")
             if metric is metrics.DURATION:
-                lines.extend(self._durations())
+                lines.extend(_durations(counters))
                 continue
             lines.extend(_line(metric, sample) for sample in samples[metric.name])
         return "\n".join(lines) + "\n"
 
-    def _samples(self) -> dict[str, Iterable[Sample]]:
-        counters = self._counters
+    def _samples(self, counters: Counters) -> dict[str, Iterable[Sample]]:
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        http = list(self._series(range(CLOSED)))
-        opaque = list(self._series(range(CLOSED, len(CLASSES))))
+        http = list(_series(counters, range(CLOSED)))
+        opaque = list(_series(counters, range(CLOSED, len(CLASSES))))
         links = list(counters.links.items())
         return {
             metrics.REQUESTS.name: [("", key, one.count) for key, one in http],
-            metrics.GRPC.name: list(self._calls()),
+            metrics.GRPC.name: list(_calls(counters)),
             metrics.TCP.name: [("", key, one.count) for key, one in opaque],
             metrics.TCP_SECONDS.name: [("", key, one.seconds) for key, one in opaque],
             metrics.WEBSOCKET_CLOSES.name: _table(counters.closes),
@@ -76,29 +76,32 @@ class Telemetry:
             metrics.STARTED.name: _one(self._started),
         }
 
-    def _series(self, classes: range) -> Iterator[tuple[tuple[str, ...], Series]]:
-        for pair in self._counters.pairs.values():
-            for index in classes:
-                series = pair.series[index]
-                if series is not None:
-                    yield (*pair.key, CLASSES[index]), series
 
-    def _calls(self) -> Iterator[Sample]:
-        for pair in self._counters.pairs.values():
-            for name, count in zip(STATUSES, pair.grpc or (), strict=False):
-                if count:
-                    yield "", (*pair.key[:4], name), count
+def _series(counters: Counters, classes: range) -> Iterator[tuple[tuple[str, ...], Series]]:
+    for pair in counters.pairs.values():
+        for index in classes:
+            series = pair.series[index]
+            if series is not None:
+                yield (*pair.key, CLASSES[index]), series
 
-    def _durations(self) -> Iterator[str]:
-        metric = metrics.DURATION
-        for key, series in self._series(range(CLOSED)):
-            labels = _labels(metric.labels, key)
-            total = 0
-            for bound, count in zip([*map(_number, BOUNDS), "+Inf"], series.buckets, strict=True):
-                total += count
-                yield f'{metric.name}_bucket{{{labels},le="{bound}"}} {total}'
-            yield f"{metric.name}_sum{{{labels}}} {_number(series.seconds)}"
-            yield f"{metric.name}_count{{{labels}}} {series.count}"
+
+def _calls(counters: Counters) -> Iterator[Sample]:
+    for pair in counters.pairs.values():
+        for name, count in zip(STATUSES, pair.grpc or (), strict=False):
+            if count:
+                yield "", (*pair.key[:4], name), count
+
+
+def _durations(counters: Counters) -> Iterator[str]:
+    metric = metrics.DURATION
+    for key, series in _series(counters, range(CLOSED)):
+        labels = _labels(metric.labels, key)
+        total = 0
+        for bound, count in zip([*map(_number, BOUNDS), "+Inf"], series.buckets, strict=True):
+            total += count
+            yield f'{metric.name}_bucket{{{labels},le="{bound}"}} {total}'
+        yield f"{metric.name}_sum{{{labels}}} {_number(series.seconds)}"
+        yield f"{metric.name}_count{{{labels}}} {series.count}"
 
 
 def _table(table: Mapping[Any, int]) -> list[Sample]:

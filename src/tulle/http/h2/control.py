@@ -79,6 +79,11 @@ class Control(Outgoing):
             self._write(goaway_frame(MAX_STREAM_ID, NO_ERROR))
             self._write(frame(PING, 0, 0, _DRAIN))
 
+    @property
+    def is_draining(self) -> bool:
+        """GOAWAY is on its way: streams may come that were opened before the peer saw it."""
+        return self._is_server and self.is_going_away and self._last_served == MAX_STREAM_ID and not self.has_failed
+
     def close(self, code: int) -> None:
         """The last word to the peer: send what `take` gives, then close."""
         if self.has_failed:
@@ -214,6 +219,7 @@ class Control(Outgoing):
             elif payload == _DRAIN and self.is_going_away and self._last_served == MAX_STREAM_ID:
                 self._last_served = self._last_id
                 self._write(goaway_frame(self._last_id, NO_ERROR))
+                self.handler.on_pong()
             elif payload == _PING:
                 self.handler.on_pong()
 
