@@ -94,6 +94,8 @@ class Supervised:
         self.python = python_for(self.uid)
         self.wrapper: list[str] = []
         """A command that starts the supervisor's."""
+        self.environment: dict[str, str] = {}
+        """Of the supervisor, besides what every one has."""
         self.plan = Plan(0, [], {}, [], [])
         self.report = Report(0, [], [], "")
         self.proxies = Proxies([], "")
@@ -146,6 +148,7 @@ class Supervised:
             "TULLE_TEST_AGENT": str(self.directory / "agent"),
             "TULLE_TEST_PROXY": str(self.directory / "proxy"),
             "TULLE_TEST_MARK": self.directory.name,
+            **self.environment,
         }
         command = [self.python, str(self.directory / "support" / "run_supervisor.py"), self.way, MESH, "mesh.yaml"]
         with (self.directory / "stderr").open("ab") as stderr:

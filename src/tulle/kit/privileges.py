@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from tulle.kit.syscalls import libc
 
 CAP_DAC_READ_SEARCH = 2
+CAP_KILL = 5
 CAP_SYS_ADMIN = 21
 
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2

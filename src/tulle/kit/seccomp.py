@@ -17,12 +17,12 @@ _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 _LOAD, _EQUALS, _AT_LEAST, _HAS_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
-_NAMESPACES = 0x7E020000
+NAMESPACES = 0x7E020000
 """Every CLONE_NEW* flag but NEWTIME, whose bit is part of clone's exit signal; making one needs a capability."""
-_NEWTIME = 0x80
+NEWTIME = 0x80
 _X32 = 0x40000000
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
-_PROTOCOLS = (0, 1, 6, 17, 58)
+PROTOCOLS = (0, 1, 6, 17, 58)
 """Any, ICMP (the datagrams of `ping`), TCP, UDP, ICMPv6. Not MPTCP, nor what would load a rare module."""
 
 _EVERYWHERE = {
@@ -158,8 +158,8 @@ def assemble(machine: str) -> bytes:
     for number in sorted(denied_calls(machine).values()):
         program += _if_equal(number, [_refuse(errno.EPERM)])
     program += _if_equal(_CLONE3, [_refuse(errno.ENOSYS)])
-    program += _if_equal(arch.clone, _refuse_bits(0, _NAMESPACES))
-    program += _if_equal(arch.unshare, _refuse_bits(0, _NAMESPACES | _NEWTIME))
+    program += _if_equal(arch.clone, _refuse_bits(0, NAMESPACES))
+    program += _if_equal(arch.unshare, _refuse_bits(0, NAMESPACES | NEWTIME))
     program += _if_equal(arch.socket, _judge_socket())
     program.append(_step(_RETURN, _ALLOW))
     return b"".join(program)
@@ -175,7 +175,7 @@ def _architecture(machine: str) -> _Architecture:
 def _judge_socket() -> list[bytes]:
     internet = [
         _step(_LOAD, _argument(2)),
-        *(one for protocol in _PROTOCOLS for one in _if_equal(protocol, [_step(_RETURN, _ALLOW)])),
+        *(one for protocol in PROTOCOLS for one in _if_equal(protocol, [_step(_RETURN, _ALLOW)])),
         _refuse(errno.EPROTONOSUPPORT),
     ]
     netlink = [_step(_LOAD, _argument(2)), *_if_equal(0, [_step(_RETURN, _ALLOW)]), _refuse(errno.EPROTONOSUPPORT)]

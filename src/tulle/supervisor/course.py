@@ -18,7 +18,9 @@ from tulle.supervisor.steps import explain
 from tulle.wire.plan import PodSpec, PodState
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
-_IMPOSSIBLE_RETRY_SECONDS = 30.0
+_FIRST_MISSING_SECONDS, _IMPOSSIBLE_RETRY_SECONDS = 1.0, 30.0
+_BROUGHT = frozenset(("image", "pull"))
+"""Steps that fail until somebody brings what is missing, which takes seconds: tried again sooner at first."""
 _RUNNING = (PodState.STARTING, PodState.READY, PodState.UNREADY, PodState.STOPPING)
 
 
@@ -40,6 +42,7 @@ class Course:
         self.restarts = 0
         self._port = spec.readiness.port if spec.readiness else 0
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+        self._missing = Backoff(_FIRST_MISSING_SECONDS, _IMPOSSIBLE_RETRY_SECONDS)
         self._is_started = False
         self._last_exit = ""
         self._exit_said = ""
@@ -70,7 +73,8 @@ class Course:
         news = "" if problem == self._problem_said else f"cannot be started: {problem}"
         self._problem_said = problem
         self._enter(PodState.IMPOSSIBLE, problem)
-        return Again(_IMPOSSIBLE_RETRY_SECONDS, news)
+        pause = self._missing.after(0.0) if step in _BROUGHT else _IMPOSSIBLE_RETRY_SECONDS
+        return Again(pause, news)
 
     def heard(self, word: str, said: Sequence[str]) -> None:
         """Its pid 1, or who makes it, says something. What makes no sense now changes nothing."""
@@ -79,8 +83,12 @@ class Course:
                 self._refusal = step, why
             case ((words.CANNOT | words.EXIT), _, how, *_):
                 self._exit_said = how
+            case words.PULLING, PodState.STARTING, image, *_:
+                self._enter(PodState.STARTING, f"pulling {image}")
             case words.STARTED, _, *_:
                 self._is_started = True
+                if self.state is PodState.STARTING:
+                    self._enter(PodState.STARTING, self._last_exit)
             case words.READY, (PodState.STARTING | PodState.UNREADY), *_:
                 self._enter(PodState.READY, self._last_exit)
             case words.UNREADY, PodState.READY, why, *_:

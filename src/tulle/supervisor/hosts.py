@@ -26,12 +26,17 @@ class HostFiles:
         for namespace, text in hosts.items():
             self._write(f"hosts.{namespace}", text)
 
+    def of_container(self, spec: PodSpec) -> dict[str, str]:
+        """Path inside → path on the box, whatever the image has there."""
+        return {
+            "/etc/hosts": self._hosts(spec),
+            "/etc/nsswitch.conf": self._nsswitch,
+            "/etc/resolv.conf": self._resolv,
+        }
+
     def of(self, spec: PodSpec, who: Identity) -> dict[str, str]:
         """Path inside → path on the box."""
-        hosts = f"{self._directory}/hosts.{spec.namespace}"
-        if not os.path.exists(hosts):
-            rewrite(hosts, _EMPTY_HOSTS.encode())
-        files = {"/etc/hosts": hosts}
+        files = {"/etc/hosts": self._hosts(spec)}
         if os.path.isfile("/etc/nsswitch.conf"):
             files["/etc/nsswitch.conf"] = self._nsswitch
         if os.path.isfile("/etc/resolv.conf") and not os.path.islink("/etc/resolv.conf"):
@@ -41,6 +46,12 @@ class HostFiles:
             files["/etc/passwd"] = self._write(f"passwd.{who.uid}", passwd)
             files["/etc/group"] = self._write(f"group.{who.gid}", group)
         return files
+
+    def _hosts(self, spec: PodSpec) -> str:
+        hosts = f"{self._directory}/hosts.{spec.namespace}"
+        if not os.path.exists(hosts):
+            rewrite(hosts, _EMPTY_HOSTS.encode())
+        return hosts
 
     def _write(self, name: str, text: str) -> str:
         path = f"{self._directory}/{name}"

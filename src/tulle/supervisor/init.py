@@ -53,8 +53,7 @@ def run(service: Service, link: socket.socket) -> None:
     except StepFailed as fault:
         words.send(link, words.IMPOSSIBLE, fault.step, fault.why)
         return
-    init = _Init(service, link)
-    init.run()
+    Init(service, link).run()
 
 
 def _prepare(service: Service, link: socket.socket) -> None:
@@ -88,17 +87,22 @@ def _prepare(service: Service, link: socket.socket) -> None:
     privileges.hide_memory()
 
 
-class _Init:
+class Init:
+    """Watches one service: reaps, forwards signals, asks whether it is ready, says how it ended."""
+
     def __init__(self, service: Service, link: socket.socket) -> None:
         self._service = service
         self._link = link
         self._pid = 0
-        self._ended: int | None = None
+        self._ended = ""
+        """How, once it has."""
+        self._poll = select.poll()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
 
     def run(self) -> None:
+        """Starts the service and stays as long as it runs. Raises StepFailed."""
         signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, self._forward)
@@ -112,8 +116,11 @@ class _Init:
         try:
             self._watch()
         finally:
-            if self._service.view is None:
-                end_descendants()
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._service.view is None:
+            end_descendants()
 
     def _start(self) -> str:
         news, report = os.pipe2(os.O_CLOEXEC)
@@ -143,28 +150,28 @@ class _Init:
             os._exit(127)
 
     def _watch(self) -> None:
-        poll = select.poll()
-        poll.register(self._link, select.POLLIN)
-        poll.register(self._wake_in, select.POLLIN)
+        self._poll.register(self._link, select.POLLIN)
+        self._poll.register(self._wake_in, select.POLLIN)
         readiness = self._service.readiness
         asking = Asking(readiness, time.monotonic()) if readiness else None
         if asking is None:
             self._say(words.READY)
         while True:
             self._reap()
-            if self._ended is not None:
-                self._say(words.EXIT, describe_exit(self._ended))
+            if self._ended:
+                self._say(words.EXIT, self._ended)
                 return
             wait = asking.wait(time.monotonic()) if asking else None
             if readiness and asking and wait == 0.0:
                 if news := asking.answered(fault_of(readiness), time.monotonic()):
                     self._say(*news)
                 continue
-            for descriptor, _ in poll.poll(None if wait is None else int(wait * 1000) + 1):
+            for descriptor, _ in self._poll.poll(None if wait is None else int(wait * 1000) + 1):
                 if descriptor == self._link.fileno():
                     return  # the supervisor has gone
-                with contextlib.suppress(BlockingIOError):
-                    self._wake_in.recv(4096)
+                if descriptor == self._wake_in.fileno():
+                    with contextlib.suppress(BlockingIOError):
+                        self._wake_in.recv(4096)
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -173,10 +180,10 @@ class _Init:
                 if not pid:
                     return
                 if pid == self._pid:
-                    self._ended = status
+                    self._ended = describe_exit(status)
 
     def _forward(self, number: int, _frame: object) -> None:
-        if self._pid and self._ended is None:
+        if self._pid and not self._ended:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, number)
 

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tulle.kit import namespaces, netlink, privileges
 from tulle.supervisor import init, words
@@ -17,6 +17,9 @@ from tulle.supervisor.addresses import open_and_tell, open_listener
 from tulle.supervisor.fork import fork
 from tulle.supervisor.steps import StepFailed, step
 from tulle.wire.plan import ADDRESSES, AUTO, LISTENER_PORT, REDIRECT, VIRTUAL_NETWORK
+
+if TYPE_CHECKING:
+    from tulle.supervisor.container import Container
 
 _NO_REDIRECT = frozenset(
     (
@@ -45,7 +48,25 @@ class Dialling(NamedTuple):
 
 def launch_pod(service: init.Service, link: socket.socket, dialling: Dialling) -> int:
     """Starts the middle process and returns its pid; what it made comes by the other end of `link`."""
-    return _fork_with(service, link, lambda: _make_pod(service, link, dialling))
+    return _fork_with(service, link, lambda: _make_pod(link, dialling, _KINDS, lambda: init.run(service, link)))
+
+
+def launch_container(service: init.Service, container: "Container", link: socket.socket, dialling: Dialling) -> int:
+    """The same for a container, whose image and volumes the middle process finds first."""
+    from tulle.supervisor import container_init
+    from tulle.supervisor.container import make_ready
+
+    def make() -> None:
+        try:
+            ready = make_ready(container, link)
+        except StepFailed as fault:
+            words.send(link, words.IMPOSSIBLE, fault.step, fault.why)
+            return
+        # Its cgroup is named from the box's root, so it stays in the box's cgroup namespace until the runtime makes it one.
+        kinds = _KINDS & ~namespaces.NEWCGROUP
+        _make_pod(link, dialling, kinds, lambda: container_init.run(service, container, ready, link))
+
+    return _fork_with(service, link, make)
 
 
 def launch_plain(service: init.Service, link: socket.socket) -> int:
@@ -56,7 +77,7 @@ def launch_plain(service: init.Service, link: socket.socket) -> int:
         privileges.die_with(parent, signal.SIGTERM)
         init.run(service, link)
 
-    return _fork_with(service, link, keep)
+    return _fork_with(service, link, keep, ends_at_once=False)
 
 
 def make_network(way: str) -> tuple[int, socket.socket, str]:
@@ -84,10 +105,10 @@ def _redirect(way: str) -> str:
     return ADDRESSES
 
 
-def _make_pod(service: init.Service, link: socket.socket, dialling: Dialling) -> None:
+def _make_pod(link: socket.socket, dialling: Dialling, kinds: int, run: Callable[[], object]) -> None:
     try:
         with step("namespaces"):
-            namespaces.unshare(_KINDS)
+            namespaces.unshare(kinds)
         network, listener, way = make_network(dialling.way)
         with step("init"):
             pid = os.fork()
@@ -97,7 +118,7 @@ def _make_pod(service: init.Service, link: socket.socket, dialling: Dialling) ->
     if pid == 0:
         os.close(network)
         listener.close()
-        init.run(service, link)
+        run()
         os._exit(0)
     words.send(link, words.MADE, str(pid), way, descriptors=(network, listener.fileno()))
     if way == ADDRESSES:
@@ -105,11 +126,13 @@ def _make_pod(service: init.Service, link: socket.socket, dialling: Dialling) ->
             open_and_tell(link, address)
 
 
-def _fork_with(service: init.Service, link: socket.socket, run: Callable[[], None]) -> int:
+def _fork_with(
+    service: init.Service, link: socket.socket, run: Callable[[], None], *, ends_at_once: bool = True
+) -> int:
     parent = os.getpid()
 
     def child() -> None:
-        if service.view is not None:
+        if ends_at_once:
             privileges.die_with(parent)
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
         os.dup2(service.stdout, 1)

@@ -2,15 +2,20 @@
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from tulle.kit import places
 from tulle.supervisor.command import environment_of, needed_for
 from tulle.supervisor.hosts import HostFiles
 from tulle.supervisor.init import Service
 from tulle.supervisor.journal import LogFile
+from tulle.supervisor.steps import StepFailed
 from tulle.supervisor.tree import View
 from tulle.supervisor.user import UidTable, identify
 from tulle.wire.plan import Plan, PodSpec
+
+if TYPE_CHECKING:
+    from tulle.supervisor.container import Container
 
 
 class Outfits:
@@ -29,6 +34,13 @@ class Outfits:
         """Pods see the plan's names at once, and start by the rest of it. Raises OSError when names cannot be written."""
         self._protected = plan.protected
         self._shared = [os.path.join(one.cwd, path) for one in plan.pods for path in one.writable]
+        self._shared += [
+            source
+            for one in plan.pods
+            if one.container
+            for source, _, mode in one.container.mounts
+            if mode != "ro" and "/" in source
+        ]
         self._files.write_hosts(plan.hosts)
 
     def log(self, pod: str) -> LogFile:
@@ -37,11 +49,11 @@ class Outfits:
 
     def service(self, spec: PodSpec, stdout: int, stderr: int) -> Service:
         """What pid 1 of this pod must know. Raises StepFailed and OSError."""
-        who = identify(spec.name, spec.user, self._uids)
-        env = environment_of(spec, who)
+        who = identify(spec.name, "" if spec.container else spec.user, self._uids)
+        env = spec.env if spec.container else environment_of(spec, who)
         view = None
         writable = [os.path.join(spec.cwd, path) for path in spec.writable]
-        if spec.isolated:
+        if spec.isolated and not spec.container:
             view = View(
                 needed=[spec.cwd, *writable, *self._protected, *needed_for(spec.argv, env["PATH"], spec.cwd)],
                 writable=writable,
@@ -58,6 +70,33 @@ class Outfits:
         return Service(
             spec.argv, env, spec.cwd, who, view, hostname, spec.readiness, stdout, stderr, self._descriptors, writable
         )
+
+    def container(self, spec: PodSpec) -> "Container":
+        """What its middle process must know besides. Raises StepFailed and OSError."""
+        from tulle.supervisor.container import Container
+        from tulle.supervisor.container_cgroup import cgroup_of
+        from tulle.supervisor.container_mounts import Ground
+
+        if self._uids is None:
+            raise StepFailed("podman", "containers need root: an ordinary user's podman cannot enter a pod")
+        if spec.container is None:
+            raise ValueError(f"{spec.name} is no container")
+        own = self._uids.uid_of(spec.name)
+        return Container(
+            spec=spec.container,
+            user=spec.user,
+            own=f"{own}:{own}",
+            cgroup=cgroup_of(self._mesh, spec.name),
+            place=f"{places.runtime_dir(self._mesh)}/containers",
+            files=self._files.of_container(spec),
+            ground=Ground(hidden_directories(self._mesh), self._protected, own_code(), self._shared),
+        )
+
+    def clear(self, spec: PodSpec) -> None:
+        """Takes away what the kernel keeps of a container that has ended."""
+        from tulle.supervisor.container_cgroup import cgroup_of, clear_cgroup
+
+        clear_cgroup(cgroup_of(self._mesh, spec.name))
 
 
 def own_code() -> list[str]:

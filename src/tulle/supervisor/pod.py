@@ -78,9 +78,13 @@ class Pod:
             self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._link.setblocking(False)
             with theirs:
+                dialling = launch.Dialling(self._around.way, self._around.addresses.wanted)
                 if self.spec.isolated:
-                    dialling = launch.Dialling(self._around.way, self._around.addresses.wanted)
-                    self._middle = launch.launch_pod(service, theirs, dialling)
+                    if self.spec.container:
+                        container = self._around.outfits.container(self.spec)
+                        self._middle = launch.launch_container(service, container, theirs, dialling)
+                    else:
+                        self._middle = launch.launch_pod(service, theirs, dialling)
                     self._around.loop.child(self._middle, self._middle_ended)
                 else:
                     self._pid = launch.launch_plain(service, theirs)
@@ -175,6 +179,8 @@ class Pod:
             self._around.addresses.remove(self.spec.name)
             os.close(self._network)
             self._network = -1
+        if self.spec.container:
+            self._around.outfits.clear(self.spec)
         ran = self._around.loop.now() - self._began
         again = self._course.ended(describe_exit(status), ran, collides=self._collides)
         if again:

@@ -49,6 +49,12 @@ REMEDIES = {
     "user": "Name a user of this box; user needs root",
     "capabilities": "Lift what keeps this process from giving up its own capabilities",
     "limits": "Run Tulle outside of a sandbox that forbids setrlimit",
+    "podman": "Containers need podman (4.0 or newer), and root: apt install podman crun; see `tulle check`",
+    "runtime": "Install crun or runc in a version that knows this box's cgroups; see `tulle check`",
+    "image": "Bring it with `podman pull`, `podman build` or `podman load`, as root; or say `pull: missing`",
+    "pull": "See what the registry says; or bring the image with `podman load`, and leave `pull` out",
+    "mounts": "Name existing paths of the services' own, or podman volumes, under mounts",
+    "container": "See what podman says; `tulle logs` has more",
     "filter": "Use a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64",
 }
 """What a person can do, per step."""

@@ -18,6 +18,8 @@ IMPOSSIBLE = "impossible"
 """step, reason: this box refused."""
 CANNOT = "cannot"
 """reason: the service's program could not be executed."""
+PULLING = "pulling"
+"""image: it is fetched first."""
 STARTED = "started"
 READY = "ready"
 SLOW = "slow"
@@ -28,7 +30,7 @@ EXIT = "exit"
 """How the service ended."""
 
 _LIMIT = 1024
-_KNOWN = frozenset((MADE, ADDRESS, TAKEN, IMPOSSIBLE, CANNOT, STARTED, READY, SLOW, UNREADY, EXIT))
+_KNOWN = frozenset((MADE, ADDRESS, TAKEN, IMPOSSIBLE, CANNOT, PULLING, STARTED, READY, SLOW, UNREADY, EXIT))
 
 
 def send(link: socket.socket, *parts: str, descriptors: tuple[int, ...] = ()) -> None:

@@ -1,0 +1,174 @@
+"""Process 1 of a container's pod: has podman start the container, gives up what it held, and watches as any pod's pid 1 does.
+
+podman itself is gone once the container runs; its conmon stays as a child of this process, in an empty network. Whatever
+ends this process ends both with it, since they live in its PID namespace.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+
+from tulle.kit import mounts, privileges, seccomp
+from tulle.supervisor import words
+from tulle.supervisor.container import Container, Ready
+from tulle.supervisor.container_box import (
+    WORKSHOP,
+    confining_arguments,
+    leave_network,
+    make_workshop,
+    workshop_arguments,
+)
+from tulle.supervisor.container_mounts import lay_out, take
+from tulle.supervisor.container_podman import ask, podman_environment
+from tulle.supervisor.init import Init, Service
+from tulle.supervisor.steps import StepFailed, step
+
+_EXITS, _PID_FILE, _IMAGES = f"{WORKSHOP}/libpod/exits", f"{WORKSHOP}/pid", f"{WORKSHOP}/images"
+_ENVIRONMENT = f"{WORKSHOP}/env"
+_NAME = "service"
+_PATIENCE_SECONDS = 5.0
+"""For conmon to say how the container ended."""
+
+
+def run(service: Service, container: Container, ready: Ready, link: socket.socket) -> None:
+    """Lives as long as the container. `link` leads to the supervisor; its end is the end."""
+    if words.receive_plain(link) != words.GO:
+        return
+    privileges.die_with(0)  # a parent outside of the pid namespace has number 0
+    try:
+        _Keeper(service, container, ready, link).run()
+    except StepFailed as fault:
+        words.send(link, words.IMPOSSIBLE, fault.step, fault.why)
+
+
+class _Keeper(Init):
+    def __init__(self, service: Service, container: Container, ready: Ready, link: socket.socket) -> None:
+        super().__init__(service, link)
+        self._container = container
+        self._ready = ready
+        self._process = -1
+        """A descriptor of the container's first process."""
+
+    def _start(self) -> str:
+        env = {**podman_environment(), "HOME": WORKSHOP}
+        options = self._lay_out()
+        podman = [
+            *workshop_arguments(self._ready.box),
+            "--storage-opt",
+            f"{self._ready.box.driver}.imagestore={_IMAGES}",
+        ]
+        with step("container"):
+            made = ask([*podman, "create", *options, self._ready.image, *self._service.argv], env)
+        if made.code:
+            raise StepFailed("container", f"podman create: {made.last_words}")
+        outputs = self._service.stdout, self._service.stderr
+        with step("container"):
+            started = ask([*podman, "start", _NAME], env, outputs=outputs, before=leave_network)
+        if started.code:
+            return f"cannot start the container: {_refusal_of(made.out.strip(), self._ready.box.driver, started.code)}"
+        with step("container"):
+            self._find()
+            self._give_up()
+        return ""
+
+    def _lay_out(self) -> list[str]:
+        """Makes this mount namespace podman's workshop; returns the options of the container."""
+        ready = self._ready
+        with step("private-mounts"):
+            mounts.keep_to_ourselves()
+        with step("mounts"):
+            images, *trees = mounts.copy(ready.box.images), *take(ready.mounts)
+        with step("proc"):
+            mounts.mount("proc", "/proc", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
+        with step("tmpfs"):
+            make_workshop(ready.box)
+            os.mkdir(_IMAGES, 0o700)
+            mounts.seal_tree(images)
+            mounts.attach(images, _IMAGES)
+        with step("mounts"):
+            shown = lay_out(ready.mounts, trees, ready.sealed, f"{WORKSHOP}/mounts")
+        with step("container"):
+            return [*self._options(), *shown]
+
+    def _options(self) -> list[str]:
+        service, spec, box = self._service, self._container.spec, self._ready.box
+        options = [
+            *("--name", _NAME, "--hostname", service.hostname, "--pidfile", _PID_FILE, "--user", self._ready.user),
+            *confining_arguments(box, self._container.cgroup, service.descriptors),
+        ]
+        if box.limits and spec.memory:
+            options.append(f"--memory={spec.memory}")
+        if box.limits and spec.cpus:
+            options.append(f"--cpus={spec.cpus:g}")
+        with open(_ENVIRONMENT, "w", encoding="utf-8") as file:
+            for name, value in service.env.items():
+                if "\n" in value:
+                    options.append(f"--env={name}={value}")
+                else:
+                    file.write(f"{name}={value}\n")
+        return [*options, f"--env-file={_ENVIRONMENT}"]
+
+    def _find(self) -> None:
+        with open(_PID_FILE, encoding="ascii") as file:
+            self._pid = int(file.read())
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            self._process = os.pidfd_open(self._pid)
+            self._poll.register(self._process, select.POLLIN)
+
+    def _give_up(self) -> None:
+        """From now on it signals the container's first process, reads how it ended, and asks its port; nothing else."""
+        mounts.seal("/")
+        mounts.open_for_writing("/run")
+        privileges.bound_capabilities(())
+        privileges.hold_capabilities((privileges.CAP_KILL,))
+        privileges.refuse_new_privileges()
+        seccomp.confine()
+        privileges.hide_memory()
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if self._process < 0 or select.select([self._process], [], [], 0)[0]:
+            self._ended = _how_it_ended()
+
+    def _forward(self, number: int, _frame: object) -> None:
+        if self._process >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, number)
+
+    def _finish(self) -> None:
+        """The namespace ends with this process, and all in it."""
+
+
+def _how_it_ended() -> str:
+    """As conmon writes it down: the code, or 128 and the number of a signal."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, ValueError):
+            for name in os.listdir(_EXITS):
+                with open(f"{_EXITS}/{name}", encoding="ascii") as file:
+                    return _described(int(file.read()))
+        select.select([], [], [], 0.01)
+    return "an end that podman does not tell of"
+
+
+def _described(code: int) -> str:
+    with contextlib.suppress(ValueError):
+        if code > 128:
+            return f"exit {code} ({signal.Signals(code - 128).name})"
+    return f"exit {code}"
+
+
+def _refusal_of(identity: str, driver: str, code: int) -> str:
+    """What the runtime said; podman's own words went where the service's go."""
+    said = ""
+    log = f"{WORKSHOP}/run/{driver}-containers/{identity}/userdata/oci-log"
+    with contextlib.suppress(OSError, ValueError), open(log, encoding="utf-8") as file:
+        for line in file:
+            said = str(json.loads(line).get("msg", said))
+    return said or f"podman start ended with {code}; `tulle logs` has its words"

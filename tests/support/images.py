@@ -1,0 +1,73 @@
+"""Images for containers under test, in a storage of the test's own: nothing of the box's podman is touched."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+BUSYBOX = "localhost/tulle-busybox"
+"""busybox-static alone; /usr of the box may be mounted into it, and then it has the box's Python."""
+_BUSYBOX_BUILD = """FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "-s", "/bin"]
+RUN ["/bin/sh", "-c", "ln -s usr/lib /lib && ln -s usr/lib64 /lib64 && mkdir -p /usr /etc /tmp && chmod 1777 /tmp"]
+CMD ["/bin/sh", "-c", "echo the image speaks; exec sleep 1000"]
+"""
+_PATIENCE_SECONDS = 60
+
+
+class Storage:
+    """A place of podman's own: its images, volumes and state."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.joinpath("storage.conf").write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/images"\nrunroot = "{directory}/run"\n'
+        )
+        directory.joinpath("containers.conf").write_text(
+            f'[engine]\ntmp_dir = "{directory}/libpod"\nvolume_path = "{directory}/volumes"\n'
+        )
+        self.environment = {
+            "CONTAINERS_STORAGE_CONF": f"{directory}/storage.conf",
+            "CONTAINERS_CONF": f"{directory}/containers.conf",
+        }
+
+    def podman(self, *arguments: str) -> str:
+        """What podman says."""
+        done = subprocess.run(
+            ["podman", *arguments],
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"podman {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def build(self, name: str, text: str, **files: bytes) -> None:
+        """Builds an image of a Containerfile and files beside it."""
+        with tempfile.TemporaryDirectory(prefix="tulle-image-") as context:
+            Path(context, "Containerfile").write_text(text)
+            for one, octets in files.items():
+                Path(context, one).write_bytes(octets)
+                Path(context, one).chmod(0o755)
+            self.podman("build", "--isolation=chroot", "--quiet", "--tag", name, context)
+
+    def build_busybox(self) -> None:
+        """Makes BUSYBOX."""
+        busybox = shutil.which("busybox")
+        assert busybox, "busybox is missing: apt-get install busybox-static"
+        self.build(BUSYBOX, _BUSYBOX_BUILD, busybox=Path(busybox).read_bytes())
+
+
+@contextmanager
+def own_storage() -> Iterator[Storage]:
+    """A storage with nothing in it; gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="tulle-images-", dir="/var/tmp"))
+    storage = Storage(directory)
+    try:
+        yield storage
+    finally:
+        storage.podman("system", "reset", "--force")
+        shutil.rmtree(directory, ignore_errors=True)
