@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tools import compose_fixtures
 from tools.cli_reference import cli
 from tools.pages import constants, field_docstrings, page, table
 from tools.reference import example_snapshot, mesh_file, mesh_schema, problems, resources
@@ -117,6 +118,11 @@ GENERATED: list[tuple[str, Callable[[], str]]] = [
         (f"tests/fixtures/snapshots/{one.name}.json", functools.partial(example_snapshot, one))
         for one in sorted((ROOT / "examples").iterdir())
         if (one / "mesh.yaml").exists()
+    ),
+    *(
+        (f"tests/fixtures/compose/expected/{one.stem}{suffix}", functools.partial(make, one))
+        for one in compose_fixtures.CORPUS
+        for suffix, make in ((".yaml", compose_fixtures.mesh_file), (".notes", compose_fixtures.notes))
     ),
 ]
 

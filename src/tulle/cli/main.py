@@ -1,6 +1,7 @@
 """`tulle`: the command. Loads a verb only when it is asked for, and no traceback ever reaches a person."""
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ VERBS = (
     "apply",
     "validate",
     "expand",
+    "import",
     "get",
     "why",
     "top",
@@ -28,7 +30,7 @@ VERBS = (
     "version",
     "completion",
 )
-"""In the order of the help; each is `tulle.cli.<verb>` with a click command of that name."""
+"""In the order of the help; each is `tulle.cli.<verb>` with a click command of that name, `_` added to a keyword."""
 
 
 class Verbs(click.Group):
@@ -42,7 +44,8 @@ class Verbs(click.Group):
         """Imports one verb."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"tulle.cli.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(importlib.import_module(f"tulle.cli.{name}"), name)
         return command
 
     def resolve_command(
