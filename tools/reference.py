@@ -149,6 +149,8 @@ def _default(kind: Any, attribute: str) -> str:
     held = one.default_factory() if one.default_factory is not MISSING else one.default
     if held is None or (not isinstance(held, (int, float)) and not held) or is_dataclass(held):
         return ""
+    if isinstance(held, bool):
+        return f"`{str(held).lower()}`"
     if isinstance(held, tuple):
         return "`[" + ", ".join(map(str, held)) + "]`"
     return f"`{held:g}`" if isinstance(held, float) else f"`{held}`"
@@ -177,6 +179,8 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 def _scalar_schema(base: Any, claims: tuple[Any, ...]) -> dict[str, Any]:
     if issubclass(base, enum.Enum):
         return {"enum": [one.value for one in base]}
+    if base is bool:
+        return {"type": "boolean"}
     if base is str:
         patterns = [one.pattern for one in claims if isinstance(one, Check) and one.pattern]
         return {"type": "string", "pattern": patterns[0]} if patterns else {"type": ["string", "number", "boolean"]}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tulle.compiler.access import callers, policies
+from tulle.compiler.accounts import access_log, spec_of, tracing
 from tulle.compiler.address import addresses
 from tulle.compiler.index import Index
 from tulle.compiler.plan import attached, hosts, pods
@@ -62,7 +63,10 @@ def compile_mesh(resources: Iterable[Resource], facts: Facts) -> Compiled | list
         backends=backends(index, dialled),
         policies=policies(index),
         doors=opened,
+        access_log=access_log(index.telemetry),
+        tracing=tracing(index.telemetry),
     )
+    kept = spec_of(index.telemetry).access_log
     plan = Plan(
         generation=facts.generation,
         pods=pods(index, facts.base_dir, facts.environment),
@@ -71,5 +75,7 @@ def compile_mesh(resources: Iterable[Resource], facts: Facts) -> Compiled | list
         protected=sorted(set(facts.manifests)),
         attached=attached(index),
         addresses=[f"{service.address}:{port.port}" for service in dialled for port in service.ports],
+        access_log_bytes=kept.max_bytes,
+        access_log_files=kept.files,
     )
     return Compiled(snapshot, plan, sinks(index.telemetry, facts.base_dir))

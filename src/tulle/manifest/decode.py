@@ -30,6 +30,15 @@ HINTS = {
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,15})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,9})?")
+_FLAGS = {"true": True, "false": False}
+_MEANT = {
+    "yes": "write `true`",
+    "on": "write `true`",
+    "true": "write `true`",
+    "no": "write `false`",
+    "off": "write `false`",
+    "false": "write `false`",
+}
 
 
 def camel(name: str) -> str:
@@ -91,6 +100,8 @@ class Decoder:
             return self._mistyped(node, form, what)
         if form.way is Way.TEXT:
             return self._text(node, form, what)
+        if form.way is Way.FLAG:
+            return self._flag(node, form, what)
         return self._choice(node, form, what) if form.way is Way.CHOICE else self._number(node, form, what)
 
     def _arm(self, node: Node, form: Form) -> Form:
@@ -117,6 +128,13 @@ class Decoder:
                 message = f"{said(what)} must be {check.expects}, found {shown(node)}"
                 return self.fault(node.place, "bad-value", message, hint)
         return Word.at(node.text, node.place)
+
+    def _flag(self, node: Scalar, form: Form, what: str) -> Any:
+        if node.plain and node.text in _FLAGS:
+            return _FLAGS[node.text]
+        hint = "write it without quotes" if node.text in _FLAGS else _MEANT.get(node.text.lower(), "")
+        message = f"{said(what)} must be {expectation(form.hint)}, found {shown(node)}"
+        return self.fault(node.place, "wrong-type", message, hint)
 
     def _choice(self, node: Scalar, form: Form, what: str) -> Any:
         known = [str(one.value) for one in form.base]

@@ -20,6 +20,7 @@ class Way(enum.Enum):
     TEXT = enum.auto()
     CHOICE = enum.auto()
     NUMBER = enum.auto()
+    FLAG = enum.auto()
     LIST = enum.auto()
     MAPPING = enum.auto()
     RECORD = enum.auto()
@@ -124,6 +125,8 @@ def form_of(hint: Any) -> Form:
         return Form(Way.RECORD, hint, base)
     if base is str:
         return Form(Way.TEXT, hint, base, checks=claims)
+    if base is bool:
+        return Form(Way.FLAG, hint, base)
     if issubclass(base, enum.Enum):
         return Form(Way.CHOICE, hint, base)
     return Form(Way.NUMBER, hint, base, limits=claims[0] if claims else None)
@@ -141,6 +144,8 @@ def expectation(hint: Any) -> str:
             return ", or ".join(dict.fromkeys(expectation(one.hint) for one in form.inner))
         case Way.TEXT:
             return form.checks[0].expects if form.checks else "text"
+        case Way.FLAG:
+            return "`true` or `false`"
         case Way.CHOICE:
             *most, last = [f"`{one.value}`" for one in form.base]
             return f"{', '.join(most)} or {last}" if most else last

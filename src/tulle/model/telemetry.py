@@ -64,6 +64,9 @@ OWN_HEADERS = frozenset(
 )
 """What `headers` may not replace."""
 Octets = Annotated[int, Between(65_536, 17_179_869_184)]
+Share = Annotated[float, Between(0, 1)]
+LogOctets = Annotated[int, Between(65_536, 1_073_741_824)]
+LogFiles = Annotated[int, Between(0, 10)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +145,39 @@ class PrometheusSink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccessLog:
+    """Requests and connections as they end, one JSON object a line: all refusals and errors, and some of what was allowed. Stays on the box."""
+
+    sample: Share = 0.01
+    """Share of what was allowed and went well that is logged too; 0: none."""
+    query: bool = False
+    """Log the query of a request's target too; it often holds what nobody should read later."""
+    max_bytes: LogOctets = 4_194_304
+    """Of one file."""
+    files: LogFiles = 3
+    """How many are kept, the one being written included; 0: nothing is logged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """What happens to requests without a valid W3C traceparent. Valid ones go on as they came."""
+
+    create: bool = True
+    """Begin a trace, so that services and the access log name the same one."""
+    sample: Share = 0.0
+    """Share of the traces begun here that services are asked to record (the flag `sampled`). Tulle records no spans itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetrySpec:
-    """What leaves the node."""
+    """What is told of the traffic, and what leaves the node."""
 
     prometheus: PrometheusSink | None = None
     """Metrics."""
+    access_log: AccessLog = field(default_factory=AccessLog)
+    """What is kept of single requests."""
+    tracing: Tracing = field(default_factory=Tracing)
+    """W3C trace context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,10 @@ class Plan(NamedTuple):
     """`127.80.x.y:port` of every port that may be dialled. Of use where the kernel cannot redirect, and on the box itself."""
     attached: list[AttachSpec] = []  # noqa: RUF012
     """What is recognised. With any, the addresses and the forward proxy are opened on the box."""
+    access_log_bytes: int = 4 << 20
+    """Of one file of the access log."""
+    access_log_files: int = 3
+    """How many are kept; 0: none."""
 
 
 class PodState(enum.StrEnum):

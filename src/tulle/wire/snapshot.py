@@ -259,6 +259,30 @@ class Limits(Document, frozen=True):
     """Idle keep-alive connections kept per endpoint; more than these are closed after a second."""
 
 
+class AccessLog(Document, frozen=True):
+    """What is written of requests and connections that ended. Refusals and errors are in any case."""
+
+    enabled: bool = True
+    sample: float = 0.01
+    """Share of the others that are written too."""
+    query: bool = False
+    """The query of a target is written too."""
+
+
+class Tracing(Document, frozen=True):
+    """What happens to requests without a valid traceparent."""
+
+    create: bool = True
+    """A trace begins with them."""
+    sample: float = 0.0
+    """Share of those traces that are marked as sampled."""
+
+
+USUAL_LOG = AccessLog()
+USUAL_TRACING = Tracing()
+"""Left out of a document only where it is this very object."""
+
+
 class Snapshot(Document, frozen=True, kw_only=True):
     """Everything, at one generation."""
 
@@ -273,6 +297,8 @@ class Snapshot(Document, frozen=True, kw_only=True):
     policies: tuple[Policy, ...] = ()
     doors: tuple[Door, ...] = ()
     limits: Limits = Limits()
+    access_log: AccessLog = USUAL_LOG
+    tracing: Tracing = USUAL_TRACING
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
