@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tulle.kit.sock_diag import open_sock_diag
 from tulle.wire.plan import Handover, encode
 from tulle.wire.snapshot import (
     Action,
@@ -99,6 +100,7 @@ class Proxy:
     def __init__(self, memory: int | None = None, options: tuple[str, ...] = ()) -> None:
         self._files = contextlib.ExitStack()
         self.doors: dict[int, socket.socket] = {}
+        self.hosts: list[socket.socket] = []
         self.memory = memory if memory is not None else os.memfd_create("snapshot")
         self.admin_path = Path(self._files.enter_context(tempfile.TemporaryDirectory())) / "admin.sock"
         self._admin = self._listen(socket.AF_UNIX, str(self.admin_path))
@@ -107,8 +109,10 @@ class Proxy:
         broker_link, broker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.broker = Broker(broker_link)
         self.broker.start()
+        self._diag = open_sock_diag()
         descriptors = (control.fileno(), broker.fileno(), self._admin.fileno(), self._metrics.fileno(), self.memory)
-        names = ("--control-fd", "--broker-fd", "--admin-fd", "--metrics-fd", "--memory-fd")
+        descriptors += (self._diag.fileno(),)
+        names = ("--control-fd", "--broker-fd", "--admin-fd", "--metrics-fd", "--memory-fd", "--diag-fd")
         arguments = [text for name, fd in zip(names, descriptors, strict=True) for text in (name, str(fd))]
         self.log = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (closed by the stack)
         self.process = subprocess.Popen(
@@ -125,7 +129,7 @@ class Proxy:
             self.process.kill()
         self.process.wait(DEADLINE)
         self.broker.close()
-        for sock in (self.control, self._admin, self._metrics, *self.doors.values()):
+        for sock in (self.control, self._admin, self._metrics, self._diag, *self.doors.values(), *self.hosts):
             sock.close()
         complaints = self.complaints()
         self._files.close()
@@ -149,6 +153,18 @@ class Proxy:
         self.doors[port] = sock
         self.hand_over("door", str(port), sock)
         return port
+
+    def host(self, address: str = "127.80.0.1", port: int = 0) -> int:
+        """Opens a listener at a virtual address of the box; returns its port, which a snapshot's service has to have."""
+        sock = self._listen(socket.AF_INET, (address, port))
+        port = int(sock.getsockname()[1])
+        self.hosts.append(sock)
+        self.hand_over("host", f"{address}:{port}", sock)
+        return port
+
+    def tell(self, kind: str, name: str = "", uid: int = -1, cgroups: list[int] | None = None) -> None:
+        """A fact about attached workloads."""
+        self.control.send(encode(Handover(kind, name, uid, cgroups)))
 
     def hand_over(self, kind: str, name: str, sock: socket.socket | None = None) -> None:
         """Says what the supervisor would say."""

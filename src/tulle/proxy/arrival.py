@@ -40,6 +40,8 @@ class Connection:
         """Set once it is known to speak something else."""
         self._upgraded: set[Opaque] | None = None
         """Tunnels that requests of this connection became."""
+        self.counted_as = arrival.counted_as
+        """The limit's holder, as long as it is open."""
         self._register = register
         self._counters: Counters | None = None
         """Where it is counted as open."""
@@ -53,6 +55,15 @@ class Connection:
         link = counters.link(lane.source, lane.destination, protocol)
         link.total += 1
         link.open += 1
+
+    def disown(self) -> None:
+        """Its caller is not any more who it was. What it speaks is cut; before that is known, it goes on as nobody's."""
+        if self.speaker is not None:
+            self.speaker.cut(Reason.DENIED)
+        elif self.opaque is not None:
+            self.opaque.cut(Reason.DENIED)
+        else:
+            self.arrival = self.arrival.as_anonymous()
 
     def turn_into(self, protocol: str) -> None:
         """All of it speaks another protocol from now on."""
@@ -97,25 +108,26 @@ class Register:
 
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
-        self._by_pod: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
 
     def add(self, arrival: Arrival, since: float) -> Connection:
         """One more."""
         connection = Connection(self, arrival, since)
         self.connections.add(connection)
-        self._by_pod[arrival.pod] = self._by_pod.get(arrival.pod, 0) + 1
+        who = connection.counted_as
+        self._counts[who] = self._counts.get(who, 0) + 1
         return connection
 
     def remove(self, connection: Connection) -> None:
         """One less; no fault when it was not there."""
         if connection in self.connections:
             self.connections.discard(connection)
-            pod = connection.arrival.pod
-            left = self._by_pod[pod] - 1
+            who = connection.counted_as
+            left = self._counts[who] - 1
             if left:
-                self._by_pod[pod] = left
+                self._counts[who] = left
             else:
-                del self._by_pod[pod]
+                del self._counts[who]
 
     def judge_again(self) -> None:
         """A snapshot came into force. Requests are judged one by one anyway; what has none is judged here."""
@@ -131,6 +143,6 @@ class Register:
             elif connection.opaque is not None:
                 connection.opaque.cut(reason)
 
-    def of(self, pod: str) -> int:
-        """How many came by this pod's listener; empty: by doors."""
-        return self._by_pod.get(pod, 0)
+    def of(self, who: str) -> int:
+        """How many count as this one's (`Arrival.counted_as`)."""
+        return self._counts.get(who, 0)

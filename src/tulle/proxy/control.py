@@ -4,16 +4,18 @@ import contextlib
 import json
 import socket
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tulle.core.tables import Tables
 from tulle.proxy.arrival import Register
+from tulle.proxy.attest import Attestor
 from tulle.proxy.listen import Listener
 from tulle.proxy.loop import READ, Dispatcher, Foremost
 from tulle.proxy.relay import Relay
 from tulle.proxy.tcp import Dial
 from tulle.wire.plan import Handover, encode
 
+LOOK = encode(Handover("look", ""))
 Key = TypeVar("Key", int, str)
 
 
@@ -32,6 +34,10 @@ class Listeners:
         self.addresses: dict[str, dict[str, Listener]] = {}
         """By pod, then by `127.80.x.y:port`: listeners at virtual addresses, where the kernel does not redirect."""
         self.doors: dict[int, Listener] = {}
+        self.hosts: dict[str, Listener] = {}
+        """By `127.80.x.y:port`, on the box itself."""
+        self.attestor: Attestor | None = None
+        """Says who calls there; without, nothing is accepted there."""
         self.ready: set[str] = set()
         self.is_synced = False
         self._relay = relay
@@ -66,6 +72,12 @@ class Listeners:
             self._replace(self.doors, port, Listener(self._relay, self._register, self._dial, sock, "", port))
         elif kind == "door":
             self._drop(self.doors, int(name))
+        elif kind == "host" and sock is not None and self.attestor is not None:
+            host, port = sock.getsockname()
+            listener = Listener(self._relay, self._register, self._dial, sock, "", 0, (host, port), self.attestor)
+            self._replace(self.hosts, name, listener)
+        elif kind == "no-host":
+            self._drop(self.hosts, name)
         elif kind == "ready":
             self.ready.add(name)
         elif kind == "unready":
@@ -109,6 +121,8 @@ class Listeners:
     def close(self) -> None:
         """Accepts no longer."""
         self._is_closed = True
+        if self.attestor is not None:
+            self.attestor.settle()
         for listener in self._all():
             listener.close()
 
@@ -116,6 +130,7 @@ class Listeners:
         yield from self.pods.values()
         for listeners in self.addresses.values():
             yield from listeners.values()
+        yield from self.hosts.values()
         yield from self.doors.values()
 
     def _drop_addresses(self, pod: str) -> None:
@@ -172,6 +187,25 @@ class Control:
         with contextlib.suppress(OSError):
             self._link.sock.send(encode(Handover(kind, name)))
 
+    def ask_to_look(self) -> bool:
+        """Has the supervisor look at the control groups of what is attached. False: there is no room to ask."""
+        try:
+            self._link.sock.send(LOOK)
+        except OSError:
+            return False
+        return True
+
+    def _learn(self, said: dict[str, Any]) -> bool:
+        """A fact about attached workloads; False: it is none."""
+        if said["kind"] not in ("attached", "detached", "looked"):
+            return False
+        attestor = self._listeners.attestor
+        if attestor is not None:
+            cgroups = said.get("cgroups")
+            groups = None if cgroups is None else [int(one) for one in cgroups]
+            attestor.take(said["kind"], str(said["name"]), int(said.get("uid", -1)), groups)
+        return True
+
     def _read(self) -> None:
         self._dispatcher.wake()  # what is told may schedule something with asyncio
         while self._link.is_open:
@@ -188,6 +222,8 @@ class Control:
                 return
             try:
                 said = json.loads(message)
+                if self._learn(said):
+                    continue
                 self._take(str(said["kind"]), str(said["name"]), sockets.pop(0) if sockets else None)
             except (ValueError, KeyError, TypeError) as fault:
                 self._report(f"the supervisor said what it should not: {fault}")

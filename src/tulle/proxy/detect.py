@@ -148,9 +148,10 @@ class Detector(Speaker):
         Tunnel(self._relay, self._connection, self._lane, self._wire, self._octets, self._dial).begin()
 
     def _look_again(self) -> None:
-        """A snapshot may have come since this connection was accepted."""
-        if self._lane.tables is not self._relay.tables:
-            self._lane = self._relay.lane(self._connection.arrival)
+        """A snapshot may have come since this connection was accepted, or its caller turned out to be nobody."""
+        arrival = self._connection.arrival
+        if self._lane.tables is not self._relay.tables or self._lane.caller.pod != arrival.pod:
+            self._lane = self._relay.lane(arrival)
 
     def _close(self) -> None:
         self.deadline = NEVER

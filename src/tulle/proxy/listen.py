@@ -1,4 +1,4 @@
-"""Accepts connections and attests who calls: the listener is the identity."""
+"""Accepts connections and says who calls: a pod's listener is its identity; on the box itself the kernel attests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import socket
 import struct
 from typing import Final, final
 
+from tulle.kit.sock_diag import place_of
 from tulle.proxy.arrival import Register
+from tulle.proxy.attest import Attestor, Who
 from tulle.proxy.detect import Detector
 from tulle.proxy.loop import READ, Watched
 from tulle.proxy.relay import Arrival, Relay
@@ -21,7 +23,7 @@ PAUSE: Final = 0.1
 
 @final
 class Listener(Watched):
-    """A listening socket that the supervisor handed over: a pod's, or a door."""
+    """A listening socket that the supervisor handed over: a pod's, one at a virtual address of the box, or a door."""
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class Listener(Watched):
         pod: str,
         door: int,
         meant: tuple[str, int] | None = None,
+        attestor: Attestor | None = None,
     ) -> None:
         super().__init__(sock)
         sock.setblocking(False)
@@ -39,10 +42,14 @@ class Listener(Watched):
         self._register = register
         self._dial = dial
         self.pod = pod
-        """`namespace/workload`; empty for a door."""
+        """`namespace/workload`; empty for others."""
         self._door = Arrival("", "", door)
         self._meant = meant
         """The virtual address that it listens at itself; None: connections are redirected to it, or it is a door."""
+        self._attestor = attestor
+        """On the box itself: says who calls."""
+        self._place = place_of(meant[0], meant[1]) if meant is not None else None
+        self._attested = self._on_attested
 
     def open(self) -> None:
         """Accepts from now on. Idempotent."""
@@ -57,7 +64,7 @@ class Listener(Watched):
         """Accepts what waits."""
         for _ in range(ACCEPTS_PER_EVENT):
             try:
-                sock, _peer = self.sock.accept()
+                sock, peer = self.sock.accept()
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -65,7 +72,13 @@ class Listener(Watched):
             except OSError:
                 self._pause()
                 return
-            self._welcome(sock)
+            attestor = self._attestor
+            place = self._place
+            if attestor is not None and place is not None:
+                sock.setblocking(False)
+                attestor.attest(sock, place_of(peer[0], peer[1]), place, self._attested)
+            else:
+                self._welcome(sock)
 
     def _pause(self) -> None:
         """Descriptors ran out: the queue stays ready, so it is not looked at for a while."""
@@ -84,27 +97,36 @@ class Listener(Watched):
         if self.pod:
             meant = self._meant or original_destination(sock)
             if meant is None:
-                relay.counters.refuse(self._source(), "direct")
+                relay.counters.refuse(self._source(self.pod), "direct")
                 sock.close()
                 return
             arrival = Arrival(self.pod, meant[0], meant[1])
+        self._enter(sock, arrival)
+
+    def _on_attested(self, sock: socket.socket, who: Who) -> None:
+        meant = self._meant
+        if meant is not None:
+            self._enter(sock, Arrival(who.workload, meant[0], meant[1], who.uid, who.cgroup))
+
+    def _enter(self, sock: socket.socket, arrival: Arrival) -> None:
+        relay = self._relay
         register = self._register
         limits = relay.limits
         if len(register.connections) >= limits.connections:
-            relay.counters.refuse(self._source(), "limit")
+            relay.counters.refuse(self._source(arrival.pod), "limit")
             sock.close()
             return
-        if register.of(self.pod) >= limits.connections_per_caller:
-            relay.counters.refuse(self._source(), "caller-limit")
+        if register.of(arrival.counted_as) >= limits.connections_per_caller:
+            relay.counters.refuse(self._source(arrival.pod), "caller-limit")
             sock.close()
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = register.add(arrival, relay.dispatcher.now)
         Detector(relay, connection, relay.lane(arrival), sock, self._dial).start()
 
-    def _source(self) -> str:
+    def _source(self, pod: str) -> str:
         tables = self._relay.tables
-        caller = tables.callers.get(self.pod) if tables is not None else None
+        caller = tables.callers.get(pod) if tables is not None else None
         return caller.service if caller is not None else "anonymous"
 
 

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gc
 import os
+import pathlib
 import signal
 import socket
 import sys
@@ -12,13 +13,16 @@ from collections.abc import Sequence
 import tulle
 from tulle.http.server import serve
 from tulle.kit import privileges
+from tulle.kit.sock_diag import SockDiag
 from tulle.proxy.admin import Admin
 from tulle.proxy.arrival import Register
+from tulle.proxy.attest import Attestor, sees_all_users
 from tulle.proxy.broker import BrokerClient
 from tulle.proxy.control import Control, Listeners
 from tulle.proxy.counters import Counters
 from tulle.proxy.dial import Dialer
 from tulle.proxy.drain import Drain
+from tulle.proxy.facts import Facts
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.memory import SnapshotMemory
 from tulle.proxy.plane import Plane
@@ -72,6 +76,10 @@ async def run(
         )
         memory = SnapshotMemory(options.memory_fd)
         plane = Plane(relay, pools, dialer, listeners, telemetry, memory, register, report)
+        if options.diag_fd >= 0:
+            diag = SockDiag(socket.socket(fileno=options.diag_fd))
+            facts = Facts(sees_all_users(pathlib.Path("/proc/self/uid_map").read_text()))
+            listeners.attestor = Attestor(dispatcher, register, diag, facts, lambda: control.ask_to_look())
         drain = Drain(relay, register, listeners)
         tally = Tally(counters, dispatcher)
         heir, testator = Heir(tally, relay.refusals, report), Testator(tally, relay.refusals)

@@ -57,15 +57,28 @@ UNKNOWN: Final = "unknown"
 class Arrival:
     """How a connection came: by a pod's listener, with the address it meant, or by a door."""
 
-    __slots__ = ("address", "pod", "port")
+    __slots__ = ("address", "cgroup", "pod", "port", "uid")
 
-    def __init__(self, pod: str, address: str, port: int) -> None:
+    def __init__(self, pod: str, address: str, port: int, uid: int = -1, cgroup: int = 0) -> None:
         self.pod = pod
-        """`namespace/workload`; empty: by a door."""
+        """`namespace/workload`; empty: anonymous."""
         self.address = address
         """The virtual address that was dialled; empty: by a door."""
         self.port = port
         """The port that was dialled, or the door's."""
+        self.uid = uid
+        """Of the user who made the caller's socket, where the kernel was asked; -1: it was not, or did not say."""
+        self.cgroup = cgroup
+        """Likewise: the id of the control group where it was made."""
+
+    @property
+    def counted_as(self) -> str:
+        """Whose connection it is to limits: a workload's, all doors', or those of a user of the box whom nobody attested."""
+        return self.pod if self.pod or not self.address else f"uid {self.uid}"
+
+    def as_anonymous(self) -> Arrival:
+        """The same from nobody."""
+        return Arrival("", self.address, self.port, self.uid, self.cgroup)
 
 
 @final
@@ -341,7 +354,7 @@ class Relay:
             raise RuntimeError("accepted before the first snapshot")
         caller = ANONYMOUS
         port: ServicePortTable | None
-        if arrival.pod:
+        if arrival.address:
             caller = tables.callers.get(arrival.pod, ANONYMOUS)
             port = tables.by_address.get((arrival.address, arrival.port))
         else:
