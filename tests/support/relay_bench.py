@@ -40,7 +40,7 @@ class Bench:
         theirs.settimeout(10)
         arrival = Arrival("", "", DOOR)
         connection = self.register.add(arrival, self.dispatcher.now)
-        Detector(self.relay, connection, self.relay.lane(arrival), ours, self._dial).start()
+        Detector(self.relay, connection, self.relay.lane(arrival), self._dial).start(ours)
         return theirs
 
     def until(self, holds: Callable[[], bool]) -> None:

@@ -56,6 +56,15 @@ class Connection:
         link.total += 1
         link.open += 1
 
+    def lead_on(self, arrival: Arrival) -> None:
+        """What it was is over: from here on it is as one that came like this."""
+        if self._counters is not None:
+            self._counters.unlink(self.source, self.destination, self.protocol)
+            self._counters = None
+        self.arrival = arrival
+        self.source = self.destination = self.protocol = ""
+        self.speaker = None
+
     def disown(self) -> None:
         """Its caller is not any more who it was. What it speaks is cut; before that is known, it goes on as nobody's."""
         if self.speaker is not None:

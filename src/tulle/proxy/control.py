@@ -36,6 +36,8 @@ class Listeners:
         self.doors: dict[int, Listener] = {}
         self.hosts: dict[str, Listener] = {}
         """By `127.80.x.y:port`, on the box itself."""
+        self.forwards: dict[str, Listener] = {}
+        """By address: the forward proxy's. Without an attestor its callers are anonymous."""
         self.attestor: Attestor | None = None
         """Says who calls there; without, nothing is accepted there."""
         self.ready: set[str] = set()
@@ -78,6 +80,12 @@ class Listeners:
             self._replace(self.hosts, name, listener)
         elif kind == "no-host":
             self._drop(self.hosts, name)
+        elif kind == "forward" and sock is not None:
+            host, port = sock.getsockname()[:2]
+            listener = Listener(self._relay, self._register, self._dial, sock, "", 0, (host, port), self.attestor, True)
+            self._replace(self.forwards, name, listener)
+        elif kind == "no-forward":
+            self._drop(self.forwards, name)
         elif kind == "ready":
             self.ready.add(name)
         elif kind == "unready":
@@ -131,6 +139,7 @@ class Listeners:
         for listeners in self.addresses.values():
             yield from listeners.values()
         yield from self.hosts.values()
+        yield from self.forwards.values()
         yield from self.doors.values()
 
     def _drop_addresses(self, pod: str) -> None:

@@ -50,16 +50,18 @@ def guess_protocol(octets: bytes) -> int:
 class Detector(Speaker):
     """Waits for a connection's first octets, then hands it to who speaks its protocol."""
 
-    def __init__(self, relay: Relay, connection: Connection, lane: Lane, sock: socket.socket, dial: Dial) -> None:
+    wire: Wire
+    """What is detected on; set when it begins."""
+
+    def __init__(self, relay: Relay, connection: Connection, lane: Lane, dial: Dial) -> None:
         super().__init__()
         self._relay = relay
         self._connection = connection
         self._lane = lane
-        self._wire = Wire(relay.dispatcher, sock, self)
         self._dial = dial
         self._octets = b""
         port = lane.port
-        self._is_http = port is not None and port.protocol in (Protocol.HTTP, Protocol.HTTP2)
+        self._is_http = lane.is_forward or (port is not None and port.protocol in (Protocol.HTTP, Protocol.HTTP2))
         """The port says so: no other protocol is guessed."""
         self.deadline = relay.dispatcher.now + relay.detect_timeout
 
@@ -110,9 +112,27 @@ class Detector(Speaker):
     def cut(self, reason: Reason) -> None:
         self._close()
 
-    def start(self) -> None:
-        """Begins: as the port says, or by waiting for octets."""
-        self._wire.start()
+    def start(self, sock: socket.socket) -> None:
+        """Begins with a connection that was accepted."""
+        self.wire = Wire(self._relay.dispatcher, sock, self)
+        self.wire.start()
+        self._begin()
+
+    def take_over(self, wire: Wire, octets: bytes) -> None:
+        """Begins with one that somebody else spoke on, and what was read of it already."""
+        self.wire = wire
+        wire.pass_to(self)
+        port = self._lane.port
+        if port is not None and port.protocol is Protocol.TCP:
+            self._octets = octets
+            self._begin()
+        else:
+            self._begin()
+            if octets:
+                self.on_octets(octets)
+
+    def _begin(self) -> None:
+        """As the port says, or by waiting for octets."""
         port = self._lane.port
         if self._is_http:
             self._connection.speaker = self
@@ -126,9 +146,9 @@ class Detector(Speaker):
         self.deadline = NEVER
         self._look_again()
         self._connection.become(self._lane, "http", self._relay.counters)
-        speaker = HttpDownstream(self._relay, self._connection, self._lane, self._wire)
+        speaker = HttpDownstream(self._relay, self._connection, self._lane, self.wire)
         self._connection.speaker = speaker
-        self._wire.pass_to(speaker)
+        self.wire.pass_to(speaker)
         if self._octets:
             speaker.on_octets(self._octets)
         return speaker
@@ -137,7 +157,7 @@ class Detector(Speaker):
         self.deadline = NEVER
         self._look_again()
         self._connection.become(self._lane, "http2", self._relay.counters)
-        speaker = Http2Downstream(self._relay, self._connection, self._lane, self._wire)
+        speaker = Http2Downstream(self._relay, self._connection, self._lane, self.wire)
         self._connection.speaker = speaker.link
         speaker.link.on_octets(self._octets)
 
@@ -145,7 +165,7 @@ class Detector(Speaker):
         self.deadline = NEVER
         self._look_again()
         self._connection.become(self._lane, "tcp", self._relay.counters)
-        Tunnel(self._relay, self._connection, self._lane, self._wire, self._octets, self._dial).begin()
+        Tunnel(self._relay, self._connection, self._lane, self.wire, self._octets, self._dial).begin()
 
     def _look_again(self) -> None:
         """A snapshot may have come since this connection was accepted, or its caller turned out to be nobody."""
@@ -156,4 +176,4 @@ class Detector(Speaker):
     def _close(self) -> None:
         self.deadline = NEVER
         self._connection.closed()
-        self._wire.close()
+        self.wire.close()

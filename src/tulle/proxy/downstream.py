@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from tulle.http.body import BodyReader
+from tulle.http.forward import ESTABLISHED, NOT_FORWARDED, parse_forwarded
 from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, RequestHead, ResponseHead
 from tulle.http.opening import Opening, read_opened
 from tulle.http.request import END, find_head_end, parse_request, refuse_early
@@ -316,8 +317,14 @@ class HttpDownstream(CallerEnd):
         if head is None:
             return False
         if isinstance(head, Refusal):
-            self._refuse(reason_of_refusal(head.status), head.status)
+            if lane.is_forward:
+                self._lane = relay.lane(self._connection.arrival)
+            self._refuse(Reason.ORIGIN_FORM if head is NOT_FORWARDED else reason_of_refusal(head.status), head.status)
             return False
+        if lane.is_forward:
+            lane = self._lane = relay.lane_named(self._connection.arrival, head)
+            if head.method == "CONNECT":
+                return self._connect(lane, head)
         judged = relay.judge_head(lane, head)
         if probes:
             self._misses += 1
@@ -330,7 +337,7 @@ class HttpDownstream(CallerEnd):
         """Reads the head that the buffer begins with, the short way where it begins as others did; None: it is not complete yet."""
         relay = self._relay
         limits = relay.head_limits
-        learns = self._strays < MAX_MISSES
+        learns = self._strays < MAX_MISSES and not lane.is_forward
         opening = self._opening
         if opening is None and learns:
             opening = self._opening = lane.opening
@@ -343,6 +350,8 @@ class HttpDownstream(CallerEnd):
         if end < 0:
             return refuse_early(buffer, 0, limits)
         octets = buffer if end == len(buffer) else buffer[:end]
+        if lane.is_forward:
+            return parse_forwarded(octets, limits, relay.plain_lines)
         head = parse_request(octets, limits, relay.plain_lines)
         if learns and isinstance(head, RequestHead):
             self._strays += 1
@@ -350,6 +359,20 @@ class HttpDownstream(CallerEnd):
             if learnt is not None and (opening is None or self._strays > 1):
                 self._opening = learnt
         return head
+
+    def _connect(self, lane: Lane, head: RequestHead) -> bool:
+        """Serves CONNECT: what follows is another connection, or nothing."""
+        relay = self._relay
+        refused = relay.judge_connect(lane, head)
+        port = lane.port
+        if refused is not None or port is None:
+            return refused is not None and self._begin(refused, head.size)
+        rest = self._buffer[head.size :]
+        self._buffer = b""
+        self.deadline = NEVER
+        self._wire.write(ESTABLISHED)
+        relay.passages.lead_on(self._connection, port, self._wire, rest)
+        return False
 
     def _begin(self, judged: Judged, end: int) -> bool:
         relay = self._relay

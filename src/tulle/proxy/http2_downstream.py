@@ -19,6 +19,7 @@ from tulle.proxy.exchange import Exchange
 from tulle.proxy.grpc import is_grpc_type
 from tulle.proxy.http2 import Http2Link, LinkOwner
 from tulle.proxy.own_answers import grpc_trailers, own_answer_fields, reason_of_refusal
+from tulle.proxy.passage import Passage
 from tulle.proxy.relay import Judged, Lane, Relay
 from tulle.proxy.stream import NO_TRAILERS, CallerEnd, Trailers
 from tulle.proxy.upgrade import Upgrade
@@ -48,7 +49,8 @@ class Http2Downstream(LinkOwner):
     def __init__(self, relay: Relay, connection: Connection, lane: Lane, wire: Wire) -> None:
         self.relay = relay
         self.link = Http2Link(relay.dispatcher, self)
-        self.codec = Codec(SERVER, self, relay.fields, relay.http2_limits, relay.dispatcher.now)
+        limits = relay.forward_limits if lane.is_forward else relay.http2_limits
+        self.codec = Codec(SERVER, self, relay.fields, limits, relay.dispatcher.now)
         self.connection = connection
         self._lane = lane
         self._judged: dict[RequestHead, Judged] = {}
@@ -74,9 +76,16 @@ class Http2Downstream(LinkOwner):
         if lane.tables is not relay.tables:
             lane = self._lane = relay.lane(self.connection.arrival)
             self._judged.clear()
+        if lane.is_forward:
+            lane = relay.lane_named(self.connection.arrival, head)
+            if is_plain_connect(head):
+                self._connect(lane, stream, head, done)
+                return
         judged = self._judged.get(head)
         if judged is None:
             judged = relay.judge_head(lane, head)
+            if lane.is_forward and is_https(head):
+                judged.refusal = Reason.UNSUPPORTED
             if self.codec.is_head_kept and self.codec.head_bytes <= MAX_REMEMBERED_BYTES:
                 if len(self._judged) >= MAX_REMEMBERED:
                     self._judged.clear()
@@ -132,6 +141,8 @@ class Http2Downstream(LinkOwner):
             exchange.forward([payload] if payload else [], done, NO_TRAILERS)
             if not call.is_paused:
                 call.consume()
+        elif isinstance(call, Passage):
+            call.on_data(payload, done)
         else:
             self.codec.consume(stream, len(payload))
             if isinstance(call, Http2Call):
@@ -145,16 +156,21 @@ class Http2Downstream(LinkOwner):
         elif isinstance(call, Http2Call) and call.exchange is not None and not call.is_answered:
             self._note_progress(call, True)
             call.exchange.forward([], True, [field.pair for field in trailers])
+        elif isinstance(call, Passage):
+            call.on_data(b"", True)
         else:
             self.note_end()
 
     def on_reset(self, stream: Stream, code: int, by_peer: bool) -> None:
         call = stream.owner
-        if isinstance(call, Http2Call):
+        if isinstance(call, (Http2Call, Passage)):
             call.lose()
 
     def on_writable(self, stream: Stream) -> None:
         call = stream.owner
+        if isinstance(call, Passage):
+            call.on_writable()
+            self.note_end()
         if not isinstance(call, Http2Call):
             return
         if call.exchange is None:
@@ -347,8 +363,33 @@ class Http2Downstream(LinkOwner):
         return calls
 
     def _lose_calls(self) -> None:
-        for call in self._calls():
-            call.lose()
+        for stream in list(self.codec.streams.values()):
+            call = stream.owner
+            if isinstance(call, (Http2Call, Passage)):
+                call.lose()
+
+    def _connect(self, lane: Lane, stream: Stream, head: RequestHead, done: bool) -> None:
+        """Serves CONNECT to a host: the stream is another connection from now on, or answered that it is not."""
+        relay = self.relay
+        arrival = self.connection.arrival
+        port = lane.port
+        refused = relay.judge_connect(lane, head)
+        if refused is None and relay.passages.is_full(arrival):
+            refused = relay.refuse_connect(lane, head, Reason.OVERLOADED)
+        if refused is not None or port is None:
+            if refused is not None:
+                call = Http2Call(self, stream)
+                stream.owner = call
+                exchange = call.exchange = Exchange(relay, lane, refused, call)
+                exchange.begin([], True, NO_TRAILERS)
+            return
+        self.codec.send_head(stream, [relay.fields.field(b":status", b"200")], False)
+        near, inner = relay.passages.open(arrival, port)
+        passage = Passage(relay.dispatcher, self.link, self.codec, stream, near, inner)
+        stream.owner = passage
+        passage.start()
+        if done:
+            passage.on_data(b"", True)
 
 
 @final
@@ -537,3 +578,13 @@ class Http2Call(CallerEnd):
             return True
         exchange.shed()
         return False
+
+
+def is_plain_connect(head: RequestHead) -> bool:
+    """CONNECT to a host, not to a resource (RFC 8441)."""
+    return head.method == "CONNECT" and not head.protocol
+
+
+def is_https(head: RequestHead) -> bool:
+    """What it asks for is to be had by TLS only."""
+    return any(field.name.octets == b":scheme" and field.value.lower() == b"https" for field in head.came or [])

@@ -11,7 +11,7 @@ from tulle.proxy.arrival import Register
 from tulle.proxy.attest import Attestor, Who
 from tulle.proxy.detect import Detector
 from tulle.proxy.loop import READ, Watched
-from tulle.proxy.relay import Arrival, Relay
+from tulle.proxy.relay import FORWARD, Arrival, Relay
 from tulle.proxy.tcp import Dial
 from tulle.proxy.wheel import Timed
 
@@ -23,7 +23,7 @@ PAUSE: Final = 0.1
 
 @final
 class Listener(Watched):
-    """A listening socket that the supervisor handed over: a pod's, one at a virtual address of the box, or a door."""
+    """A listening socket that the supervisor handed over: a pod's, one at a virtual address of the box, the forward proxy's, or a door."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Listener(Watched):
         door: int,
         meant: tuple[str, int] | None = None,
         attestor: Attestor | None = None,
+        is_forward: bool = False,
     ) -> None:
         super().__init__(sock)
         sock.setblocking(False)
@@ -43,9 +44,12 @@ class Listener(Watched):
         self._dial = dial
         self.pod = pod
         """`namespace/workload`; empty for others."""
-        self._door = Arrival("", "", door)
+        self._door = Arrival("", FORWARD, 0) if is_forward else Arrival("", "", door)
+        """What it accepts when nobody says who calls."""
         self._meant = meant
-        """The virtual address that it listens at itself; None: connections are redirected to it, or it is a door."""
+        """The address that it listens at itself; None: connections are redirected to it, or it is a door."""
+        self._is_forward = is_forward
+        """It is the forward proxy's: requests say which service they mean."""
         self._attestor = attestor
         """On the box itself: says who calls."""
         self._place = place_of(meant[0], meant[1]) if meant is not None else None
@@ -105,7 +109,9 @@ class Listener(Watched):
 
     def _on_attested(self, sock: socket.socket, who: Who) -> None:
         meant = self._meant
-        if meant is not None:
+        if self._is_forward:
+            self._enter(sock, Arrival(who.workload, FORWARD, 0, who.uid, who.cgroup))
+        elif meant is not None:
             self._enter(sock, Arrival(who.workload, meant[0], meant[1], who.uid, who.cgroup))
 
     def _enter(self, sock: socket.socket, arrival: Arrival) -> None:
@@ -122,7 +128,7 @@ class Listener(Watched):
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = register.add(arrival, relay.dispatcher.now)
-        Detector(relay, connection, relay.lane(arrival), sock, self._dial).start()
+        Detector(relay, connection, relay.lane(arrival), self._dial).start(sock)
 
     def _source(self, pod: str) -> str:
         tables = self._relay.tables

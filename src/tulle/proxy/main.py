@@ -25,6 +25,7 @@ from tulle.proxy.drain import Drain
 from tulle.proxy.facts import Facts
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.memory import SnapshotMemory
+from tulle.proxy.passages import ToServices
 from tulle.proxy.plane import Plane
 from tulle.proxy.relay import Relay
 from tulle.proxy.selector import RelaySelector
@@ -71,6 +72,7 @@ async def run(
         dialer = Dialer(dispatcher, broker, dialling)
         pools = relay.connector = Pools(relay, dialer.dial)
         register = Register()
+        relay.passages = ToServices(relay, register, dialer.dial)
         listeners = Listeners(
             relay, register, dialer.dial, broker.ask_again, lambda: control.say("serving", tulle.__version__)
         )

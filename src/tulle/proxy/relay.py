@@ -7,7 +7,8 @@ from collections.abc import Callable
 from random import getrandbits
 from typing import Final, final
 
-from tulle.core.authorize import judge
+from tulle.core.authority import named_port
+from tulle.core.authorize import judge, judge_connection
 from tulle.core.backends import RouteTable
 from tulle.core.policies import ANONYMOUS, CallerRef
 from tulle.core.request import RequestView, canonical_host, canonical_path
@@ -32,9 +33,9 @@ from tulle.proxy.counters import Counters, Pair
 from tulle.proxy.grpc import MALFORMED, NO_TIMEOUT, protocol_of, timeout_of
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.refusals import Refusals
-from tulle.proxy.stream import Connector
+from tulle.proxy.stream import Connector, Passages
 from tulle.wire.reason import Reason
-from tulle.wire.snapshot import Limits
+from tulle.wire.snapshot import Limits, Protocol
 
 MAX_REMEMBERED: Final = 512
 """Heads remembered by the whole process; beyond, all are forgotten."""
@@ -51,11 +52,15 @@ _NO_HEADERS: Final[list[tuple[bytes, bytes]]] = []
 
 UNKNOWN: Final = "unknown"
 """Destination label of what is not declared."""
+FORWARD: Final = "forward-proxy"
+"""Destination label of connections to the forward proxy, and of what says there no destination."""
+HTTP_PORT: Final = 80
+"""Of an authority that names none."""
 
 
 @final
 class Arrival:
-    """How a connection came: by a pod's listener, with the address it meant, or by a door."""
+    """How a connection came: by a pod's listener, with the address it meant, by a door, or to the forward proxy."""
 
     __slots__ = ("address", "cgroup", "pod", "port", "uid")
 
@@ -63,7 +68,7 @@ class Arrival:
         self.pod = pod
         """`namespace/workload`; empty: anonymous."""
         self.address = address
-        """The virtual address that was dialled; empty: by a door."""
+        """The virtual address that was dialled, or FORWARD; empty: by a door."""
         self.port = port
         """The port that was dialled, or the door's."""
         self.uid = uid
@@ -79,6 +84,10 @@ class Arrival:
     def as_anonymous(self) -> Arrival:
         """The same from nobody."""
         return Arrival("", self.address, self.port, self.uid, self.cgroup)
+
+    def to(self, address: str, port: int) -> Arrival:
+        """The same caller, had it dialled this."""
+        return Arrival(self.pod, address, port, self.uid, self.cgroup)
 
 
 @final
@@ -212,11 +221,15 @@ class HeadView(RequestView):
 class Lane:
     """One caller to one service port, in one generation: what its requests share."""
 
-    def __init__(self, tables: Tables, caller: CallerRef, port: ServicePortTable | None) -> None:
+    def __init__(
+        self, tables: Tables, caller: CallerRef, port: ServicePortTable | None, is_forward: bool = False
+    ) -> None:
         self.tables = tables
         self.caller = caller
         self.port = port
         """None: nothing is declared there."""
+        self.is_forward = is_forward
+        """It came to the forward proxy: the next request of the same connection may name another service."""
         self.source = caller.service
         self.destination = port.service if port is not None else UNKNOWN
         self.memo: dict[bytes, Judged] = {}
@@ -272,6 +285,7 @@ class Relay:
         self.dispatcher = dispatcher
         self.counters = counters
         self.connector = Connector()
+        self.passages = Passages()
         self.tables: Tables | None = None
         self.limits = Limits()
         self.head_limits = HeadLimits()
@@ -289,6 +303,7 @@ class Relay:
         self.refusals = Refusals()
         self.fields = FieldStore()
         self.http2_limits = Http2Limits(self.head_limits)
+        self.forward_limits = self.http2_limits
         self._lanes: dict[tuple[str, str, int], Lane] = {}
         self._remembered = 0
         self._seen: set[int] = set()
@@ -319,6 +334,9 @@ class Relay:
         self.http2_limits = Http2Limits(
             self.head_limits, limits.streams, limits.stream_window, limits.connection_window, True
         )
+        self.forward_limits = Http2Limits(
+            self.head_limits, limits.streams, limits.stream_window, limits.connection_window, True, True
+        )
         self.head_timeout = limits.head_timeout
         self.idle_timeout = limits.idle_timeout
         self.request_timeout = limits.request_timeout
@@ -331,7 +349,7 @@ class Relay:
         self._lanes = {}
         self._forget_heads()
         sources = {caller.service for caller in tables.callers.values()} | {ANONYMOUS.service}
-        self.counters.keep_only(sources, {port.service for port in tables.by_name.values()} | {UNKNOWN})
+        self.counters.keep_only(sources, {port.service for port in tables.by_name.values()} | {UNKNOWN, FORWARD})
 
     @property
     def is_full(self) -> bool:
@@ -352,17 +370,46 @@ class Relay:
         tables = self.tables
         if tables is None:
             raise RuntimeError("accepted before the first snapshot")
-        caller = ANONYMOUS
-        port: ServicePortTable | None
-        if arrival.address:
-            caller = tables.callers.get(arrival.pod, ANONYMOUS)
-            port = tables.by_address.get((arrival.address, arrival.port))
-        else:
-            port = tables.doors.get(arrival.port)
-        lane = Lane(tables, caller, port)
+        address = arrival.address
+        caller = tables.callers.get(arrival.pod, ANONYMOUS) if arrival.pod else ANONYMOUS
+        port = tables.by_address.get((address, arrival.port)) if address else tables.doors.get(arrival.port)
+        is_forward = address == FORWARD
+        lane = Lane(tables, caller, port, is_forward)
+        if is_forward:
+            lane.destination = FORWARD
         if port is not None:
             self._lanes[key] = lane
         return lane
+
+    def lane_named(self, arrival: Arrival, head: RequestHead) -> Lane:
+        """Who calls what, where the request itself names it."""
+        tables = self.tables
+        if tables is None:
+            raise RuntimeError("accepted before the first snapshot")
+        caller = tables.callers.get(arrival.pod, ANONYMOUS) if arrival.pod else ANONYMOUS
+        host = self._canonical_host(head.host)
+        port: ServicePortTable | None = None
+        if host is not None:
+            port = named_port(tables, caller, host, head.port if head.port >= 0 else HTTP_PORT)
+        return self._forward_lane(tables, arrival.pod, caller, port)
+
+    def lane_again(self, arrival: Arrival, lane: Lane) -> Lane:
+        """The same caller and service, by the tables in force."""
+        tables = self.tables
+        before = lane.port
+        if not lane.is_forward or before is None or tables is None:
+            return self.lane(arrival)
+        caller = tables.callers.get(arrival.pod, ANONYMOUS) if arrival.pod else ANONYMOUS
+        return self._forward_lane(tables, arrival.pod, caller, tables.by_name.get((before.service, before.port)))
+
+    def _forward_lane(self, tables: Tables, pod: str, caller: CallerRef, port: ServicePortTable | None) -> Lane:
+        if port is None:
+            return Lane(tables, caller, None, True)
+        key = (pod, port.service, port.port)
+        found = self._lanes.get(key)
+        if found is None:
+            found = self._lanes[key] = Lane(tables, caller, port, True)
+        return found
 
     def count_unread(
         self, lane: Lane, protocol: str, response_class: int, reason: Reason | None, grpc_status: int = -1
@@ -453,6 +500,33 @@ class Relay:
         if self._appears_again(head.target):
             lane.decisions[key] = Decision(verdict, route, target, pairs, asked)
         return Judged(head, None, verdict, route, target, pairs, protocol, asked)
+
+    def judge_connect(self, lane: Lane, head: RequestHead) -> Judged | None:
+        """Decides whether CONNECT is refused; None: a tunnel may be opened, and what is said in it is judged as if the address were dialled."""
+        port = lane.port
+        refusal: Reason | None = None
+        if port is None:
+            refusal = Reason.NO_SERVICE
+        elif self.is_draining:
+            refusal = Reason.DRAINING
+        elif self.is_overloaded:
+            refusal = Reason.OVERLOADED
+        else:
+            verdict = judge_connection(port, lane.caller)
+            if isinstance(verdict, Deny) and not lane.tables.shadow:
+                protocol = protocol_of(head)
+                return Judged(head, None, verdict, None, b"", lane.pairs_of(None, protocol), protocol)
+            if port.protocol is Protocol.TCP:
+                if not port.opaque.backends:
+                    refusal = Reason.NO_BACKEND
+                elif not any(one.ready for backend in port.opaque.backends for one in backend.endpoints):
+                    refusal = Reason.NO_HEALTHY_ENDPOINT
+        return self.refuse_connect(lane, head, refusal) if refusal is not None else None
+
+    def refuse_connect(self, lane: Lane, head: RequestHead, refusal: Reason) -> Judged:
+        """Refused before any policy was asked."""
+        protocol = protocol_of(head)
+        return Judged(head, refusal, _NOT_ASKED, None, b"", lane.pairs_of(None, protocol), protocol)
 
     def _canonical_host(self, name: str) -> str | None:
         found = self.hosts.get(name)

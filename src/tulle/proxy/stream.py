@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Final
 
 from tulle.core.backends import EndpointRef
 from tulle.http.head import ResponseHead
-from tulle.proxy.wire import Party
+from tulle.proxy.wire import Party, Wire
 from tulle.wire.reason import Reason
 
 if TYPE_CHECKING:
+    from tulle.core.tables import ServicePortTable
+    from tulle.proxy.arrival import Connection
     from tulle.proxy.exchange import Exchange
+    from tulle.proxy.relay import Arrival
     from tulle.proxy.upgrade import Upgrade
 
 Trailers = list[tuple[bytes, bytes]]
@@ -117,4 +121,20 @@ class Connector:
 
     def dial(self, endpoint: EndpointRef, is_http2: bool, exchange: Exchange) -> None:
         """Makes a new one, and calls `on_connected` or `on_connect_failed`."""
+        raise NotImplementedError
+
+
+class Passages:
+    """Opens what CONNECT asks for: a connection to a service port, as if its virtual address had been dialled."""
+
+    def lead_on(self, connection: Connection, port: ServicePortTable, wire: Wire, octets: bytes) -> None:
+        """The rest of a caller's connection is that one. `octets` of it have been read."""
+        raise NotImplementedError
+
+    def is_full(self, arrival: Arrival) -> bool:
+        """This caller may open no more connections."""
+        raise NotImplementedError
+
+    def open(self, arrival: Arrival, port: ServicePortTable) -> tuple[socket.socket, Wire]:
+        """One more connection of this caller: its near end, and the wire on which the far end is served."""
         raise NotImplementedError

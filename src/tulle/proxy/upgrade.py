@@ -204,7 +204,7 @@ class Upgrade(Opaque):
         connection = self._connection
         if exchange.is_over or connection is None or exchange.lane.tables is relay.tables:
             return
-        lane = relay.lane(connection.arrival)
+        lane = relay.lane_again(connection.arrival, exchange.lane)
         judged = relay.judge_head(lane, exchange.judged.head)
         if judged.refusal is not None:
             self.lose(judged.refusal)

@@ -59,6 +59,8 @@ class Wire(Watched):
         self.is_broken = False
         self.is_ended = False
         """The peer shut its half."""
+        self.was_reset = False
+        """We closed it with a reset."""
         self._dispatcher = dispatcher
         self._party = party
         party.line = self
@@ -165,9 +167,15 @@ class Wire(Watched):
     def reset(self) -> None:
         """Closes with a reset: what was sent may not arrive, and the peer knows."""
         if self.is_open:
+            self.was_reset = True
             with contextlib.suppress(OSError):
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.close()
+
+    def lose(self) -> None:
+        """The connection is broken."""
+        self.is_broken = True
+        self._party.on_lost()
 
     def on_event(self, mask: int) -> None:
         """Reads once, or sends what is kept."""
@@ -178,7 +186,7 @@ class Wire(Watched):
                 except BlockingIOError:
                     return
                 except OSError:
-                    self._lose()
+                    self.lose()
                     return
                 if octets:
                     self._party.on_octets(octets)
@@ -188,7 +196,7 @@ class Wire(Watched):
                     self._expect()
                     self._party.on_end()
         elif mask & ERROR:
-            self._lose()
+            self.lose()
             return
         elif mask & HANGUP and not mask & WRITE:
             self._dispatcher.hush(self)
@@ -209,10 +217,6 @@ class Wire(Watched):
         """A defect hit its party: ended at the end of the turn."""
         self._dispatcher.fail(self)
 
-    def _lose(self) -> None:
-        self.is_broken = True
-        self._party.on_lost()
-
     def _drop_kept(self) -> None:
         if self.kept:
             self._dispatcher.hold(-len(self.kept))
@@ -224,7 +228,7 @@ class Wire(Watched):
         except BlockingIOError:
             return
         except OSError:
-            self._lose()
+            self.lose()
             return
         self.kept = self.kept[sent:]
         self._dispatcher.hold(-sent)

@@ -381,7 +381,7 @@ class Connection(Control):
             if self._decoder.list_bytes > limits.head.header_bytes or len(fields) > limits.head.header_count:
                 head = Refusal(431, "head too long")
             else:
-                judged = judge_request(fields, done, limits.head, limits.extended_connect)
+                judged = judge_request(fields, done, limits.head, limits.extended_connect, limits.connect)
                 head = judged
                 if block and isinstance(judged, RequestHead):
                     self._remember_request(block, judged)

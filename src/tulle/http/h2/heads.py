@@ -36,8 +36,13 @@ MALFORMED: Final = 400
 """Status of a refusal that is no answer but RST_STREAM with PROTOCOL_ERROR."""
 
 
-def judge_request(fields: list[Field], done: bool, limits: Limits, extended_connect: bool) -> RequestHead | Refusal:
-    """Judges the block that opens a stream; `done`: it also ends it. A refusal with 400 means malformed: reset the stream."""
+def judge_request(
+    fields: list[Field], done: bool, limits: Limits, extended_connect: bool, connect: bool = False
+) -> RequestHead | Refusal:
+    """Judges the block that opens a stream; `done`: it also ends it. A refusal with 400 means malformed: reset the stream.
+
+    `connect`: CONNECT to a host is served as well. Its head has neither path nor query.
+    """
     method_field: Field | None = None
     scheme_field: Field | None = None
     path_field: Field | None = None
@@ -115,7 +120,11 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
             if protocol_field is None:
                 if scheme_field is not None or path_field is not None or authority_field is None:
                     return Refusal(MALFORMED, "CONNECT with :scheme or :path, or without :authority")
-                return Refusal(501, "method is not served")
+                if not connect:
+                    return Refusal(501, "method is not served")
+                if content_length >= 0 or expect is not None:
+                    return Refusal(MALFORMED, "CONNECT with a length or Expect")
+                return _judge_connect(authority_field, host_field, fields, done, request_id)
             if done or content_length >= 0 or not is_token(protocol_field.value):
                 return Refusal(MALFORMED, "extended CONNECT with an end, a length or no protocol")
         elif len(token) > MAX_METHOD:
@@ -195,6 +204,44 @@ def judge_request(fields: list[Field], done: bool, limits: Limits, extended_conn
         protocol_field.value.lower() if protocol_field is not None else b"",
         traceparent,
         is_traced,
+    )
+
+
+def _judge_connect(
+    authority: Field, host: Field | None, fields: list[Field], done: bool, request_id: bytes | None
+) -> RequestHead | Refusal:
+    """CONNECT to a host (RFC 9113, 8.5)."""
+    site = authority.meaning
+    if site is None:
+        site = authority.meaning = meaning_of_authority(authority.value)
+    if site.fault or site.port < 0:
+        return Refusal(MALFORMED, "CONNECT needs host:port")
+    if host is not None and host.value.lower() != site.octets:
+        return Refusal(MALFORMED, "Host is not :authority")
+    return RequestHead(
+        "CONNECT",
+        authority.value,
+        authority.value,
+        "",
+        "",
+        site.first,
+        site.port,
+        site.octets,
+        1,
+        b"",
+        None,
+        NO_BODY if done else CHUNKED,
+        -1,
+        False,
+        True,
+        False,
+        False,
+        False,
+        NO_NAMES,
+        request_id,
+        0,
+        fields,
+        [],
     )
 
 

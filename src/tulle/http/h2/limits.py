@@ -37,7 +37,7 @@ MAX_RESETS_REMEMBERED: Final = 512
 class Http2Limits:
     """The figures an operator may choose for a connection."""
 
-    __slots__ = ("connection_window", "extended_connect", "head", "stream_window", "streams")
+    __slots__ = ("connect", "connection_window", "extended_connect", "head", "stream_window", "streams")
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Http2Limits:
         stream_window: int = DEFAULT_WINDOW,
         connection_window: int = 262_144,
         extended_connect: bool = False,
+        connect: bool = False,
     ) -> None:
         self.head = head
         """Limits of a head, as for HTTP/1.1; the size of a field counts 32 octets more (RFC 9113, 6.5.2)."""
@@ -57,3 +58,5 @@ class Http2Limits:
         """Octets of all streams together, at least 65 535."""
         self.extended_connect = extended_connect
         """Serve RFC 8441: announced in SETTINGS."""
+        self.connect = connect
+        """Serve CONNECT to a host (RFC 9113, 8.5)."""

@@ -1,0 +1,48 @@
+"""Opens what CONNECT asks for: connections that are served as if their callers had dialled the service's address."""
+
+from __future__ import annotations
+
+import socket
+from typing import final
+
+from tulle.core.tables import ServicePortTable
+from tulle.proxy.arrival import Connection, Register
+from tulle.proxy.detect import Detector
+from tulle.proxy.relay import Arrival, Relay
+from tulle.proxy.stream import Passages
+from tulle.proxy.tcp import Dial
+from tulle.proxy.wire import Wire
+
+
+@final
+class ToServices(Passages):
+    """Hands connections to a detector, with the very lane that those by address have: no octet is judged otherwise."""
+
+    def __init__(self, relay: Relay, register: Register, dial: Dial) -> None:
+        self._relay = relay
+        self._register = register
+        self._dial = dial
+
+    def lead_on(self, connection: Connection, port: ServicePortTable, wire: Wire, octets: bytes) -> None:
+        connection.lead_on(connection.arrival.to(port.address, port.port))
+        self._detector(connection).take_over(wire, octets)
+
+    def is_full(self, arrival: Arrival) -> bool:
+        limits = self._relay.limits
+        register = self._register
+        return len(register.connections) >= limits.connections or register.of(arrival.counted_as) >= (
+            limits.connections_per_caller
+        )
+
+    def open(self, arrival: Arrival, port: ServicePortTable) -> tuple[socket.socket, Wire]:
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        far.setblocking(False)
+        connection = self._register.add(arrival.to(port.address, port.port), self._relay.dispatcher.now)
+        detector = self._detector(connection)
+        detector.start(far)
+        return near, detector.wire
+
+    def _detector(self, connection: Connection) -> Detector:
+        relay = self._relay
+        return Detector(relay, connection, relay.lane(connection.arrival), self._dial)
