@@ -18,6 +18,7 @@ from tools import compose_fixtures
 from tools.cli_reference import cli
 from tools.pages import constants, field_docstrings, page, table
 from tools.reference import example_snapshot, mesh_file, mesh_schema, problems, resources
+from tulle.agent.metrics import AGENT_METRICS
 from tulle.http.h2 import limits as h2_limits
 from tulle.proxy import exchange
 from tulle.proxy.grpc import STATUSES
@@ -84,16 +85,21 @@ def fixed() -> list[tuple[str, str, str]]:
 
 
 def metrics() -> str:
-    """The table of the proxy's metrics."""
-    rows = [
-        (f"`{one.name}`", one.kind.value, ", ".join(f"`{label}`" for label in one.labels), one.meaning)
-        for one in METRICS
-    ]
+    """The tables of the proxy's and the agent's metrics."""
+    head = ("name", "type", "labels", "meaning")
+    of_the_proxy, of_the_agent = (
+        [(f"`{one.name}`", one.kind.value, ", ".join(f"`{label}`" for label in one.labels), one.meaning) for one in some]
+        for some in (METRICS, AGENT_METRICS)
+    )
     return page(
         "Metrics",
         "What `GET /metrics` shows, on the proxy's admin socket and on 127.0.0.1:15020. Labels come from the snapshot, never "
         "from traffic, so their number is bounded; series whose pair has left the snapshot disappear.",
-        table(("name", "type", "labels", "meaning"), rows),
+        table(head, of_the_proxy),
+        "## Of the agent",
+        "Pushed with the others, and shown by the agent's socket; not on 127.0.0.1:15020, which the proxy serves. Those named "
+        "`tulle_push_…` are there while metrics are pushed.",
+        table(head, of_the_agent),
     )
 
 

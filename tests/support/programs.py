@@ -10,6 +10,7 @@ PACKAGES = {
     "h2load": "nghttp2-client",
     "nghttp": "nghttp2-client",
     "nghttpd": "nghttp2-server",
+    "prometheus": "prometheus",
     "promtool": "prometheus",
 }
 

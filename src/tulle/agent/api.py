@@ -13,10 +13,11 @@ import msgspec
 import tulle
 from tulle.agent.doors import closed_doors
 from tulle.agent.faults import fault_of, refusal
+from tulle.agent.leaving import Leaving
 from tulle.agent.node import Node
 from tulle.agent.sources import Sources
 from tulle.compiler import sure_faults
-from tulle.http.async_client import AsyncUnixConnection, RefusedError, ResponseError
+from tulle.http.async_client import AsyncUnixConnection, RefusedError, Reply, ResponseError
 from tulle.http.server import HttpError, Peer, Request, Response
 from tulle.kit.users import user_name
 from tulle.manifest import Loaded, dump, parse
@@ -57,11 +58,12 @@ class Files(msgspec.Struct, forbid_unknown_fields=True):
 class Api:
     """Answers for one node."""
 
-    def __init__(self, node: Node, sources: Sources, admin: Path, started: float) -> None:
+    def __init__(self, node: Node, sources: Sources, admin: Path, started: float, leaving: Leaving) -> None:
         self._node = node
         self._sources = sources
         self._admin = admin
         self._started = started
+        self._leaving = leaving
         self._routes: dict[tuple[str, str], Callable[[Request], Awaitable[Response]]] = {
             ("GET", "/status"): self._status,
             ("GET", "/snapshot"): self._snapshot,
@@ -116,6 +118,7 @@ class Api:
             attached=tuple(AttachedLine(**one._asdict()) for one in node.seen.attached),
             closed_addresses=tuple(AddressLine(**one._asdict()) for one in node.seen.addresses),
             metrics=MetricsLine(address=node.seen.metrics, why=node.seen.metrics_why),
+            push=self._leaving.line(),
             problems=tuple(map(fault_of, node.problems)),
             notes=tuple(node.notes),
         )
@@ -188,7 +191,9 @@ class Api:
         return _json([_line(entry, in_force) for entry in self._node.store.history()])
 
     async def _metrics(self, request: Request) -> Response:
-        return await self._from_proxy("/metrics")
+        """The proxy's, then the agent's own."""
+        reply = await self._asked("/metrics")
+        return Response(reply.status, reply.body + self._leaving.metrics().encode(), reply.content_type)
 
     async def _refusals(self, request: Request) -> Response:
         """Requests that the proxy answered by itself lately; `id=REQUEST-ID`: those of that id."""
@@ -196,11 +201,14 @@ class Api:
         return await self._from_proxy(f"/refusals{wanted}")
 
     async def _from_proxy(self, target: str) -> Response:
+        reply = await self._asked(target)
+        return Response(reply.status, reply.body, reply.content_type)
+
+    async def _asked(self, target: str) -> Reply:
         try:
-            reply = await AsyncUnixConnection(self._admin).request("GET", target)
+            return await AsyncUnixConnection(self._admin).request("GET", target)
         except (OSError, TimeoutError, ResponseError) as fault:
             raise HttpError(503, f"the proxy does not answer: {fault}") from fault
-        return Response(reply.status, reply.body, reply.content_type)
 
     async def _tap(self, request: Request) -> Response:
         try:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -10,6 +10,7 @@ from tulle.compiler import Facts, compile_mesh
 from tulle.manifest import Loaded
 from tulle.model.place import Problem
 from tulle.wire.plan import Plan, encode
+from tulle.wire.sinks import Sinks, encode_sinks
 from tulle.wire.snapshot import Snapshot
 
 
@@ -33,6 +34,7 @@ class Candidate:
     files: Mapping[str, str]
     snapshot: Snapshot
     plan: Plan
+    sinks: Sinks = field(default_factory=Sinks)
 
     @property
     def digest(self) -> str:
@@ -40,6 +42,7 @@ class Candidate:
         snapshot = msgspec.structs.replace(self.snapshot, generation=0)
         whole = hashlib.sha256(msgspec.json.encode(snapshot, order="deterministic"))
         whole.update(encode(self.plan._replace(generation=0)))
+        whole.update(encode_sinks(self.sinks))
         return whole.hexdigest()
 
 
@@ -63,4 +66,4 @@ def candidate(loaded: Loaded, ground: Ground, generation: int, before: Snapshot 
                 hint="a mesh keeps its name while it runs: `tulle down`, then `tulle up`",
             )
         ]
-    return Candidate(loaded.sources, compiled.snapshot, compiled.plan)
+    return Candidate(loaded.sources, compiled.snapshot, compiled.plan, compiled.sinks)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from tulle.wire.plan import Plan, encode
+from tulle.wire.sinks import Sinks
 from tulle.wire.snapshot import Snapshot
 from tulle.wire.status import Change, Difference
 
@@ -37,6 +38,12 @@ def changes(old: tuple[Snapshot, Plan] | None, new: tuple[Snapshot, Plan]) -> tu
             elif details := tuple(_differences("", then[name], now[name])):
                 found.append(Change(what=what, name=name, how=Difference.CHANGED, details=details))
     return tuple(found)
+
+
+def sink_changes(old: Sinks, new: Sinks) -> tuple[Change, ...]:
+    """What of the telemetry differs."""
+    details = tuple(_differences("", _spelled(old), _spelled(new)))
+    return (Change(what="telemetry", name="prometheus", how=Difference.CHANGED, details=details),) if details else ()
 
 
 def _sections(of: tuple[Snapshot, Plan] | None) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tulle.agent.api import Api
 from tulle.agent.candidate import Ground
 from tulle.agent.data_plane import keep_proxy
+from tulle.agent.leaving import Leaving
 from tulle.agent.node import Node
 from tulle.agent.sources import Sources
 from tulle.agent.supervision import LINE_BYTES, SupervisorGone, keep_supervisor
@@ -57,6 +58,7 @@ async def _run(mesh: str, manifests: Sequence[Path], home: Path | None, control_
     ground = ground_of(mesh, manifests, os.environ, home)
     store = Revisions(paths.database(mesh))
     node = Node(ground, store, time.time)
+    leaving = Leaving(node, paths.admin_socket(mesh), paths.spool(mesh), started)
     inotify = Inotify()
     watched = watch(sources, inotify)
     node.boot(load(sources.paths, sure_faults), watched)
@@ -70,8 +72,9 @@ async def _run(mesh: str, manifests: Sequence[Path], home: Path | None, control_
             group.create_task(keep_proxy(node, admin))
             group.create_task(follow(node, sources, inotify))
             group.create_task(_log_changes(node))
+            group.create_task(leaving.run())
             uids = frozenset({0, os.getuid()})
-            group.create_task(serve(api_socket, Api(node, sources, admin, started), uids=uids))
+            group.create_task(serve(api_socket, Api(node, sources, admin, started, leaving), uids=uids))
     finally:
         writer.close()
         api_socket.close()

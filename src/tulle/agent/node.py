@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from tulle.agent.candidate import Candidate, Ground, candidate
-from tulle.agent.changes import changes
+from tulle.agent.changes import changes, sink_changes
 from tulle.agent.faults import fault_of, refusal
 from tulle.agent.signal import Signal
 from tulle.compiler import sure_faults
@@ -20,8 +20,9 @@ from tulle.model.place import Problem
 from tulle.store.database import StoreError
 from tulle.store.revisions import Entry, Revision, Revisions
 from tulle.wire.plan import DoorState, Plan, PodState, Report, blame, decode_plan, encode
+from tulle.wire.sinks import Sinks, decode_sinks, encode_sinks
 from tulle.wire.snapshot import SCHEMA_VERSION, Snapshot, decode_snapshot, encode_snapshot
-from tulle.wire.status import Applied, Outcome, ProxyLine
+from tulle.wire.status import Applied, Change, Outcome, ProxyLine
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -67,6 +68,11 @@ class Node:
         return _documents(self.wanted) if self.wanted else None
 
     @property
+    def sinks(self) -> Sinks:
+        """Where metrics are sent, by the wanted revision."""
+        return decode_sinks(self.wanted.sinks) if self.wanted else Sinks()
+
+    @property
     def notes(self) -> list[str]:
         """What a person should know besides problems."""
         return [*self.store.notes, *([f"not remembered: {self.trouble}"] if self.trouble else [])]
@@ -107,7 +113,7 @@ class Node:
                 self.changed.set()
             return self.invalid(made)
         self.problems = []
-        differs = changes(self.running, (made.snapshot, made.plan))
+        differs = self._changes(made)
         if self.wanted and made.digest == self.wanted.entry.digest:
             self._keep(made, watched)
             self.changed.set()
@@ -124,7 +130,7 @@ class Node:
         if isinstance(made, list):
             return self.invalid(made)
         same = self.wanted is not None and made.digest == self.wanted.entry.digest
-        differs = () if same else changes(self.running, (made.snapshot, made.plan))
+        differs = () if same else self._changes(made)
         outcome = Outcome.UNCHANGED if same else Outcome.VALID
         return Applied(outcome=outcome, generation=self.generation, changes=differs)
 
@@ -138,7 +144,7 @@ class Node:
         wanted = self.wanted
         ahead = wanted and generation >= wanted.number + wanted.entry.accepted
         if wanted and ahead:
-            again = Candidate(wanted.files, *_renumbered(_documents(wanted), self._highest + 1))
+            again = Candidate(wanted.files, *_renumbered(_documents(wanted), self._highest + 1), self.sinks)
             self._want(again, wanted.entry.author, f"renumbered: the proxy was at {generation}", wanted.watched)
         self._see(ProxyLine(reachable=True, generation=generation))
 
@@ -208,6 +214,9 @@ class Node:
         if isinstance(made, Candidate):
             self._want(made, last.entry.author, f"revision {last.number} compiled anew", last.watched)
 
+    def _changes(self, made: Candidate) -> tuple[Change, ...]:
+        return changes(self.running, (made.snapshot, made.plan)) + sink_changes(self.sinks, made.sinks)
+
     def _compiled(self, loaded: Loaded) -> Candidate | list[Problem]:
         return candidate(loaded, self.ground, self._highest + 1, self.running[0] if self.running else None)
 
@@ -224,7 +233,7 @@ class Node:
         number = made.snapshot.generation
         entry = Entry(number, self._now(), author, why, made.digest)
         snapshot, plan = encode_snapshot(made.snapshot), encode(made.plan)
-        revision = Revision(entry, watched, made.files, snapshot, plan)
+        revision = Revision(entry, watched, made.files, snapshot, plan, sinks=encode_sinks(made.sinks))
         self._highest = number
         self.trouble = ""
         self._remembered(lambda: self.store.add(revision), None)
@@ -262,6 +271,7 @@ def _is_readable(revision: Revision) -> bool:
         return False
     try:
         _documents(revision)
+        decode_sinks(revision.sinks)
     except (ValueError, TypeError, KeyError):
         return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tulle.http.h1 import BodyReader, Limits, Refusal, ResponseHead, find_head_end, parse_response
@@ -38,12 +39,27 @@ class Reply:
 class Exchange:
     """Reads the answer to one request. Interim responses are passed over."""
 
-    def __init__(self, method: str, target: str, body: bytes = b"", content_type: str = "application/json") -> None:
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        content_type: str = "application/json",
+        *,
+        host: str = "tulle",
+        headers: Mapping[str, str] = {},
+        keep: bool = False,
+    ) -> None:
+        """`headers` come besides; `keep`: the connection may serve another exchange afterwards."""
         if not target.startswith("/") or not target.isascii() or any(octet <= " " for octet in target):
             raise ValueError(f"not a request target: {target!r}")
-        lines = f"{method} {target} HTTP/1.1\r\nhost: tulle\r\nconnection: close\r\n"
+        lines = f"{method} {target} HTTP/1.1\r\nhost: {host}\r\n" + ("" if keep else "connection: close\r\n")
         if body or method in ("POST", "PUT"):
             lines += f"content-type: {content_type}\r\ncontent-length: {len(body)}\r\n"
+        for name, value in headers.items():
+            if not value.isascii() or not value.isprintable():
+                raise ValueError(f"not a value of header {name}")
+            lines += f"{name}: {value}\r\n"
         self.request = lines.encode() + b"\r\n" + body
         """The octets to send."""
         self.head: ResponseHead | None = None

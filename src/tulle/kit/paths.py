@@ -15,6 +15,7 @@ __all__ = [
     "process_log",
     "runtime_dir",
     "runtime_parent",
+    "spool",
     "state_dir",
     "state_parent",
     "supervisor_pid_file",
@@ -59,6 +60,11 @@ def supervisor_pid_file(mesh: str, *, create: bool = True) -> Path:
 def database(mesh: str, *, create: bool = True) -> Path:
     """Revisions, in SQLite."""
     return state_dir(mesh, create=create) / "tulle.db"
+
+
+def spool(mesh: str, *, create: bool = True) -> Path:
+    """What is to leave and has not been taken yet, in SQLite."""
+    return state_dir(mesh, create=create) / "spool.db"
 
 
 def log_dir(mesh: str, *, create: bool = True) -> Path:

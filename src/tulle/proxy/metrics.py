@@ -1,25 +1,6 @@
 """Every metric of the proxy, as data: the exposition and the reference documentation are made from this list."""
 
-from enum import StrEnum
-from typing import NamedTuple
-
-
-class Kind(StrEnum):
-    """Prometheus' metric types."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-class Metric(NamedTuple):
-    """One metric family."""
-
-    name: str
-    kind: Kind
-    meaning: str
-    labels: tuple[str, ...] = ()
-
+from tulle.kit.exposition import Kind, Metric
 
 PAIR = ("source", "destination", "version", "route", "protocol", "response_class")
 """protocol: `http` is HTTP/1.1, then `http2`, `grpc` and `tcp`."""

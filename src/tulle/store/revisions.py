@@ -42,7 +42,12 @@ def _note_schema(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE revision ADD COLUMN schema INTEGER NOT NULL DEFAULT 1")
 
 
-_MIGRATIONS = (_begin, _note_schema)
+def _note_sinks(db: sqlite3.Connection) -> None:
+    """Nothing left the node before."""
+    db.execute("ALTER TABLE revision ADD COLUMN sinks BLOB NOT NULL DEFAULT x''")
+
+
+_MIGRATIONS = (_begin, _note_schema, _note_sinks)
 
 _ENTRY = "number, time, author, why, digest, accepted, fault"
 
@@ -80,6 +85,8 @@ class Revision:
     plan: bytes = field(repr=False)
     schema: int = SCHEMA_VERSION
     """Which the snapshot follows."""
+    sinks: bytes = field(default=b"", repr=False)
+    """Where metrics are sent; empty: nowhere. See `tulle.wire.sinks`."""
 
     @property
     def number(self) -> int:
@@ -107,12 +114,12 @@ class Revisions:
         entry = revision.entry
         with self._writing() as db:
             db.execute(
-                "INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(entry.number, entry.time, entry.author, entry.why, entry.digest, revision.watched),
                     zlib.compress(json.dumps(dict(revision.files)).encode()),
                     *(zlib.compress(revision.snapshot), zlib.compress(revision.plan)),
-                    *(int(entry.accepted), entry.fault, revision.schema),
+                    *(int(entry.accepted), entry.fault, revision.schema, revision.sinks),
                 ),
             )
             db.execute(
@@ -153,12 +160,12 @@ class Revisions:
         """One revision; None when it never was or is forgotten."""
         with self._reading() as db:
             row = db.execute(
-                f"SELECT {_ENTRY}, watched, files, snapshot, plan, schema FROM revision WHERE number = ?",  # noqa: S608
+                f"SELECT {_ENTRY}, watched, files, snapshot, plan, schema, sinks FROM revision WHERE number = ?",  # noqa: S608
                 (number,),
             ).fetchone()
             if row is None:
                 return None
-            watched, files, snapshot, plan, schema = row[7:]
+            watched, files, snapshot, plan, schema, sinks = row[7:]
             return Revision(
                 entry=_entry(row[:7]),
                 watched=watched,
@@ -166,6 +173,7 @@ class Revisions:
                 snapshot=zlib.decompress(snapshot),
                 plan=zlib.decompress(plan),
                 schema=schema,
+                sinks=sinks,
             )
 
     def history(self) -> list[Entry]:

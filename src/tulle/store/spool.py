@@ -68,22 +68,22 @@ class Spool:
                 self.max_bytes = min(max_bytes, _MEMORY_BYTES)
         self._weigh_down()
 
-    def add(self, at_ms: int, samples: int, octets: bytes) -> int:
-        """Keeps one body; returns how many older samples that cost. Raises StoreError when the disk does not take it."""
+    def add(self, at_ms: int, samples: int, octets: bytes) -> tuple[int, int]:
+        """Keeps one body; returns its number, and how many older samples that cost. Raises StoreError when the disk does not take it."""
         with self._guarded() as db:
             lost = self._make_room(db, len(octets))
             try:
                 with db:
-                    _insert(db, at_ms, samples, octets)
+                    number = _insert(db, at_ms, samples, octets)
             except sqlite3.OperationalError as fault:
                 if fault.sqlite_errorcode != sqlite3.SQLITE_FULL:
                     raise
                 self._ballast.unlink(missing_ok=True)
                 with db:
                     lost += self._drop(db, _ROOM_FACTOR * len(octets))
-                    _insert(db, at_ms, samples, octets)
+                    number = _insert(db, at_ms, samples, octets)
             self._weigh_down()
-            return lost
+            return number, lost
 
     def oldest(self) -> Kept | None:
         """The next to send."""
@@ -173,8 +173,9 @@ class Spool:
             raise StoreError(f"{self._path}: {fault}") from fault
 
 
-def _insert(db: sqlite3.Connection, at_ms: int, samples: int, octets: bytes) -> None:
-    db.execute("INSERT INTO kept (at_ms, samples, octets) VALUES (?, ?, ?)", (at_ms, samples, octets))
+def _insert(db: sqlite3.Connection, at_ms: int, samples: int, octets: bytes) -> int:
+    done = db.execute("INSERT INTO kept (at_ms, samples, octets) VALUES (?, ?, ?)", (at_ms, samples, octets))
+    return done.lastrowid or 0
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:

@@ -177,6 +177,24 @@ class MetricsLine(Answer, frozen=True):
 
 class ProxyLine(Answer, frozen=True):
     """The data plane, seen from the agent."""
+class PushLine(Answer, frozen=True):
+    """How metrics leave."""
+
+    url: str
+    failing_since: float = 0.0
+    """Unix seconds; 0: it does not fail."""
+    why: str = ""
+    """The receiver's last words, or the kernel's, while it fails."""
+    last_success: float = 0.0
+    """Unix seconds; 0: never since the agent started."""
+    waiting_samples: int = 0
+    waiting_bytes: int = 0
+    dropped: dict[str, int] = {}
+    """Samples that never arrive, by reason, since the agent started."""
+    notes: tuple[str, ...] = ()
+    """About the spool, such as a full disk."""
+
+
 
     reachable: bool
     generation: int
@@ -207,5 +225,7 @@ class NodeStatus(Answer, frozen=True, kw_only=True):
     metrics: MetricsLine = MetricsLine()
     problems: tuple[Fault, ...] = ()
     """Of the manifests as they are now; the wanted generation is not touched by them."""
+    push: PushLine | None = None
+    """None when metrics are not pushed."""
     notes: tuple[str, ...] = ()
     """What else a person should know, such as a full disk."""

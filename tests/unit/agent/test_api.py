@@ -7,6 +7,7 @@ import pytest
 
 from tulle.agent.api import Api
 from tulle.agent.candidate import Ground
+from tulle.agent.leaving import Leaving
 from tulle.agent.node import Node
 from tulle.agent.sources import Sources
 from tulle.http.server import HttpError, Request
@@ -16,7 +17,13 @@ from tulle.store.revisions import Revisions
 def test_a_failing_memory_is_named_to_whoever_asks_for_it(tmp_path: Path) -> None:
     store = Revisions(tmp_path / "tulle.db")
     node = Node(Ground("hello", (), "/", {}), store, now=lambda: 1000.0)
-    api = Api(node, Sources([]), tmp_path / "admin.sock", 0.0)
+    api = Api(
+        node,
+        Sources([]),
+        tmp_path / "admin.sock",
+        0.0,
+        Leaving(node, tmp_path / "admin.sock", tmp_path / "spool.db", 0.0),
+    )
     store.close()
 
     for method, path, query in (

@@ -45,7 +45,7 @@ def drained(spool: Spool) -> list[int]:
 def test_what_was_kept_leaves_oldest_first_after_reopening(path: Path) -> None:
     spool = Spool(path, MAX)
     for at in (1, 2, 3):
-        assert spool.add(at, 10 * at, b"%d" % at) == 0
+        assert spool.add(at, 10 * at, b"%d" % at) == (at, 0)
     spool.close()
 
     again = Spool(path, MAX)
@@ -74,7 +74,7 @@ def test_numbers_are_never_used_twice(path: Path) -> None:
 def test_a_full_spool_costs_the_oldest_and_says_how_many(path: Path) -> None:
     spool = Spool(path, 65_536)
 
-    lost = sum(spool.add(at, 7, os.urandom(5000)) for at in range(100))
+    lost = sum(spool.add(at, 7, os.urandom(5000))[1] for at in range(100))
 
     kept = drained(spool)
     assert kept == list(range(100 - len(kept), 100))
@@ -128,7 +128,7 @@ def test_a_killed_writer_loses_nothing_it_had_kept(path: Path) -> None:
 def test_a_full_disk_costs_the_oldest_and_is_no_error(tiny_disk: Path) -> None:
     spool = Spool(tiny_disk / "spool.db", 1 << 30)
 
-    lost = sum(spool.add(at, 3, os.urandom(4000)) for at in range(200))
+    lost = sum(spool.add(at, 3, os.urandom(4000))[1] for at in range(200))
 
     kept = drained(spool)
     assert kept == list(range(200 - len(kept), 200))
@@ -173,7 +173,7 @@ def test_what_cannot_be_forgotten_on_disk_is_not_sent_again(path: Path) -> None:
 def test_what_cannot_be_written_at_all_is_kept_in_little_memory(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "no such directory" / "spool.db", 1 << 30)
 
-    lost = sum(spool.add(at, 1, os.urandom(5000)) for at in range(100))
+    lost = sum(spool.add(at, 1, os.urandom(5000))[1] for at in range(100))
 
     kept = drained(spool)
     assert lost == 100 - len(kept)
@@ -186,7 +186,7 @@ def test_a_broken_file_is_set_aside_and_said(path: Path) -> None:
 
     spool = Spool(path, MAX)
 
-    assert spool.add(1, 1, b"x") == 0
+    assert spool.add(1, 1, b"x") == (1, 0)
     (note,) = spool.notes
     assert "unreadable" in note
     assert "not sent" in note

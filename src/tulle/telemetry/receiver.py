@@ -1,0 +1,190 @@
+"""The way to a receiver of remote write: one connection, kept between requests, since a handshake costs more than what it carries."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tulle.http.exchange import Exchange, ResponseError
+from tulle.telemetry.delivery import Later, Outcome, outcome
+from tulle.wire.sinks import PushSink, Tls
+
+if TYPE_CHECKING:
+    import ssl
+
+READ_BYTES = 65_536
+ANSWER_BYTES = 65_536
+"""More than that of an answer is not read."""
+SAID_CHARACTERS = 200
+"""So much of an answer is said."""
+SECRET_BYTES = 16_384
+
+
+class SecretError(Exception):
+    """A file that the push needs cannot be read, or does not hold what it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    files: tuple[tuple[int, int], ...]
+    """What the TLS files were when it was opened."""
+
+    @property
+    def is_usable(self) -> bool:
+        return not self.reader.at_eof() and not self.writer.is_closing()
+
+
+class Receiver:
+    """One receiver."""
+
+    def __init__(self, sink: PushSink, agent: str, now: Callable[[], float]) -> None:
+        parts = urlsplit(sink.url)
+        self._sink = sink
+        self._now = now
+        self._host = parts.hostname or ""
+        self._is_tls = parts.scheme == "https"
+        self._port = parts.port or (443 if self._is_tls else 80)
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._authority = parts.netloc
+        self._agent = agent
+        self._way: _Way | None = None
+
+    async def send(self, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """Posts one body. A file that cannot be read, a connection that cannot be made: later."""
+        try:
+            async with asyncio.timeout(self._sink.timeout):
+                return await self._send(body, headers)
+        except SecretError as fault:
+            why = str(fault)
+        except TimeoutError:
+            why = f"no answer within {self._sink.timeout:g} s"
+        except (OSError, ResponseError) as fault:
+            why = _said(fault)
+        self.close()
+        return Later(why)
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+        if self._way is not None:
+            self._way.writer.close()
+            self._way = None
+
+    async def _send(self, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        own = {"user-agent": self._agent, **headers, **self._sink.headers, **self._credentials()}
+        content_type = own.pop("content-type")
+        files = _stamps(self._sink.tls)
+        while True:
+            exchange = Exchange("POST", self._target, body, content_type, host=self._authority, headers=own, keep=True)
+            if self._way is None or not self._way.is_usable or self._way.files != files:
+                self.close()
+                self._way = await self._open(files)
+                return await self._exchange(self._way, exchange)
+            kept, self._way = self._way, None
+            try:
+                answer = await self._exchange(kept, exchange)
+            except (OSError, ResponseError):
+                kept.writer.close()
+                if exchange.head is not None:
+                    raise
+            else:
+                return answer
+
+    async def _exchange(self, way: _Way, exchange: Exchange) -> Outcome:
+        """Leaves the connection for the next, when the answer lets it."""
+        way.writer.write(exchange.request)
+        await way.writer.drain()
+        answer = b""
+        while not exchange.is_done and len(answer) < ANSWER_BYTES:
+            answer += exchange.feed(await way.reader.read(READ_BYTES))
+        head = exchange.head
+        if head is None:
+            raise ResponseError("no answer")
+        if exchange.is_done and head.keep_alive:
+            self._way = way
+        else:
+            way.writer.close()
+            self._way = None
+        said = " ".join(answer[: 4 * SAID_CHARACTERS].decode(errors="replace").split())
+        return outcome(head.status, _text(head.value(b"retry-after")), said[:SAID_CHARACTERS], self._now())
+
+    async def _open(self, files: tuple[tuple[int, int], ...]) -> _Way:
+        if not self._is_tls:
+            reader, writer = await asyncio.open_connection(self._host, self._port, limit=READ_BYTES)
+            return _Way(reader, writer, files)
+        name = self._sink.tls.server_name or self._host
+        reader, writer = await asyncio.open_connection(
+            self._host, self._port, limit=READ_BYTES, ssl=_context(self._sink.tls), server_hostname=name
+        )
+        return _Way(reader, writer, files)
+
+    def _credentials(self) -> dict[str, str]:
+        sink = self._sink
+        if sink.bearer_token_file:
+            return {"authorization": f"Bearer {_secret(sink.bearer_token_file)}"}
+        if sink.password_file:
+            told = f"{sink.username}:{_secret(sink.password_file)}".encode()
+            return {"authorization": f"Basic {base64.b64encode(told).decode()}"}
+        return {}
+
+
+def _secret(file: str) -> str:
+    """The file's text without blanks around it."""
+    try:
+        with Path(file).open("rb") as stream:
+            text = stream.read(SECRET_BYTES).decode().strip()
+    except OSError as fault:
+        raise SecretError(f"cannot read {file}: {fault.strerror}") from fault
+    except UnicodeDecodeError as fault:
+        raise SecretError(f"{file} is no text") from fault
+    if not text or not text.isprintable():
+        raise SecretError(f"{file} {'holds more than one line' if text else 'is empty'}")
+    return text
+
+
+def _stamps(tls: Tls) -> tuple[tuple[int, int], ...]:
+    """What tells that a file was replaced."""
+    found = []
+    for file in filter(None, (tls.ca_file, tls.cert_file, tls.key_file)):
+        try:
+            stat = Path(file).stat()
+        except OSError as fault:
+            raise SecretError(f"cannot read {file}: {fault.strerror}") from fault
+        found.append((stat.st_ino, stat.st_mtime_ns))
+    return tuple(found)
+
+
+def _context(tls: Tls) -> "ssl.SSLContext":
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file or None)
+        if tls.cert_file:
+            context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_passphrase)
+    except OSError as fault:  # an SSLError is one
+        files = ", ".join(filter(None, (tls.ca_file, tls.cert_file, tls.key_file))) or "the system's certificates"
+        raise SecretError(f"cannot use {files}: {_said(fault)}") from fault
+    except _PassphraseError as fault:
+        raise SecretError(f"{tls.key_file} has a passphrase") from fault
+    return context
+
+
+class _PassphraseError(Exception):
+    pass
+
+
+def _no_passphrase() -> str:
+    """OpenSSL would ask for it at the terminal."""
+    raise _PassphraseError
+
+
+def _said(fault: Exception) -> str:
+    return (getattr(fault, "strerror", None) or str(fault) or type(fault).__name__).strip()
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("latin-1")
