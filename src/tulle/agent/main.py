@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -88,8 +89,16 @@ def ground_of(mesh: str, manifests: Sequence[Path], environment: Mapping[str, st
         mesh=mesh,
         manifests=tuple(str(path.absolute()) for path in manifests),
         base_dir=str(home or home_of(manifests)),
-        environment={name: environment[name] for name in ("PATH", "HOME", "LANG") if name in environment},
+        environment=_given(environment),
     )
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    """To every workload. The directory of the interpreter that runs Tulle comes last, so that `python` is found."""
+    given = {name: environment[name] for name in ("PATH", "HOME", "LANG") if name in environment}
+    if "PATH" in given:
+        given["PATH"] = f"{given['PATH']}:{Path(sys.executable).parent}"
+    return given
 
 
 async def _until_signal() -> None:
