@@ -24,7 +24,7 @@ from tulle.manifest import Loaded, dump, parse
 from tulle.model.place import Problem
 from tulle.store.database import StoreError
 from tulle.store.revisions import Entry
-from tulle.wire.plan import DoorStatus
+from tulle.wire.plan import DoorStatus, encode
 from tulle.wire.snapshot import Door
 from tulle.wire.status import (
     AddressLine,
@@ -35,10 +35,15 @@ from tulle.wire.status import (
     NodeStatus,
     Outcome,
     PodLine,
+    ProxyProcess,
     RevisionLine,
     RevisionState,
+    UpgradeLine,
 )
+from tulle.wire.upgrade import Upgrade
 
+ORDER_SECONDS = 5.0
+"""How long an order to the supervisor waits for its word."""
 SETTLE_SECONDS = 10.0
 """How long an apply waits for the proxy before it answers `pending`."""
 DOORS_SECONDS = 2.0
@@ -75,6 +80,7 @@ class Api:
             ("GET", "/metrics"): self._metrics,
             ("GET", "/refusals"): self._refusals,
             ("GET", "/tap"): self._tap,
+            ("POST", "/upgrade"): self._upgrade,
             ("POST", "/stop"): self._stop,
         }
 
@@ -117,6 +123,12 @@ class Api:
             doors=tuple(_door(door, seen) for door in doors),
             attached=tuple(AttachedLine(**one._asdict()) for one in node.seen.attached),
             closed_addresses=tuple(AddressLine(**one._asdict()) for one in node.seen.addresses),
+            proxies=tuple(
+                ProxyProcess(pid=one.pid, state=one.state, version=one.version, since=one.since, until=one.until)
+                for one in node.proxies.proxies
+            ),
+            upgrade=self._upgrade_line(),
+            supervisor_version=node.proxies.supervisor,
             metrics=MetricsLine(address=node.seen.metrics, why=node.seen.metrics_why),
             push=self._leaving.line(),
             problems=tuple(map(fault_of, node.problems)),
@@ -218,6 +230,30 @@ class Api:
         except (OSError, TimeoutError, ResponseError) as fault:
             raise HttpError(503, f"the proxy does not answer: {fault}") from fault
         return Response(200, _tapped(lines), "application/jsonl")
+
+    async def _upgrade(self, request: Request) -> Response:
+        """Has another proxy, from the code that is on disk now, take the place of the one that serves; then this agent ends too.
+
+        `drain=SECONDS` for the old one, `ready=SECONDS` for the new one, `hurry=1` to cut what still drains. How it goes is in
+        the status.
+        """
+        node = self._node
+        drain, ready = (_seconds(request.query.get(name, "")) for name in ("drain", "ready"))
+        hurry = request.query.get("hurry", "0") not in ("0", "", "false")
+        if node.proxies.has_newcomer or not (hurry or node.proxies.is_settled):
+            raise HttpError(409, "an upgrade is not done yet")
+        if not node.proxies.supervisor:
+            raise HttpError(501, "the supervisor is of a version that starts no second proxy")
+        order = Upgrade(os.urandom(8).hex(), drain, ready, hurry)
+        node.order(encode(order))
+        await self._until(lambda: node.proxies.upgrade == order.upgrade, ORDER_SECONDS)
+        if node.proxies.upgrade != order.upgrade:
+            raise HttpError(503, "the supervisor does not follow the order")
+        return Response(202, msgspec.json.encode(self._upgrade_line()))
+
+    def _upgrade_line(self) -> UpgradeLine:
+        last = self._node.proxies
+        return UpgradeLine(id=last.upgrade, stage=last.stage, why=last.why, seconds=last.seconds)
 
     async def _stop(self, request: Request) -> Response:
         """Asks the supervisor to end the mesh."""

@@ -10,6 +10,7 @@ import msgspec
 from tulle.agent.node import Node
 from tulle.http.async_client import AsyncUnixConnection, ResponseError
 from tulle.kit.backoff import Backoff
+from tulle.wire.upgrade import ProxyStatus
 
 ANSWER_SECONDS = 2.0
 """A proxy that says nothing for so long counts as gone."""
@@ -47,23 +48,30 @@ async def _serves(node: Node, admin: Path) -> bool:
 
 
 async def _converse(node: Node, admin: Path, lifeline: asyncio.StreamReader) -> None:
-    """Until the proxy closes the lifeline. It was opened first, so whoever answers here lives no longer than it."""
+    """Until the proxy closes the lifeline, or another takes its place.
+
+    The lifeline was opened first, so whoever answers here lives no longer than it, unless it is another already.
+    """
+    serving = node.proxies.proxies[:1]
     reply = await AsyncUnixConnection(admin, timeout=ANSWER_SECONDS).request("GET", "/status")
     if not reply.is_ok:
         raise ResponseError(f"status {reply.status}")
     node.proxy_has(msgspec.json.decode(reply.body, type=_Serving).generation)
     async with asyncio.TaskGroup() as group:
         gone = group.create_task(_closed(lifeline))
-        while not gone.done():
+        while not gone.done() and (not serving or _are_same(serving, node.proxies.proxies[:1])):
             count = node.changed.count
             await _push(node, admin)
             changed = group.create_task(node.changed.past(count))
             await asyncio.wait((gone, changed), return_when=asyncio.FIRST_COMPLETED)
             changed.cancel()
+        gone.cancel()
 
 
 async def _push(node: Node, admin: Path) -> None:
     wanted = node.wanted
+    if node.proxies.has_newcomer:
+        return  # it may be the only one that reads what this agent writes
     if wanted is None or wanted.number <= node.proxy.generation or wanted.number in node.refused:
         return
     reply = await AsyncUnixConnection(admin, timeout=PUSH_SECONDS).request("PUT", "/snapshot", wanted.snapshot)
@@ -79,6 +87,11 @@ def _fault(body: bytes) -> str:
     with suppress(msgspec.MsgspecError):
         return str(msgspec.json.decode(body, type=dict[str, str])["error"])
     return body.decode(errors="replace") or "without a word"
+
+
+def _are_same(one: list[ProxyStatus], other: list[ProxyStatus]) -> bool:
+    """The same places; which process is there the lifeline tells."""
+    return [proxy.admin for proxy in one] == [proxy.admin for proxy in other]
 
 
 async def _closed(lifeline: asyncio.StreamReader) -> None:

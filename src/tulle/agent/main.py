@@ -16,6 +16,7 @@ from tulle.agent.candidate import Ground
 from tulle.agent.data_plane import keep_proxy
 from tulle.agent.leaving import Leaving
 from tulle.agent.node import Node
+from tulle.agent.other_proxies import keep_others
 from tulle.agent.sources import Sources
 from tulle.agent.supervision import LINE_BYTES, SupervisorGone, keep_supervisor
 from tulle.agent.watching import follow, watch
@@ -71,6 +72,7 @@ async def _run(mesh: str, manifests: Sequence[Path], home: Path | None, control_
             group.create_task(_until_signal())
             group.create_task(keep_supervisor(node, reader, writer))
             group.create_task(keep_proxy(node, admin))
+            group.create_task(keep_others(node, admin.parent))
             group.create_task(follow(node, sources, inotify))
             group.create_task(_log_changes(node))
             group.create_task(leaving.run())

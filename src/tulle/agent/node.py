@@ -23,6 +23,7 @@ from tulle.wire.plan import DoorState, Plan, PodState, Report, blame, decode_pla
 from tulle.wire.sinks import Sinks, decode_sinks, encode_sinks
 from tulle.wire.snapshot import SCHEMA_VERSION, Snapshot, decode_snapshot, encode_snapshot
 from tulle.wire.status import Applied, Change, Outcome, ProxyLine
+from tulle.wire.upgrade import Proxies
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -46,6 +47,10 @@ class Node:
         self.proxy = ProxyLine(reachable=False, generation=0)
         self.seen = Report(0, [], [], "")
         """What the supervisor last reported."""
+        self.proxies = Proxies([], "")
+        """All there are, as the supervisor last said."""
+        self.orders: list[bytes] = []
+        """Lines for the supervisor besides the plan."""
         self.problems: list[Problem] = []
         """Of the watched manifests as they are now."""
         self.refused: dict[int, str] = {}
@@ -181,6 +186,16 @@ class Node:
     def supervisor_says(self, report: Report) -> None:
         """How pods and doors are."""
         self.seen = report
+        self.changed.set()
+
+    def supervisor_lists(self, proxies: Proxies) -> None:
+        """Which proxies there are, and how far the last upgrade has come."""
+        self.proxies = proxies
+        self.changed.set()
+
+    def order(self, line: bytes) -> None:
+        """Tells the supervisor something besides the plan."""
+        self.orders.append(line)
         self.changed.set()
 
     def waits_for(self) -> list[str]:

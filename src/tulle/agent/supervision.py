@@ -27,6 +27,8 @@ async def _receive(node: Node, reader: asyncio.StreamReader) -> None:
             proxies = decode_proxies(line)
             if proxies is None:
                 node.supervisor_says(decode_report(line))
+            else:
+                node.supervisor_lists(proxies)
     except OSError as fault:
         raise SupervisorGone from fault
     raise SupervisorGone
@@ -37,6 +39,9 @@ async def _send(node: Node, writer: asyncio.StreamWriter) -> None:
     try:
         while True:
             count = node.changed.count
+            while node.orders:
+                writer.write(node.orders.pop(0))
+                await writer.drain()
             if node.planned is not None and node.planned != sent:
                 sent = node.planned
                 writer.write(sent)

@@ -26,6 +26,7 @@ VERBS = (
     "logs",
     "history",
     "rollback",
+    "upgrade",
     "check",
     "version",
     "completion",

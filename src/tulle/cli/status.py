@@ -10,7 +10,7 @@ from tulle.cli.words import Ended, Exit, green, red, say, say_faults, show, show
 from tulle.wire.plan import DoorState, blame
 
 if TYPE_CHECKING:
-    from tulle.wire.status import AttachedLine, DoorLine, NodeStatus
+    from tulle.wire.status import AttachedLine, DoorLine, NodeStatus, ProxyProcess
 
 
 @click.command()
@@ -40,9 +40,13 @@ def _show(found: "NodeStatus") -> None:
     proxy = f"generation {found.proxy.generation}" if found.proxy.reachable else red("does not answer")
     show(f"mesh        {found.mesh} ({state})")
     show(f"generation  {found.generation}")
-    show(f"proxy       {proxy}")
+    show(f"proxy       {proxy}{_versions(found)}")
+    for process in found.proxies[1:]:
+        show(f"proxy       pid {process.pid}, {_course(process)}, tulle {process.version or '(not said yet)'}")
     show(f"agent       pid {found.agent_pid}, since {_ago(found.since)}, tulle {found.version}")
-    show(f"supervisor  pid {found.supervisor_pid}")
+    supervisor = found.supervisor_version
+    differs = f", tulle {supervisor}" if supervisor not in ("", found.version) else ""
+    show(f"supervisor  pid {found.supervisor_pid}{differs}")
     show(f"metrics     http://{found.metrics.address}/metrics{f' ({found.metrics.why})' if found.metrics.why else ''}")
     for door in found.doors:
         show(f"door        :{door.port} → {door.service} ({_door(door)})")
@@ -68,6 +72,22 @@ def _show(found: "NodeStatus") -> None:
     if found.problems:
         say(f"the manifests have problems; generation {found.generation} stays:")
         say_faults(found.problems)
+
+
+def _versions(found: "NodeStatus") -> str:
+    """The proxy's own, where there are two proxies or it is not the agent's."""
+    if not found.proxies:
+        return ""
+    one = found.proxies[0]
+    return f", pid {one.pid}, tulle {one.version}" if len(found.proxies) > 1 or one.version != found.version else ""
+
+
+def _course(process: "ProxyProcess") -> str:
+    from tulle.wire.upgrade import ProxyState
+
+    if process.state is ProxyState.DRAINING:
+        return f"drains, at most {max(process.until - time.time(), 0.0):.0f} s more"
+    return "is being started"
 
 
 def _door(door: "DoorLine") -> str:

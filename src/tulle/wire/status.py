@@ -5,6 +5,7 @@ import enum
 import msgspec
 
 from tulle.wire.plan import DoorState, PodState
+from tulle.wire.upgrade import ProxyState, Stage
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +202,30 @@ class PushLine(Answer, frozen=True):
     """The one that it serves; 0 for none."""
 
 
+class ProxyProcess(Answer, frozen=True):
+    """One proxy process; see `tulle.wire.upgrade.ProxyStatus`."""
+
+    pid: int
+    """0 while it is being started again."""
+    state: ProxyState
+    version: str = ""
+    since: float = 0.0
+    until: float = 0.0
+    """Unix time at which what it still serves is cut, while it drains."""
+
+
+class UpgradeLine(Answer, frozen=True):
+    """What became of the last upgrade of this mesh's processes."""
+
+    id: str = ""
+    """Empty: there was none since the supervisor started."""
+    stage: Stage = Stage.NONE
+    why: str = ""
+    """Why it failed."""
+    seconds: float = 0.0
+    """From the order until the new proxy served."""
+
+
 class NodeStatus(Answer, frozen=True, kw_only=True):
     """How the node is."""
 
@@ -223,6 +248,11 @@ class NodeStatus(Answer, frozen=True, kw_only=True):
     closed_addresses: tuple[AddressLine, ...] = ()
     """Attached workloads reach what is there otherwise, or not at all."""
     metrics: MetricsLine = MetricsLine()
+    proxies: tuple[ProxyProcess, ...] = ()
+    """The one that serves, or shall, first; during an upgrade another one."""
+    upgrade: UpgradeLine = UpgradeLine()
+    supervisor_version: str = ""
+    """Of the code that the supervisor was started from; `version` is the agent's."""
     problems: tuple[Fault, ...] = ()
     """Of the manifests as they are now; the wanted generation is not touched by them."""
     push: PushLine | None = None

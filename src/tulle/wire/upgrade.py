@@ -66,7 +66,7 @@ class Proxies(NamedTuple):
     proxies: list[ProxyStatus]
     """The one that serves, or shall, first."""
     supervisor: str
-    """Version of the supervisor's code."""
+    """Version of the supervisor's code; empty before the supervisor has said."""
     upgrade: str = ""
     """The order's name; empty before the first."""
     stage: Stage = Stage.NONE
@@ -74,6 +74,16 @@ class Proxies(NamedTuple):
     """Why it failed."""
     seconds: float = 0.0
     """From the order until the new one served."""
+
+    @property
+    def has_newcomer(self) -> bool:
+        """One is started that shall take the place of the one that serves."""
+        return any(one.state is ProxyState.STARTING for one in self.proxies[1:])
+
+    @property
+    def is_settled(self) -> bool:
+        """There is one proxy and no other: a new one may be asked for."""
+        return len(self.proxies) < 2
 
 
 def decode_upgrade(line: bytes) -> Upgrade | None:
