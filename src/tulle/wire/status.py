@@ -176,8 +176,6 @@ class MetricsLine(Answer, frozen=True):
     """Why it is not port 15020."""
 
 
-class ProxyLine(Answer, frozen=True):
-    """The data plane, seen from the agent."""
 class PushLine(Answer, frozen=True):
     """How metrics leave."""
 
@@ -196,6 +194,8 @@ class PushLine(Answer, frozen=True):
     """About the spool, such as a full disk."""
 
 
+class ProxyLine(Answer, frozen=True):
+    """The data plane, seen from the agent."""
 
     reachable: bool
     generation: int
@@ -253,9 +253,9 @@ class NodeStatus(Answer, frozen=True, kw_only=True):
     upgrade: UpgradeLine = UpgradeLine()
     supervisor_version: str = ""
     """Of the code that the supervisor was started from; `version` is the agent's."""
-    problems: tuple[Fault, ...] = ()
-    """Of the manifests as they are now; the wanted generation is not touched by them."""
     push: PushLine | None = None
     """None when metrics are not pushed."""
+    problems: tuple[Fault, ...] = ()
+    """Of the manifests as they are now; the wanted generation is not touched by them."""
     notes: tuple[str, ...] = ()
     """What else a person should know, such as a full disk."""
