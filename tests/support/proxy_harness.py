@@ -97,7 +97,9 @@ class Broker(threading.Thread):
 class Proxy:
     """Doors are plain listeners on loopback; the names of doors are their ports."""
 
-    def __init__(self, memory: int | None = None, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, memory: int | None = None, options: tuple[str, ...] = (), diag: socket.socket | None = None
+    ) -> None:
         self._files = contextlib.ExitStack()
         self.doors: dict[int, socket.socket] = {}
         self.hosts: list[socket.socket] = []
@@ -109,10 +111,13 @@ class Proxy:
         broker_link, broker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.broker = Broker(broker_link)
         self.broker.start()
-        self._diag = open_sock_diag()
-        descriptors = (control.fileno(), broker.fileno(), self._admin.fileno(), self._metrics.fileno(), self.memory)
-        descriptors += (self._diag.fileno(),)
-        names = ("--control-fd", "--broker-fd", "--admin-fd", "--metrics-fd", "--memory-fd", "--diag-fd")
+        self._diag = diag or open_sock_diag()
+        self._log_end, log = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptors = (
+            *(control.fileno(), broker.fileno(), self._admin.fileno(), self._metrics.fileno(), self.memory),
+            *(self._diag.fileno(), log),
+        )
+        names = ("--control-fd", "--broker-fd", "--admin-fd", "--metrics-fd", "--memory-fd", "--diag-fd", "--access-fd")
         arguments = [text for name, fd in zip(names, descriptors, strict=True) for text in (name, str(fd))]
         self.log = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (closed by the stack)
         self.process = subprocess.Popen(
@@ -120,6 +125,8 @@ class Proxy:
         )
         control.close()
         broker.close()
+        os.close(log)
+        self._logged = b""
 
     def __enter__(self) -> Self:
         return self
@@ -129,6 +136,7 @@ class Proxy:
             self.process.kill()
         self.process.wait(DEADLINE)
         self.broker.close()
+        os.close(self._log_end)
         for sock in (self.control, self._admin, self._metrics, self._diag, *self.doors.values(), *self.hosts):
             sock.close()
         complaints = self.complaints()
@@ -140,6 +148,15 @@ class Proxy:
         """What the proxy wrote to its log."""
         self.log.seek(0)
         return self.log.read().decode()
+
+    def access_log(self) -> list[dict[str, Any]]:
+        """The lines written so far, read back. Nobody else reads the pipe: what it does not hold is dropped."""
+        with contextlib.suppress(BlockingIOError):
+            while octets := os.read(self._log_end, 1 << 20):
+                self._logged += octets
+        *lines, rest = self._logged.split(b"\n")
+        assert not rest
+        return [json.loads(line) for line in lines]
 
     @property
     def metrics_port(self) -> int:

@@ -25,6 +25,9 @@ LOOK_LOST: Final = 1.0
 MAX_WAITING: Final = 256
 MAX_WAITING_OF_USER: Final = 32
 
+_ALIVE: Final = (ESTABLISHED, CLOSE_WAIT)
+_HELD: Final = (ESTABLISHED, FIN_WAIT1, FIN_WAIT2)
+
 
 @final
 class Who:
@@ -105,10 +108,7 @@ class Attestor:
         owner = self.diag.connection(theirs, ours)
         if owner is None or not owner.is_same or owner.inode == 0:
             return None
-        state = owner.state
-        if state != ESTABLISHED and state != FIN_WAIT1 and state != FIN_WAIT2:
-            return None
-        return owner if is_alive(sock) else None
+        return owner if owner.state in _HELD and is_alive(sock) else None
 
     def wait(self, waiter: Waiter) -> bool:
         """Has `on_facts` called once the supervisor has looked, or at the deadline. False: too many wait."""
@@ -217,7 +217,7 @@ def is_alive(sock: socket.socket) -> bool:
         state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
     except OSError:
         return False
-    return state == ESTABLISHED or state == CLOSE_WAIT
+    return state in _ALIVE
 
 
 def sees_all_users(uid_map: str) -> bool:

@@ -106,7 +106,7 @@ class Facts:
         now = self.recognise(uid, cgroup)
         if now:
             return now == workload
-        return fact.cgroups is not None and fact.uid in (-1, uid)
+        return fact.cgroups is not None and fact.uid in (-1, uid) and cgroup not in self._cgroups
 
     def _lay_out(self) -> None:
         self._by_both.clear()

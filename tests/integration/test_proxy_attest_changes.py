@@ -1,0 +1,221 @@
+"""Attested callers while units are started anew, facts change, and many come at once."""
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.attached import EVIL, ROOT, WEB, Actor, groups, id_of
+from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State, ask, connect, receive_octets, status_of
+from tests.support.proxy_harness import Backends, Hold, Proxy, echo, host, stopped, until
+from tulle.wire.snapshot import Limits, Protocol
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="several users are needed: run as root")
+
+
+class Unit(NamedTuple):
+    """A service of which the proxy knows an older control group."""
+
+    mesh: AttachedMesh
+    old: int
+    new: int
+    actor: Actor
+    """In the new one."""
+    other: Actor
+    """In a third."""
+
+
+@pytest.fixture
+def unit(proxy: Proxy, backends: Backends) -> Iterator[Unit]:
+    """`default/web` was started anew, and the proxy has not been told."""
+    with (
+        groups("old", "new", "other") as group,
+        Actor(WEB, group["new"]) as actor,
+        Actor(EVIL, group["other"]) as other,
+        AttachedMesh(proxy, backends) as mesh,
+    ):
+        mesh.serve(host(backends.serve(echo)))
+        proxy.tell("attached", "default/web", -1, [id_of(group["old"])])
+        yield Unit(mesh, id_of(group["old"]), id_of(group["new"]), actor, other)
+
+
+def test_unit_that_was_started_anew_is_known_once_the_supervisor_has_looked(unit: Unit) -> None:
+    mesh = unit.mesh
+    unit.actor.run(send, "it", (ADDRESS, mesh.port))
+    mesh.hear("look")
+    mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+    mesh.proxy.tell("looked")
+    assert unit.actor.run(receive, "it") == 200
+    assert mesh.ask(unit.actor) == 200
+    assert mesh.overhear() == []
+
+
+def test_stranger_is_looked_for_once(unit: Unit) -> None:
+    mesh = unit.mesh
+    unit.other.run(send, "it", (ADDRESS, mesh.port))
+    mesh.hear("look")
+    mesh.proxy.tell("looked")
+    assert unit.other.run(receive, "it") == 403
+    assert mesh.ask(unit.other) == 403
+    assert mesh.overhear() == []
+
+
+def test_stranger_is_looked_for_again_when_the_facts_have_changed(unit: Unit) -> None:
+    mesh = unit.mesh
+    for groups_now in [unit.old], [unit.old, 1]:
+        mesh.proxy.tell("attached", "default/web", -1, groups_now)
+        unit.other.run(send, "it", (ADDRESS, mesh.port))
+        mesh.hear("look")
+        mesh.proxy.tell("looked")
+        assert unit.other.run(receive, "it") == 403
+
+
+def test_caller_whose_look_is_not_answered_is_nobody_in_the_end(unit: Unit) -> None:
+    unit.actor.run(send, "it", (ADDRESS, unit.mesh.port))
+    unit.mesh.hear("look")
+    assert unit.actor.run(receive, "it") == 403
+
+
+def test_one_look_answers_all_who_wait(unit: Unit) -> None:
+    mesh = unit.mesh
+    with stopped(mesh.proxy):
+        for number in range(8):
+            unit.actor.run(send, f"{number}", (ADDRESS, mesh.port))
+        unit.other.run(send, "it", (ADDRESS, mesh.port))
+    mesh.hear("look")
+    mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+    mesh.proxy.tell("looked")
+    assert [unit.actor.run(receive, f"{number}") for number in range(8)] == [200] * 8
+    assert unit.other.run(receive, "it") == 403
+    assert mesh.overhear().count("look") <= 1  # for who came after the first was sent
+
+
+def test_more_of_one_user_than_may_wait_are_nobody_at_once(unit: Unit) -> None:
+    mesh = unit.mesh
+    with stopped(mesh.proxy):
+        for number in range(40):
+            unit.other.run(send, f"{number}", (ADDRESS, mesh.port))
+        unit.actor.run(send, "it", (ADDRESS, mesh.port))
+    mesh.hear("look")
+    until(lambda: mesh.denied() == 8, "those beyond 32 are answered before anybody has looked")
+    mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+    mesh.proxy.tell("looked")
+    assert unit.actor.run(receive, "it") == 200
+    until(lambda: mesh.denied() == 40, "the others are answered")
+
+
+def test_caller_that_left_while_it_waited_is_nobody(unit: Unit) -> None:
+    mesh = unit.mesh
+    unit.actor.run(send, "it", (ADDRESS, mesh.port))
+    mesh.hear("look")
+    unit.actor.end()
+    mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+    mesh.proxy.tell("looked")
+    until(lambda: mesh.denied() == 1, "it is refused")
+    assert mesh.served("default/web") == 0
+
+
+def test_nothing_is_looked_for_where_nobody_is_attached_by_a_group(unit: Unit) -> None:
+    unit.mesh.proxy.tell("attached", "default/web", WEB)
+    assert (unit.mesh.ask(unit.actor), unit.mesh.ask(unit.other)) == (200, 403)
+    assert unit.mesh.overhear().count("look") == 0
+
+
+def test_connections_of_what_is_attached_no_more_are_cut(unit: Unit) -> None:
+    mesh = unit.mesh
+    mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+    unit.actor.run(connect, "it", (ADDRESS, mesh.port))
+    assert unit.actor.run(ask, "it") == 200
+    mesh.proxy.tell("detached", "default/web")
+    assert unit.actor.run(ask, "it") == 0
+    assert mesh.ask(unit.actor) == 403
+
+
+def test_request_in_flight_of_what_is_attached_no_more_is_refused(unit: Unit, backends: Backends) -> None:
+    mesh, hold = unit.mesh, Hold()
+    mesh.serve(host(backends.serve(hold)), generation=2)
+    mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+    unit.actor.run(send, "it", (ADDRESS, mesh.port))
+    until(lambda: mesh.proxy.get("/status")["requests_in_flight"] == 1, "the request is served")
+    mesh.proxy.tell("detached", "default/web")
+    assert unit.actor.run(receive, "it") == 403
+    hold.let_go()
+
+
+def test_tcp_of_what_is_attached_no_more_is_cut(unit: Unit, backends: Backends) -> None:
+    mesh = unit.mesh
+    mesh.serve(host(backends.serve(repeat)), generation=2, protocol=Protocol.TCP)
+    mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+    unit.actor.run(connect, "it", (ADDRESS, mesh.port), 0, b"hello")
+    assert unit.actor.run(receive_octets, "it") == b"hello"
+    mesh.proxy.tell("detached", "default/web")
+    assert unit.actor.run(receive_octets, "it") == b"reset"
+
+
+def test_silent_connection_of_what_is_attached_no_more_goes_on_as_nobodys(unit: Unit) -> None:
+    mesh = unit.mesh
+    mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+    unit.actor.run(connect, "it", (ADDRESS, mesh.port))
+    until(lambda: [one["by"] for one in mesh.proxy.get("/connections")] == ["default/web"], "it is accepted")
+    with stopped(mesh.proxy):
+        mesh.proxy.tell("detached", "default/web")
+        unit.actor.run(send_more, "it")
+    assert unit.actor.run(receive, "it") == 403
+
+
+def test_connection_of_a_group_that_is_no_more_stays(unit: Unit) -> None:
+    mesh = unit.mesh
+    mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+    unit.actor.run(connect, "it", (ADDRESS, mesh.port))
+    assert unit.actor.run(ask, "it") == 200
+    mesh.proxy.tell("attached", "default/web", -1, [])
+    assert unit.actor.run(ask, "it") == 200
+
+
+def test_connection_of_a_group_that_is_anothers_now_is_cut(unit: Unit) -> None:
+    mesh = unit.mesh
+    mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+    unit.actor.run(connect, "it", (ADDRESS, mesh.port))
+    assert unit.actor.run(ask, "it") == 200
+    mesh.proxy.tell("attached", "default/jobs", -1, [unit.new])
+    assert unit.actor.run(ask, "it") == 0
+
+
+def test_anonymous_users_are_limited_each_by_themselves(unit: Unit, backends: Backends) -> None:
+    mesh = unit.mesh
+    mesh.serve(host(backends.serve(echo)), generation=2, limits=Limits(connections_per_caller=2))
+    mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+    mesh.proxy.tell("attached", "default/jobs", ROOT)
+    mesh.proxy.tell("detached", "default/jobs")
+    unit.other.run(send, "first", (ADDRESS, mesh.port))
+    mesh.hear("look")
+    mesh.proxy.tell("looked")
+    assert unit.other.run(ask, "first", b"") == 403
+    unit.other.run(connect, "second", (ADDRESS, mesh.port))
+    assert unit.other.run(ask, "second") == 403
+    unit.other.run(connect, "third", (ADDRESS, mesh.port))
+    assert unit.other.run(ask, "third") == 0
+    assert mesh.proxy.metrics().sum("tulle_connections_refused_total", source="anonymous", cause="caller-limit") == 1
+    unit.actor.run(connect, "it", (ADDRESS, mesh.port))
+    assert unit.actor.run(ask, "it") == 200
+
+
+def send(state: State, name: str, address: tuple[str, int]) -> None:
+    """A request on a connection of its own, whose answer is read later."""
+    connect(state, name, address, 0, REQUEST)
+
+
+def send_more(state: State, name: str) -> None:
+    state[name].sendall(REQUEST)
+
+
+def receive(state: State, name: str) -> int:
+    return status_of(state.pop(name), b"")
+
+
+def repeat(sock: socket.socket) -> None:
+    """Says what it hears."""
+    while octets := sock.recv(4096):
+        sock.sendall(octets)
