@@ -24,6 +24,7 @@ def test_a_refused_request_is_found_by_its_id(proxy: Proxy, backends: Backends) 
     (one,) = proxy.get(f"/refusals?id={request_id}")
 
     assert one.pop("time") > 0
+    assert one.pop("trace").startswith(request_id)
     assert one == {
         "id": request_id, "generation": 7, "source": "anonymous", "pod": "", "destination": "default/orders",
         "port": 8001, "method": "DELETE", "host": one["host"], "path": "/a/b", "reason": "denied", "policy": "",

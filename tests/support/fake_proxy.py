@@ -140,7 +140,7 @@ def original_destination(connection: socket.socket) -> bytes:
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
-    for name in ("control", "broker", "admin", "metrics", "memory", "diag"):
+    for name in ("control", "broker", "admin", "metrics", "memory", "diag", "access"):
         arguments.add_argument(f"--{name}-fd", type=int)
     arguments.add_argument("--successor", action="store_true")
     arguments.add_argument("--uid", type=int)

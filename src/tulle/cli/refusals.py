@@ -67,6 +67,8 @@ def _show(one: Refusal) -> None:
     what = f"{one.method} {one.path}" if one.method else "no valid request"
     show(f"{one.source} → {one.destination}{f':{one.port}' if one.port else ''}, {what}")
     show(f"at {when}, by generation {one.generation}")
+    if one.trace:
+        show(f"trace {one.trace}")
     if reason is not None and one.reason not in OF_POLICY:
         again = "sending it again may help" if reason.retryable else "sending it again would not help"
         show(f"fault: {reason.fault.value}; {again}")

@@ -119,6 +119,10 @@ class Counters:
         self.in_flight = 0
         self.upstreams = 0
         self.tap_dropped = 0
+        self.log_dropped = 0
+        """Lines of the access log that its pipe had no room for."""
+        self.log_left_out = 0
+        """Lines of it that were alike, and too many."""
         self.defects = 0
         self.held = 0
         """Octets that wait for slow readers; the dispatcher knows."""

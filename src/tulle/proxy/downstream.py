@@ -430,9 +430,7 @@ class HttpDownstream(CallerEnd):
         relay = self._relay
         self._closes = True
         self._buffer = b""
-        relay.count_unread(self._lane, "http", (status or reason.status) // 100 - 1, reason)
-        request_id = relay.next_id()
-        relay.refusals.remember(self._lane, request_id, None, reason, "")
+        request_id = relay.refuse_unread(self._lane, "http", status or reason.status, reason)
         self._wire.write(
             write_own_answer(reason, request_id, close=True, with_body=True, client_minor=1, status=status)
         )

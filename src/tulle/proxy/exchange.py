@@ -10,6 +10,8 @@ from tulle.core.balance import pick_backend, pick_endpoint
 from tulle.core.retry import is_repeatable, may_reconnect, may_retry, may_retry_refused
 from tulle.core.verdict import Deny
 from tulle.http.head import ResponseHead
+from tulle.http.trace_context import trace_id
+from tulle.proxy.access_log import FAILED
 from tulle.proxy.counters import ABORTED, TRUNCATED
 from tulle.proxy.grpc import CANCELLED, class_of, status_of, status_of_reset
 from tulle.proxy.relay import Judged, Lane, Relay
@@ -37,6 +39,9 @@ class Exchange:
         self.backend: BackendTable | None = None
         self.endpoint: EndpointRef | None = None
         """The one being tried or used; counted in its `in_flight`."""
+        self.asked: EndpointRef | None = None
+        """The last that was."""
+        self.retries = 0
         self.started = relay.dispatcher.now
         self.ended = 0.0
         self.bytes_in = 0
@@ -53,6 +58,8 @@ class Exchange:
         """Index into CLASSES; right once it is over."""
         self.policy = ""
         """The policy that decided, when one did."""
+        self.would_deny = ""
+        """The reason for which it would have been refused, but for shadow mode."""
         self.id_octets = b""
         """The request's id."""
         self.traceparent = b""
@@ -77,6 +84,11 @@ class Exchange:
     def request_id(self) -> str:
         """What the caller, the endpoint and whoever looks call this request."""
         return self.id_octets.decode("latin-1")
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that it belongs to; empty: none."""
+        return trace_id(self.traceparent)
 
     @property
     def protocol(self) -> str:
@@ -105,6 +117,7 @@ class Exchange:
             if not is_shadow:
                 self.answer(verdict.reason)
                 return
+            self.would_deny = verdict.reason.code
         elif verdict.by is not None:
             self.policy = verdict.by
         route = judged.route
@@ -255,7 +268,7 @@ class Exchange:
         self._set_grpc_status(reason)
         lane = self.lane
         self.relay.counters.answer(lane.source, lane.destination, reason.code)
-        self.relay.refusals.remember(lane, self.request_id, self.judged.head, reason, self.policy)
+        self.relay.refusals.remember(lane, self.request_id, self.judged.head, reason, self.policy, self.trace_id)
         self.finish(reason.status // 100 - 1)
         self.caller.answer(reason, self.request_id)
 
@@ -301,6 +314,10 @@ class Exchange:
         counters.finish(pair, response_class, now - self.started, self.bytes_in, self.bytes_out, self.grpc_status)
         if upgrade is not None:
             upgrade.on_over()
+        log = relay.access_log
+        log.due -= 1
+        if log.due <= 0 or FAILED[response_class] or self.reason is not None or self.would_deny:
+            log.note(self)
         if relay.taps:
             for tap in relay.taps:
                 tap(self)
@@ -325,7 +342,7 @@ class Exchange:
             return
         if self._tried:
             self._count_retry("connect")
-        self.endpoint = endpoint
+        self.endpoint = self.asked = endpoint
         endpoint.in_flight += 1
         connector = self.relay.connector
         looks_again = not is_repeatable(self.judged.head.method, self.request_done)
@@ -382,6 +399,7 @@ class Exchange:
             self.endpoint = None
 
     def _count_retry(self, cause: str) -> None:
+        self.retries += 1
         backend = self.backend
         version = backend.version if backend is not None else ""
         self.relay.counters.retry(self.lane.source, self.lane.destination, version, cause)

@@ -111,10 +111,9 @@ class Http2Downstream(LinkOwner):
         reason = reason_of_refusal(refusal.status)
         is_grpc = is_grpc_type(refusal.content_type)
         grpc_status = reason.grpc_status if is_grpc else -1
-        relay.count_unread(self._lane, "grpc" if is_grpc else "http2", refusal.status // 100 - 1, reason, grpc_status)
+        protocol = "grpc" if is_grpc else "http2"
+        request_id = relay.refuse_unread(self._lane, protocol, refusal.status, reason, grpc_status)
         if not stream.is_closed:
-            request_id = relay.next_id()
-            relay.refusals.remember(self._lane, request_id, None, reason, "")
             fields, body = own_answer_fields(relay.fields, reason, request_id, True, refusal.status, grpc_status)
             self.codec.send_head(stream, fields, not body)
             self.codec.send_data(stream, body, True)
@@ -239,7 +238,7 @@ class Http2Downstream(LinkOwner):
 
     def on_link_deadline(self, now: float) -> None:
         if self.codec.head_since + self.link.head_timeout <= now:
-            self.relay.count_unread(self._lane, "http2", 3, Reason.REQUEST_TIMEOUT)
+            self.relay.refuse_unread(self._lane, "http2", Reason.REQUEST_TIMEOUT.status, Reason.REQUEST_TIMEOUT)
             self.codec.close(ENHANCE_YOUR_CALM)
             self.on_failed(ENHANCE_YOUR_CALM, "a head that does not end")
             return

@@ -68,6 +68,8 @@ async def run(
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as dialling, asyncio.TaskGroup() as serving:
         relay = Relay(dispatcher, counters)
+        if options.access_fd >= 0:
+            relay.access_log.open(options.access_fd)
         broker = BrokerClient(socket.socket(fileno=options.broker_fd), report)
         dialer = Dialer(dispatcher, broker, dialling)
         pools = relay.connector = Pools(relay, dialer.dial)
@@ -103,6 +105,7 @@ async def run(
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS, 20, 20)
         await drain.wait()
+        relay.access_log.finish()
         await testator.finish()
         api.cancel()
         succession.end()
@@ -118,6 +121,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--admin-fd", type=int, required=True, help="listening unix socket of the admin API")
     parser.add_argument("--metrics-fd", type=int, required=True, help="listening TCP socket for scrapes")
     parser.add_argument("--diag-fd", type=int, default=-1, help="netlink socket that asks whose sockets are whose")
+    parser.add_argument("--access-fd", type=int, default=-1, help="pipe for the access log")
     parser.add_argument("--memory-fd", type=int, required=True, help="memfd with the last snapshot")
     parser.add_argument("--successor", action="store_true", help="another drains, and hands over what it has counted")
     parser.add_argument("--uid", type=int, default=None, help="user to become")

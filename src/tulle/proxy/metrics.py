@@ -113,6 +113,13 @@ IN_FLIGHT = Metric(
 BUFFERED = Metric("tulle_buffered_bytes", Kind.GAUGE, "Octets that wait for slow readers now, of all connections.")
 UPSTREAM_OPEN = Metric("tulle_upstream_connections_open", Kind.GAUGE, "Connections to endpoints, idle ones included.")
 TAP_DROPPED = Metric("tulle_tap_dropped_total", Kind.COUNTER, "Summaries that readers of /tap were too slow for.")
+LOG_DROPPED = Metric(
+    "tulle_access_log_dropped_total",
+    Kind.COUNTER,
+    "Lines missing in the access log. cause: `full` when its reader was too slow, `flood` beyond 100 alike within 10 seconds, "
+    "which one line then counts.",
+    ("cause",),
+)
 SNAPSHOT_GENERATION = Metric("tulle_snapshot_generation", Kind.GAUGE, "Generation in force; 0 before the first.")
 SNAPSHOTS = Metric("tulle_snapshots_total", Kind.COUNTER, "Snapshots received, by result.", ("result",))
 DEFECTS = Metric("tulle_defects_total", Kind.COUNTER, "Errors of the proxy itself; its log has the traces.")
@@ -142,6 +149,7 @@ METRICS: tuple[Metric, ...] = (
     BUFFERED,
     UPSTREAM_OPEN,
     TAP_DROPPED,
+    LOG_DROPPED,
     SNAPSHOT_GENERATION,
     SNAPSHOTS,
     DEFECTS,

@@ -92,6 +92,7 @@ class Plane:
         self._listeners.mark_ready(tables)
         relay.dispatcher.enter()
         relay.adopt(tables)
+        relay.account(snapshot.access_log, snapshot.tracing)
         endpoints = set(tables.endpoints.values())
         self._pools.keep_only(endpoints)
         self._dialer.keep_only(endpoints)

@@ -25,7 +25,9 @@ class Refusals:
     def __init__(self) -> None:
         self._kept: deque[Refusal] = deque(maxlen=KEPT)
 
-    def remember(self, lane: Lane, request_id: str, head: RequestHead | None, reason: Reason, policy: str) -> None:
+    def remember(
+        self, lane: Lane, request_id: str, head: RequestHead | None, reason: Reason, policy: str, trace: str = ""
+    ) -> None:
         """Takes one in; `head` is None for what was no valid request."""
         self._kept.append(
             Refusal(
@@ -41,6 +43,7 @@ class Refusals:
                 path=head.path[:MAX_TEXT] if head is not None else "",
                 reason=reason.code,
                 policy=policy,
+                trace=trace,
             )
         )
 

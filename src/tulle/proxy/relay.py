@@ -29,13 +29,15 @@ from tulle.http.request import END
 from tulle.http.trace_context import NOT_SAMPLED, SAMPLED
 from tulle.http.upgrade import offered_protocols
 from tulle.http.write import open_request
+from tulle.proxy.access_log import AccessLog
 from tulle.proxy.counters import Counters, Pair
 from tulle.proxy.grpc import MALFORMED, NO_TIMEOUT, protocol_of, timeout_of
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.refusals import Refusals
 from tulle.proxy.stream import Connector, Passages
 from tulle.wire.reason import Reason
-from tulle.wire.snapshot import Limits, Protocol
+from tulle.wire.snapshot import AccessLog as LogSettings
+from tulle.wire.snapshot import Limits, Protocol, Tracing
 
 MAX_REMEMBERED: Final = 512
 """Heads remembered by the whole process; beyond, all are forgotten."""
@@ -300,6 +302,7 @@ class Relay:
         self.plain_lines = PlainLines()
         self.taps: list[Callable[[object], None]] = []
         """Called with each Exchange and Tunnel that has ended; empty when nobody listens."""
+        self.access_log = AccessLog(dispatcher, counters)
         self.refusals = Refusals()
         self.fields = FieldStore()
         self.http2_limits = Http2Limits(self.head_limits)
@@ -350,6 +353,12 @@ class Relay:
         self._forget_heads()
         sources = {caller.service for caller in tables.callers.values()} | {ANONYMOUS.service}
         self.counters.keep_only(sources, {port.service for port in tables.by_name.values()} | {UNKNOWN, FORWARD})
+
+    def account(self, log: LogSettings, tracing: Tracing) -> None:
+        """What is told of requests from now on."""
+        self.access_log.configure(log)
+        self.makes_traces = tracing.create
+        self._sampled_below = int(tracing.sample * (1 << 32))
 
     @property
     def is_full(self) -> bool:
@@ -419,6 +428,14 @@ class Relay:
             self.counters.answer(lane.source, lane.destination, reason.code)
         pair = self.counters.pair(lane.source, lane.destination, "", "", protocol)
         self.counters.finish(pair, response_class, 0.0, 0, 0, grpc_status)
+
+    def refuse_unread(self, lane: Lane, protocol: str, status: int, reason: Reason, grpc_status: int = -1) -> str:
+        """Counts, remembers and logs a request that was refused before it was one; returns its id."""
+        self.count_unread(lane, protocol, status // 100 - 1, reason, grpc_status)
+        request_id = self.next_id()
+        self.refusals.remember(lane, request_id, None, reason, "")
+        self.access_log.note_unread(lane, protocol, status, reason, request_id)
+        return request_id
 
     def next_id(self) -> str:
         """A new request id, unique among the proxies of a fleet."""

@@ -81,6 +81,7 @@ def summarise(exchange: Exchange) -> dict[str, object]:
     return {
         "time": time.time(),
         "id": exchange.request_id,
+        "trace": exchange.trace_id,
         "protocol": exchange.protocol,
         "source": exchange.lane.source,
         "destination": exchange.lane.destination,

@@ -12,6 +12,7 @@ from tulle.core.backends import BackendTable, EndpointRef
 from tulle.core.balance import pick_backend, pick_endpoint
 from tulle.core.retry import may_reconnect
 from tulle.core.verdict import Deny
+from tulle.proxy.access_log import FAILED
 from tulle.proxy.arrival import Connection, Opaque
 from tulle.proxy.counters import CLOSED, RESET
 from tulle.proxy.relay import Lane, Relay
@@ -88,6 +89,10 @@ class Tunnel(Opaque):
         """Set when we refused or cut it."""
         self.policy = ""
         """The policy that decided, when one did."""
+        self.would_deny = ""
+        """The reason for which it would have been refused, but for shadow mode."""
+        self.asked: EndpointRef | None = None
+        """The last endpoint that was dialled."""
         self._connection = connection
         self._dial = dial
         self._caller = OpaqueEnd(self, wire)
@@ -110,6 +115,11 @@ class Tunnel(Opaque):
         """Octets from the endpoint."""
         return self._far.received if self._far is not None else 0
 
+    @property
+    def retries(self) -> int:
+        """Endpoints that were dialled after the first."""
+        return max(0, len(self._tried) - (self._far is None))
+
     def begin(self) -> None:
         """Authorizes and connects; what is refused is reset."""
         lane = self.lane
@@ -125,6 +135,7 @@ class Tunnel(Opaque):
             if not is_shadow:
                 self._refuse(verdict.reason)
                 return
+            self.would_deny = verdict.reason.code
         backend = pick_backend(port.opaque, getrandbits(32))
         if backend is None:
             self._refuse(Reason.NO_BACKEND)
@@ -203,7 +214,7 @@ class Tunnel(Opaque):
             return
         if self._tried:
             self.relay.counters.retry(self.lane.source, self.lane.destination, backend.version, "connect")
-        self._endpoint = endpoint
+        self._endpoint = self.asked = endpoint
         endpoint.in_flight += 1
         self._dial(endpoint, self.on_dialled)
 
@@ -258,6 +269,10 @@ class Tunnel(Opaque):
             far.deadline = NEVER
         relay.counters.finish(pair, response_class, now - self.started, self.bytes_in, self.bytes_out)
         self._connection.closed()
+        log = relay.access_log
+        log.due -= 1
+        if log.due <= 0 or FAILED[response_class] or self.reason is not None or self.would_deny:
+            log.note_tunnel(self)
         if relay.taps:
             for tap in relay.taps:
                 tap(self)

@@ -68,6 +68,7 @@ class Telemetry:
             metrics.BUFFERED.name: _one(counters.held),
             metrics.UPSTREAM_OPEN.name: _one(counters.upstreams),
             metrics.TAP_DROPPED.name: _one(counters.tap_dropped),
+            metrics.LOG_DROPPED.name: [("", ("full",), counters.log_dropped), ("", ("flood",), counters.log_left_out)],
             metrics.DEFECTS.name: _one(counters.defects),
             metrics.SNAPSHOT_GENERATION.name: _one(self.generation),
             metrics.BUILD.name: [("", (self._version, platform.python_version(), _is_compiled()), 1)],

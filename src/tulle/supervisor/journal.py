@@ -23,6 +23,8 @@ from tulle.supervisor.loop import Timer
 
 LIMIT_BYTES = 4 << 20
 KEPT_FILES = 3
+MOST_FILES = 10
+"""That any log may be told to keep."""
 _PART_BYTES = 16 << 10
 _READ_BYTES = 64 << 10
 _READ_COST_BYTES = 1 << 10
@@ -66,11 +68,30 @@ class LogFile:
 
     def append(self, stream: str, lines: list[tuple[bytes, bool]]) -> int:
         """Stores lines, or parts (False) of them, of `stdout` or `stderr`; returns how many bytes that takes."""
-        stamp = _stamp(time.time_ns())
+        stamp = stamp_of(time.time_ns())
         records = [b"%s %s %s %s\n" % (stamp, stream.encode(), b"F" if whole else b"P", text) for text, whole in lines]
         if self._lost:
             records.insert(0, b"%s stderr F [tulle lost %d lines: could not write]\n" % (stamp, self._lost))
-        text = b"".join(records)
+        return self._store(b"".join(records), len(lines))
+
+    def append_records(self, records: bytes) -> int:
+        """Stores whole lines of JSON as they are; returns how many bytes that takes."""
+        count = records.count(b"\n")
+        if self._lost:
+            records = b'{"time":"%s","lost":%d}\n' % (stamp_of(time.time_ns()), self._lost) + records
+        return self._store(records, count)
+
+    def limit(self, bytes_of_one: int, files: int) -> None:
+        """How much is kept from now on; the oldest files beyond that are removed, with 0 all of them."""
+        self._limit = bytes_of_one
+        self._kept = files
+        if not files:
+            self.close()
+        for number in range(files, MOST_FILES):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self.path}.{number}" if number else self.path)
+
+    def _store(self, text: bytes, count: int) -> int:
         try:
             self._open()
             if self._size and self._size + len(text) > self._limit:
@@ -78,7 +99,7 @@ class LogFile:
             self._size += (written := os.write(self._descriptor, text))
             self._lost = 0 if written == len(text) else text.count(b"\n", written)
         except OSError:
-            self._lost += len(lines)
+            self._lost += count
         return len(text)
 
     def close(self) -> None:
@@ -99,6 +120,9 @@ class LogFile:
             older = f"{self.path}.{number - 1}" if number > 1 else self.path
             with contextlib.suppress(FileNotFoundError):
                 os.replace(older, f"{self.path}.{number}")
+        with contextlib.suppress(FileNotFoundError):
+            if self._kept == 1:
+                os.unlink(self.path)
         self._open()
 
 
@@ -218,6 +242,7 @@ def _parts(line: bytes) -> list[tuple[bytes, bool]]:
     return [(line[at : at + _PART_BYTES], False) for at in range(0, len(line) - len(line) % _PART_BYTES, _PART_BYTES)]
 
 
-def _stamp(nanoseconds: int) -> bytes:
+def stamp_of(nanoseconds: int) -> bytes:
+    """RFC 3339 in UTC."""
     seconds, fraction = divmod(nanoseconds, 1_000_000_000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode() + b".%09dZ" % fraction

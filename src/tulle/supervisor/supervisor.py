@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tulle.kit import namespaces, places, privileges
+from tulle.supervisor.access_log import AccessLog
 from tulle.supervisor.addresses import Addresses
 from tulle.supervisor.broker import SEATS, Broker
 from tulle.supervisor.control import AgentLink
@@ -81,6 +82,7 @@ class Supervisor:
         self._metrics = self._metrics_listener(metrics_port)
         self._metrics_at = f"127.0.0.1:{self._metrics.getsockname()[1]}"
         self._memory = os.memfd_create("tulle-snapshot", os.MFD_CLOEXEC)
+        self._access_log = AccessLog(self._loop, LogFile(places.process_log(mesh, "access")))
         self._proxy_link = ProxyLink(self._loop)
         self._broker = Broker(self._loop, self.voice.say, self._proxy_link.broker_forked_again)
         self._has_broker = problem is None
@@ -139,6 +141,7 @@ class Supervisor:
             return
         self._generation = plan.generation
         self._doors.want(plan.doors)
+        self._access_log.want(plan.access_log_bytes, plan.access_log_files)
         self._recognition.want(plan.attached)
         self._loopback.want(plan.addresses if plan.attached else [])
         self._fleet.apply(plan)
@@ -181,6 +184,7 @@ class Supervisor:
 
     def _stopped(self) -> None:
         self._broker.stop()
+        self._access_log.finish()
         _remove(places.supervisor_pid_file(self._mesh))
         self._loop.stop()
 
@@ -189,6 +193,7 @@ class Supervisor:
         flags = {
             "metrics-fd": self._metrics.fileno(),
             "memory-fd": self._memory,
+            "access-fd": self._access_log.descriptor,
             "diag-fd": self._diagnostics[one.seat].fileno(),
         }
         argv = [*self._programs.proxy]

@@ -121,6 +121,8 @@ class Refusal(Answer, frozen=True, kw_only=True):
     """A code of `tulle.wire.reason`."""
     policy: str
     """That decided, when one did."""
+    trace: str = ""
+    """Its W3C trace-id; empty when it has none."""
 
 
 class PodLine(Answer, frozen=True):

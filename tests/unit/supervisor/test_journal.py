@@ -1,13 +1,13 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.hand_loop import HandLoop
 from tulle.supervisor.journal import Flow, LogFile, Output, split_lines
-from tulle.supervisor.loop import Timer
 
 PART = 16 << 10
 
@@ -63,39 +63,6 @@ def test_lines_that_could_not_be_written_are_counted_where_writing_works_again(t
     text = (tmp_path / "later" / "x.log").read_text().splitlines()
     assert [line.split(" ", 3)[3] for line in text] == ["[tulle lost 1 lines: could not write]", "kept"]
     log.close()
-
-
-class HandLoop:
-    """A loop whose clock and events the test moves."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-        self.readers: dict[int, Callable[[], object]] = {}
-        self.timers: list[Timer] = []
-
-    def now(self) -> float:
-        return self.time
-
-    def read(self, descriptor: int, callback: Callable[[], object]) -> None:
-        self.readers[descriptor] = callback
-
-    def forget(self, descriptor: int) -> None:
-        self.readers.pop(descriptor, None)
-
-    def later(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        self.timers.append(Timer(self.time + seconds, callback))
-        return self.timers[-1]
-
-    def events(self) -> None:
-        """Calls back everybody once."""
-        for callback in list(self.readers.values()):
-            callback()
-
-    def pass_to(self, timer: Timer) -> None:
-        """Lets the time of a timer come."""
-        self.time = timer.due
-        assert timer.callback
-        timer.callback()
 
 
 FLOW = Flow(per_second=1000.0, burst=100_000.0)
