@@ -4,9 +4,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from tests.support.supervised import MESH, Supervised
+from tulle.wire.plan import ContainerSpec, PodSpec
 
 BUSYBOX = "localhost/tulle-busybox"
 """busybox-static alone; /usr of the box may be mounted into it, and then it has the box's Python."""
@@ -33,7 +37,9 @@ class Storage:
         self.environment = {
             "CONTAINERS_STORAGE_CONF": f"{directory}/storage.conf",
             "CONTAINERS_CONF": f"{directory}/containers.conf",
+            "CONTAINERS_REGISTRIES_CONF": f"{directory}/registries.conf",
         }
+        directory.joinpath("registries.conf").touch()
 
     def podman(self, *arguments: str) -> str:
         """What podman says."""
@@ -44,6 +50,11 @@ class Storage:
         )  # fmt: skip
         assert done.returncode == 0, f"podman {' '.join(arguments)}: {done.stderr}"
         return done.stdout
+
+    def trust(self, registry: str) -> None:
+        """Lets a registry be asked without TLS."""
+        text = f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n'
+        self.directory.joinpath("registries.conf").write_text(text)
 
     def build(self, name: str, text: str, **files: bytes) -> None:
         """Builds an image of a Containerfile and files beside it."""
@@ -71,3 +82,43 @@ def own_storage() -> Iterator[Storage]:
     finally:
         storage.podman("system", "reset", "--force")
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def supervised_with(storage: Storage) -> Iterator[Supervised]:
+    """A supervisor as root whose podman has this storage."""
+    mesh = Supervised("root")
+    mesh.environment = storage.environment
+    try:
+        with mesh:
+            yield mesh
+    finally:
+        _clear_cgroups()
+
+
+def _clear_cgroups() -> None:
+    """A killed supervisor leaves empty ones, which its next start would clear."""
+    for directory, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
+        if f"/tulle/{MESH}." in directory:
+            Path(directory).rmdir()
+
+
+def container(
+    mesh: Supervised,
+    name: str,
+    *argv: str,
+    image: str = BUSYBOX,
+    mounts: Sequence[Sequence[str]] = (),
+    pull: str = "never",
+    memory: int = 0,
+    cpus: float = 0.0,
+    **fields: object,
+) -> PodSpec:
+    """A PodSpec of a container with what a test does not care about filled in."""
+    of_image = ContainerSpec(image, [list(one) for one in mounts], pull, memory, cpus)
+    return mesh.pod(name, *argv, container=of_image, **{"stop_seconds": 1.0, **fields})
+
+
+def shell(mesh: Supervised, name: str, script: str, **fields: Any) -> PodSpec:
+    """One that runs a script in busybox's shell."""
+    return container(mesh, name, "/bin/sh", "-c", script, **fields)

@@ -19,7 +19,7 @@ RUNTIMES = ("crun", "runc")
 WORKSHOP = "/run/pod"
 """In the mount namespace of a container's pod: podman's own places, in memory, gone with the pod."""
 _PROFILES = ("/usr/share/containers/seccomp.json", "/etc/containers/seccomp.json")
-_FACTS = "{{.Store.GraphRoot}}\t{{.Store.GraphDriverName}}\t{{.Host.OCIRuntime.Name}}\t{{.Version.Version}}"
+_FACTS = "{{.Store.GraphRoot}}\t{{.Store.GraphDriverName}}\t{{with .Host.OCIRuntime}}{{.Name}}{{end}}\t{{.Version.Version}}"
 _TREE = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
 _PROBE_CGROUP = "/tulle/probe"
 _RAN = "ran"
@@ -65,14 +65,14 @@ def find_out(place: str, stamp: str = "") -> Box:
     """Asks podman, and tries its runtimes until one runs a program in a pod. Raises StepFailed and OSError."""
     podman = find_podman()
     facts = ask([podman, "info", "--format", _FACTS], podman_environment())
-    said = facts.out.strip().split("\t")
+    said = facts.out.strip("\n").split("\t")
     if facts.code or len(said) != 4:
         raise StepFailed("podman", f"podman info: {facts.last_words}")
     images, driver, usual, version = said
     box = Box(stamp, podman, version, images, driver, "", True, "", _write_profile(place))
     refusals: dict[str, str] = {}
     for limited in (True, False):
-        for runtime in dict.fromkeys((usual, *RUNTIMES)):
+        for runtime in filter(None, dict.fromkeys((usual, *RUNTIMES))):
             tried = box._replace(runtime=runtime, limits=limited)
             if why := _why_not(tried):
                 refusals.setdefault(runtime, why)

@@ -5,7 +5,6 @@ ends this process ends both with it, since they live in its PID namespace.
 """
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -23,13 +22,15 @@ from tulle.supervisor.container_box import (
     workshop_arguments,
 )
 from tulle.supervisor.container_mounts import lay_out, take
-from tulle.supervisor.container_podman import ask, podman_environment
+from tulle.supervisor.container_podman import Answer, ask, podman_environment
 from tulle.supervisor.init import Init, Service
 from tulle.supervisor.steps import StepFailed, step
 
 _EXITS, _PID_FILE, _IMAGES = f"{WORKSHOP}/libpod/exits", f"{WORKSHOP}/pid", f"{WORKSHOP}/images"
 _ENVIRONMENT = f"{WORKSHOP}/env"
 _NAME = "service"
+_CANNOT_RUN, _NO_PROGRAM = 126, 127
+"""podman's codes for a program that cannot be run, and one that is not there."""
 _PATIENCE_SECONDS = 5.0
 """For conmon to say how the container ended."""
 
@@ -58,18 +59,13 @@ class _Keeper(Init):
         options = self._lay_out()
         podman = [
             *workshop_arguments(self._ready.box),
-            "--storage-opt",
-            f"{self._ready.box.driver}.imagestore={_IMAGES}",
+            *("--storage-opt", f"{self._ready.box.driver}.imagestore={_IMAGES}"),
         ]
+        command = [*podman, "run", "--detach", "--replace", *options, self._ready.image, *self._service.argv]
         with step("container"):
-            made = ask([*podman, "create", *options, self._ready.image, *self._service.argv], env)
-        if made.code:
-            raise StepFailed("container", f"podman create: {made.last_words}")
-        outputs = self._service.stdout, self._service.stderr
-        with step("container"):
-            started = ask([*podman, "start", _NAME], env, outputs=outputs, before=leave_network)
-        if started.code:
-            return f"cannot start the container: {_refusal_of(made.out.strip(), self._ready.box.driver, started.code)}"
+            outputs = self._service.stdout, self._service.stderr
+            if ask(command, env, outputs=outputs, before=leave_network).code:
+                return self._refusal(ask(command, env, before=leave_network))
         with step("container"):
             self._find()
             self._give_up()
@@ -111,6 +107,12 @@ class _Keeper(Init):
                 else:
                     file.write(f"{name}={value}\n")
         return [*options, f"--env-file={_ENVIRONMENT}"]
+
+    def _refusal(self, again: Answer) -> str:
+        """What podman said, asked once more: the first time its words went where the service's go."""
+        if again.code in (_CANNOT_RUN, _NO_PROGRAM):
+            return f"podman cannot start it: {again.last_words}"
+        raise StepFailed("container", again.last_words if again.code else "podman failed once, and then did not")
 
     def _find(self) -> None:
         with open(_PID_FILE, encoding="ascii") as file:
@@ -162,13 +164,3 @@ def _described(code: int) -> str:
         if code > 128:
             return f"exit {code} ({signal.Signals(code - 128).name})"
     return f"exit {code}"
-
-
-def _refusal_of(identity: str, driver: str, code: int) -> str:
-    """What the runtime said; podman's own words went where the service's go."""
-    said = ""
-    log = f"{WORKSHOP}/run/{driver}-containers/{identity}/userdata/oci-log"
-    with contextlib.suppress(OSError, ValueError), open(log, encoding="utf-8") as file:
-        for line in file:
-            said = str(json.loads(line).get("msg", said))
-    return said or f"podman start ended with {code}; `tulle logs` has its words"
