@@ -24,7 +24,8 @@ class Answer(NamedTuple):
     @property
     def last_words(self) -> str:
         """The line of its complaint that says most: podman's own `Error: …`, else the last."""
-        lines = [line.strip() for line in self.err.splitlines() if line.strip()]
+        text = self.err.replace("\0", "")  # which separates what is said to the supervisor
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
         return (errors or lines or [f"exit {self.code}"])[-1]
 
