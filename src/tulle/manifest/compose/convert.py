@@ -150,9 +150,7 @@ class _Project:
         if images:
             place = self._top["services"].key.place
             instead = f"`podman pull {' '.join(map(_whole_name, images))}`, or write `pull: missing`"
-            self._ledger.tell(
-                Fate.CHANGED, "services: images", place, "a mesh fetches none unless it is told to", instead
-            )
+            self._ledger.tell(Fate.CHANGED, "images", place, "a mesh fetches none unless it is told to", instead)
 
     def _rest(self, volumes: set[str]) -> None:
         for name, entry in self._top.items():

@@ -4,7 +4,7 @@ from tulle.manifest.compose.dotenv import read_env
 from tulle.manifest.compose.draft import Draft
 from tulle.manifest.compose.interpolate import BadText
 from tulle.manifest.compose.ledger import Fate, Ledger, is_secret
-from tulle.manifest.compose.surroundings import Surroundings
+from tulle.manifest.compose.surroundings import Budget, Surroundings
 from tulle.manifest.compose.values import mapping, pairs, word
 from tulle.manifest.tree import Fields, Items, Node, Scalar
 
@@ -15,8 +15,9 @@ _HIDE = "let the program read a file, and mount that; or `chmod 600` the mesh fi
 class Environment:
     """Collects what one service's environment is made of: files first, in their order, then its own."""
 
-    def __init__(self, ledger: Ledger, around: Surroundings, draft: Draft) -> None:
+    def __init__(self, ledger: Ledger, around: Surroundings, draft: Draft, budget: Budget) -> None:
         self._ledger = ledger
+        self._budget = budget
         self._around = around
         self._draft = draft
         self._own: dict[str, str] = {}
@@ -34,7 +35,7 @@ class Environment:
                 ledger.fault(node, "wrong-type", f"`{where}` must be a list or a mapping")
             ledger.lose(where, node, "it says nothing")
             return
-        seen: dict[str, Node] = {}
+        seen: dict[str, tuple[str, Node]] = {}
         for path, name, value, one in pairs(ledger, where, node):
             taken = value is None
             value = self._around.variables.get(name) if taken else value
@@ -45,8 +46,9 @@ class Environment:
                 ledger.lose(path, one, why, f"set {name} before the import, or write it in the mesh file")
             else:
                 if name in seen:
-                    ledger.lose(path, seen[name], f"`{name}` is said again on line {one.place.line}")
-                seen[name] = one
+                    why = f"`{name}` is said again on line {one.place.line}"
+                    ledger.note(Fate.LOST, seen[name][0], seen[name][1], why)
+                seen[name] = path, one
                 self._own[name] = value
                 if is_secret(name, value):
                     ledger.note(Fate.SECRET, f"{self._draft.where}.environment.{name}", _veiled(one), _IN_CLEAR, _HIDE)
@@ -76,6 +78,9 @@ class Environment:
             return
         if text is None:
             ledger.fault(node, "unreadable", f"`{where}`: cannot read `{name}`", "it must be a plain file of UTF-8")
+            return
+        if not self._budget.take(len(text)):
+            ledger.fault(node, "too-large", f"`{where}`: files of variables make it too large")
             return
         try:
             found = read_env(text, self._around.variables, raw=form == "raw")

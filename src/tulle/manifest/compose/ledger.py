@@ -157,7 +157,7 @@ def _quoted(text: str) -> str:
 
 _SECRET = re.compile(r"(?:^|_)(?:PASS(?:WORD|WD|PHRASE)?|SECRET|TOKEN|CREDENTIALS?|API_?KEY|(?:PRIVATE|ACCESS|SECRET|ENCRYPTION|SIGNING)_KEY)(?:_|$)")  # fmt: skip
 _SWITCHES = frozenset({"true", "false", "yes", "no", "0", "1"})
-_USERINFO = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@")
+_USERINFO = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 
 def is_secret(name: str, value: str) -> bool:

@@ -13,7 +13,7 @@ _SHORT = re.compile(
     r"(?:(?P<published>\d{1,5}(?:-\d{1,5})?)?:)?(?P<target>\d{1,5}(?:-\d{1,5})?)(?:/(?P<protocol>\w+))?"
 )
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::", "[::]", "*"})  # noqa: S104  (compared, not listened on)
-_LISTENER = 15001
+LISTENER = 15001
 """The mesh's own port in every pod."""
 _SPOKEN = {"http": AppProtocol.HTTP, "http2": AppProtocol.HTTP2, "h2c": AppProtocol.HTTP2, "grpc": AppProtocol.GRPC, "tcp": AppProtocol.TCP}  # fmt: skip
 
@@ -111,8 +111,8 @@ def _port(
     if "-" in target:
         ledger.lose(where, node, "a service of the mesh has one port, not a range", "write the one that is called")
         return None
-    if numbers[0] == _LISTENER:
-        ledger.lose(where, node, f"port {_LISTENER} in a pod is the mesh's own", "let the program listen elsewhere")
+    if numbers[0] == LISTENER:
+        ledger.lose(where, node, f"port {LISTENER} in a pod is the mesh's own", "let the program listen elsewhere")
         return None
     door = int(published) if published and "-" not in published else None
     if is_door and door is None:

@@ -2,12 +2,16 @@
 
 from tulle.manifest.compose.interpolate import BadText, Interpolation
 from tulle.manifest.compose.ledger import Fate, Ledger, Note, is_secret, leaves
-from tulle.manifest.compose.surroundings import Surroundings
+from tulle.manifest.compose.surroundings import Budget, Surroundings
 from tulle.manifest.tree import Entry, Fields, Items, Node, Scalar, read_trees
 from tulle.model.place import Place, Problem, nearest
 
 MAX_DEPTH = 48
 """Of nesting, aliases written out."""
+MAX_SERVICES = 1000
+"""In one file: a mesh is one box."""
+MAX_EXTENDED = 32
+"""Services that extend each the next."""
 MAX_TEXT = 8 * 1024 * 1024
 """Letters of all values together, once variables are replaced."""
 _REPLACED = frozenset({"command", "entrypoint"})
@@ -24,6 +28,8 @@ class Prepared:
         self._ledger = ledger
         self._replacing = Interpolation(around.variables)
         self._variables = around.variables
+        self._copied = Budget(500_000)
+        """Values that `extends` may write out."""
         self._places: dict[str, Place] = {}
         self._size = 0
         self._copies: dict[int, list[Node]] = {}
@@ -103,6 +109,9 @@ class Prepared:
     def extended(self, services: Fields) -> dict[str, Fields]:
         """Services with what they extend merged in; what cannot be is noted."""
         by_name = {one.key.text: one.node for one in services.entries if isinstance(one.node, Fields)}
+        if len(by_name) > MAX_SERVICES:
+            self._ledger.fault(services, "too-large", f"more than {MAX_SERVICES} services")
+            return {}
         return {name: self._extend(name, by_name, ()) for name in by_name}
 
     def _extend(self, name: str, services: dict[str, Fields], above: tuple[str, ...]) -> Fields:
@@ -125,6 +134,9 @@ class Prepared:
             return own
         if base in above or base == name:
             self._ledger.fault(said.node, "dependency-cycle", f"`{where}`: services extend each other")
+            return own
+        if len(above) > MAX_EXTENDED or not self._copied.take(sum(1 for _ in leaves(services[base]))):
+            self._ledger.fault(said.node, "too-large", f"`{where}`: what services extend makes them too large")
             return own
         if first:
             self._ledger.change(where, said.node, f"a mesh file extends nothing: `{base}` is written out")

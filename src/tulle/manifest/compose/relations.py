@@ -1,12 +1,12 @@
 """What services of a project are to each other: names, ports, who waits for whom, who may call whom."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from tulle.manifest.compose.draft import Dependency, Draft
 from tulle.manifest.compose.health import say_connection
 from tulle.manifest.compose.ledger import Fate, Ledger, clean, shown
-from tulle.manifest.compose.ports import Published
+from tulle.manifest.compose.ports import LISTENER, Published
 from tulle.manifest.tree import Fields, Node, Scalar
 from tulle.model.names import is_label
 from tulle.model.place import nearest
@@ -40,6 +40,9 @@ SCHEMES: dict[str, int] = {
     "mysql": 3306, "mariadb": 3306, "mongodb": 27017, "amqp": 5672, "mqtt": 1883, "mqtts": 8883, "nats": 4222, "smtp": 25,
 }  # fmt: skip
 """Scheme of a URL that says no port → the port it means."""
+_DIALLED = re.compile(
+    r"(?:([a-z][a-z0-9+.-]{0,20})://(?:[^/\s@]*@)?|^|[\s,=(@/])([A-Za-z0-9._-]+)(?::([0-9]{1,5})(?![0-9]))?(?=[/\s,)?;]|$)"
+)
 MAX_LABEL = 50
 """Of a name: what the mesh derives from it adds a suffix."""
 
@@ -77,8 +80,9 @@ def _free(wanted: str, taken: set[str]) -> str:
 def relate(ledger: Ledger, drafts: Mapping[str, Draft], absent: Mapping[str, str]) -> None:
     """Decides ports and doors, then who waits for whom and who calls whom. `absent`: services left out, and why."""
     doors: dict[int, str] = {}
+    dialled = _dialled(drafts)
     for draft in drafts.values():
-        _listen(ledger, draft, drafts)
+        _listen(ledger, draft, dialled)
         _open(ledger, draft, doors)
         _health(ledger, draft)
     for draft in drafts.values():
@@ -96,8 +100,9 @@ def relate(ledger: Ledger, drafts: Mapping[str, Draft], absent: Mapping[str, str
                 draft.depends_on.append(other.label)
                 other.callers.append(draft.label)
     _refuse_cycles(ledger, drafts)
+    renamed = {one.key.text: one.label for one in drafts.values() if one.key.text != one.label}
     for draft in drafts.values():
-        _say_names(ledger, draft, drafts)
+        _say_names(ledger, draft, renamed)
 
 
 def _missing(
@@ -110,7 +115,7 @@ def _missing(
     elif _fields(said).get("required") == "false":
         ledger.note(Fate.LOST, need.where, said, "no service of this name is there, and it is not required")
     else:
-        hint = nearest(need.called, known)
+        hint = nearest(need.called, known) if len(ledger.problems) < 100 else ""
         ledger.fault(need.node, "unknown-service", f"`{need.where}`: no service `{need.called}`", hint)
 
 
@@ -135,7 +140,7 @@ def _fields(node: Node) -> dict[str, str]:
     return {one.key.text: one.node.text for one in held if isinstance(one.node, Scalar)}
 
 
-def _listen(ledger: Ledger, draft: Draft, drafts: Mapping[str, Draft]) -> None:
+def _listen(ledger: Ledger, draft: Draft, dialled: Mapping[str, tuple[int, str]]) -> None:
     """Where it listens: what it publishes, exposes, asks of itself, or is called at."""
     ports = [*draft.published, *draft.exposed]
     chosen = next((one for one in draft.published if one.published), ports[0] if ports else None)
@@ -143,8 +148,8 @@ def _listen(ledger: Ledger, draft: Draft, drafts: Mapping[str, Draft]) -> None:
         draft.port = chosen.target
     elif draft.health is not None and draft.health.port:
         draft.port, draft.port_remark = draft.health.port, "proposed: its healthcheck asks there"
-    elif named := next(_named(draft.key.text, drafts), None):
-        draft.port, draft.port_remark = named
+    elif draft.key.text in dialled:
+        draft.port, draft.port_remark = dialled[draft.key.text]
     if chosen is not None:
         for one in ports:
             _keep(ledger, draft, one, chosen)
@@ -183,22 +188,19 @@ def _open(ledger: Ledger, draft: Draft, doors: dict[int, str]) -> None:
         doors[doors_port] = draft.key.text
 
 
-def _named(called: str, drafts: Mapping[str, Draft]) -> Iterator[tuple[int, str]]:
-    """Ports at which others' variables and commands name a service."""
-    name = re.escape(called)
-    dialled = re.compile(
-        rf"(?:([a-z][a-z0-9+.-]*)://(?:[^/\s@]*@)?|^|[\s,=(@/]){name}(?::(\d{{1,5}})(?!\d))?(?=[/\s,)?;]|$)"
-    )
+def _dialled(drafts: Mapping[str, Draft]) -> dict[str, tuple[int, str]]:
+    """Service → the port at which a variable or command of another names it first, and where."""
+    found: dict[str, tuple[int, str]] = {}
     for draft in drafts.values():
-        if draft.key.text == called:
-            continue
         spoken = [draft.command] if isinstance(draft.command, str) else draft.command or []
         for what, text in [*draft.env.items(), *(("command", one) for one in spoken)]:
-            for found in dialled.finditer(text[:65536]):
-                port = int(found[2]) if found[2] else SCHEMES.get((found[1] or "").partition("+")[0], 0)
-                if 0 < port < 65536 and port != 15001:
-                    shown = f"{called}:{found[2]}" if found[2] else f"{found[1]}://…{called}"
-                    yield port, f"proposed: {what} of {draft.label} names {shown}"
+            for match in _DIALLED.finditer(text):
+                scheme, called, said = match.groups()
+                port = int(said) if said else SCHEMES.get((scheme or "").partition("+")[0], 0)
+                if called in drafts and called != draft.key.text and 0 < port < 65536 and port != LISTENER:
+                    shown = f"{called}:{said}" if said else f"{scheme}://…{called}"
+                    found.setdefault(called, (port, f"proposed: {what} of {draft.label} names {shown}"))
+    return found
 
 
 def _health(ledger: Ledger, draft: Draft) -> None:
@@ -230,19 +232,11 @@ def _refuse_cycles(ledger: Ledger, drafts: Mapping[str, Draft]) -> None:
             return
 
 
-def _say_names(ledger: Ledger, draft: Draft, drafts: Mapping[str, Draft]) -> None:
+def _say_names(ledger: Ledger, draft: Draft, renamed: Mapping[str, str]) -> None:
     """Values that name a service by what it is no longer called."""
-    renamed = {one.key.text: one.label for one in drafts.values() if one.key.text != one.label}
-    for called, label in renamed.items():
-        whole = re.compile(rf"(?<![\w.-]){re.escape(called)}(?![\w-])")
-        for name, value in draft.env.items():
-            if whole.search(value):
-                why = f"it names `{called}`, which is called `{label}` in the mesh"
-                node = Scalar(called, True, draft.key.place)
-                ledger.note(
-                    Fate.DECIDE,
-                    f"{draft.where}.environment.{name}",
-                    node,
-                    why,
-                    f"write `{label}`, if it is the service",
-                )
+    for name, value in draft.env.items():
+        for called in dict.fromkeys(re.findall(r"[A-Za-z0-9._-]+", value)):
+            if called in renamed:
+                why = f"it names `{called}`, which is called `{renamed[called]}` in the mesh"
+                instead = f"write `{renamed[called]}`, if it is the service"
+                ledger.tell(Fate.DECIDE, f"{draft.where}.environment.{name}", draft.key.place, why, instead)

@@ -9,7 +9,7 @@ from tulle.manifest.compose.health import read_health
 from tulle.manifest.compose.ledger import Fate, Ledger, shown
 from tulle.manifest.compose.mounts import read_mounts
 from tulle.manifest.compose.ports import read_expose, read_ports
-from tulle.manifest.compose.surroundings import Surroundings
+from tulle.manifest.compose.surroundings import Budget, Surroundings
 from tulle.manifest.compose.values import argv, brief, mapping, members, number, octets, seconds, word, words
 from tulle.manifest.compose.without import DEPLOY, OTHERS, SERVICE, UNKNOWN
 from tulle.manifest.tree import Fields, Items, Node, Scalar
@@ -26,6 +26,7 @@ class ServiceReader:
         self._ledger = ledger
         self._around = around
         self._project = project
+        self._files = Budget()
         self.volumes: set[str] = set()
         """Named volumes that some service mounts."""
         self._fields: dict[str, Callable[[str, Node, Draft], None]] = {
@@ -54,7 +55,7 @@ class ServiceReader:
     def read(self, draft: Draft) -> None:
         """Fills the draft; every field is carried or noted."""
         ledger = self._ledger
-        environment = Environment(ledger, self._around, draft)
+        environment = Environment(ledger, self._around, draft, self._files)
         for entry in draft.tree.entries:
             name, where, node = entry.key.text, f"{draft.where}.{entry.key.text}", entry.node
             if name in self._fields:
@@ -95,7 +96,8 @@ class ServiceReader:
     def _image(self, where: str, node: Node, draft: Draft) -> None:
         text = word(self._ledger, where, node) or ""
         if not _IMAGE.fullmatch(text):
-            self._ledger.fault(node, "bad-value", f"`{where}` must be the name of an image")
+            if isinstance(node, Scalar):
+                self._ledger.fault(node, "bad-value", f"`{where}` must be the name of an image")
             return
         draft.image = text
         self._ledger.settle(node)

@@ -25,6 +25,18 @@ class Surroundings:
     """The compose file's directory, when the mesh file will lie in another: paths begin with it then."""
 
 
+@dataclass(slots=True)
+class Budget:
+    """What a compose file may make of itself: each of its services may name the same large thing."""
+
+    left: int = 8 * 1024 * 1024
+
+    def take(self, size: int) -> bool:
+        """Whether there was so much left."""
+        self.left -= size
+        return self.left >= 0
+
+
 def reader_beside(directory: Path) -> Callable[[str], str | None]:
     """Reads plain files by their path from a directory, and nothing large."""
 

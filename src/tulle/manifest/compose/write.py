@@ -20,8 +20,9 @@ def write(mesh: str, remark: str, drafts: Iterable[Draft], head: Sequence[str]) 
     lines = [f"# {clean(one)}" for one in head]
     lines.append(f"mesh: {mesh}{_remark(remark)}")
     lines.append("")
-    lines.append("services:")
-    for draft in drafts:
+    made = list(drafts)
+    lines.append("services:" if made else "services: {}")
+    for draft in made:
         lines.extend(f"  {one}" if one else "" for one in [*_service(draft), ""])
     return "\n".join(lines).rstrip("\n") + "\n"
 
