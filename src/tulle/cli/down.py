@@ -14,10 +14,15 @@ from tulle.cli.words import Failure, say
 @mesh_option
 @click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="To wait for the end.")
 def down(mesh: str | None, timeout: float) -> None:
-    """End a running mesh: services stop gracefully, then the mesh itself."""
+    """End a running mesh: services stop gracefully, then the mesh itself. One that is installed starts again at the next boot."""
     from tulle.cli.running import running, supervisor_pid
+    from tulle.cli.scope import Scope, unit_running
 
     found = running(mesh)
+    if unit := unit_running(found.supervisor_pid):
+        Scope.ours().ask("stop", unit)  # what it ended by itself, systemd would start again
+        say(f"mesh `{found.name}` has ended; its unit {unit} starts it at the next boot, `tulle uninstall` removes it")
+        return
     try:
         descriptor = os.pidfd_open(found.supervisor_pid)
         if supervisor_pid(found.name) == found.supervisor_pid:

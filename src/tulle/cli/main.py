@@ -14,6 +14,8 @@ from tulle.cli.words import Ended, Exit, Failure, say, say_failure
 VERBS = (
     "up",
     "down",
+    "install",
+    "uninstall",
     "status",
     "apply",
     "validate",
@@ -33,6 +35,9 @@ VERBS = (
 )
 """In the order of the help; each is `tulle.cli.<verb>` with a click command of that name, `_` added to a keyword."""
 
+_INTERNAL = ("supervise",)
+"""For units, not for people."""
+
 
 class Verbs(click.Group):
     """Finds a verb in the module of its name."""
@@ -43,7 +48,7 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Imports one verb."""
-        if cmd_name not in VERBS:
+        if cmd_name not in VERBS + _INTERNAL:
             return None
         name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
         command: click.Command = getattr(importlib.import_module(f"tulle.cli.{name}"), name)

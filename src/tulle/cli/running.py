@@ -143,7 +143,16 @@ def running(mesh: str | None) -> Running:
     if found:
         names = ", ".join(one.name for one in found)
         raise Failure("which-mesh", f"several meshes run here: {names}", hint="say which: --mesh NAME", exit=Exit.USAGE)
-    raise Failure("no-mesh", "no mesh runs here", hint="start one: `tulle up mesh.yaml`", exit=Exit.NOT_RUNNING)
+    raise Failure("no-mesh", "no mesh runs here", hint=_start_one(), exit=Exit.NOT_RUNNING)
+
+
+def _start_one() -> str:
+    from tulle.cli.scope import Scope
+
+    scope = Scope.ours()
+    if units := [scope.unit(mesh).name for mesh in scope.installed()]:
+        return f"installed is {', '.join(units)}: `{' '.join(scope.systemctl)} start {units[0]}`"
+    return "start one: `tulle up mesh.yaml`"
 
 
 def all_running() -> list[Running]:

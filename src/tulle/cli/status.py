@@ -46,7 +46,7 @@ def _show(found: "NodeStatus") -> None:
     show(f"agent       pid {found.agent_pid}, since {_ago(found.since)}, tulle {found.version}")
     supervisor = found.supervisor_version
     differs = f", tulle {supervisor}" if supervisor not in ("", found.version) else ""
-    show(f"supervisor  pid {found.supervisor_pid}{differs}")
+    show(f"supervisor  pid {found.supervisor_pid}{differs}{_unit(found.supervisor_pid)}")
     show(f"metrics     http://{found.metrics.address}/metrics{f' ({found.metrics.why})' if found.metrics.why else ''}")
     for door in found.doors:
         show(f"door        :{door.port} → {door.service} ({_door(door)})")
@@ -88,6 +88,13 @@ def _course(process: "ProxyProcess") -> str:
     if process.state is ProxyState.DRAINING:
         return f"drains, at most {max(process.until - time.time(), 0.0):.0f} s more"
     return "is being started"
+
+
+def _unit(supervisor: int) -> str:
+    from tulle.cli.scope import unit_running
+
+    unit = unit_running(supervisor)
+    return f", installed as {unit}" if unit else ""
 
 
 def _door(door: "DoorLine") -> str:

@@ -44,6 +44,7 @@ def up(paths: tuple[Path, ...], detach: bool, timeout: float, redirect: str) -> 
     loaded, compiled = read_and_compile(paths)
     mesh = compiled.snapshot.mesh
     refuse_running(mesh)
+    refuse_newer_state(mesh)
     if any(pod.isolated for pod in compiled.plan.pods):
         refuse_impossible_pods()
     refuse_closed_doors(compiled.plan.doors, loaded.resources)
@@ -80,6 +81,18 @@ def refuse_running(mesh: str) -> None:
         )
 
 
+def refuse_newer_state(mesh: str) -> None:
+    """Ends where a newer Tulle has kept the state of this mesh."""
+    from tulle.kit import paths
+    from tulle.store.database import NewerState
+    from tulle.store.revisions import refuse_newer
+
+    try:
+        refuse_newer(paths.database(mesh, create=False))
+    except NewerState as fault:
+        raise Failure("newer-state", str(fault), hint=fault.hint) from fault
+
+
 def refuse_impossible_pods() -> None:
     """Ends with the reason and remedy of what this box lacks for pods."""
     from tulle.cli.probes import lacking
@@ -112,17 +125,17 @@ def start_detached(mesh: str, command: Sequence[str], timeout: float) -> None:
                 f"the supervisor ended ({child.returncode}):\n{_tail(words, before)}",
                 hint=f"its words are in {words}",
             )
-        status = _status(mesh, deadline)
+        status = status_within(mesh, deadline)
         if status and status.ready and status.supervisor_pid == child.pid:
             say(f"mesh `{mesh}` is ready{_metrics(status)}")
             return
         time.sleep(0.05)
-    _say_what_lacks(mesh)
+    say_what_lacks(mesh)
     say(f"mesh `{mesh}` runs, but was not ready within {timeout:g} s")
     raise Ended(Exit.REFUSED)
 
 
-def _status(mesh: str, deadline: float) -> "NodeStatus | None":
+def status_within(mesh: str, deadline: float) -> "NodeStatus | None":
     """When it is ready, or after some seconds; None while nobody answers."""
     from tulle.cli.running import Running
     from tulle.wire.status import NodeStatus
@@ -140,7 +153,8 @@ def _metrics(status: "NodeStatus") -> str:
     return f"; metrics at http://{status.metrics.address}/metrics{why}"
 
 
-def _say_what_lacks(mesh: str) -> None:
+def say_what_lacks(mesh: str) -> None:
+    """What its readiness waits for, one line each."""
     from tulle.cli.running import Running
     from tulle.wire.status import NodeStatus
 

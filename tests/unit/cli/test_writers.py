@@ -1,10 +1,12 @@
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
-from tulle.cli.writers import other_writers
+import tulle
+from tulle.cli.writers import other_writers, own_program
 
 FILE, DIRECTORY = stat.S_IFREG, stat.S_IFDIR
 ROOT = (DIRECTORY | 0o755, 0)
@@ -44,3 +46,12 @@ def test_whoever_else_may_write_or_replace_it_is_named(facts: dict[str, tuple[in
 
 def test_a_sticky_directory_lets_nobody_replace_the_file() -> None:
     assert told(top=(DIRECTORY | 0o1777, 0)) == []
+
+
+def test_what_tulle_runs_from_is_the_interpreter_by_every_link_and_its_own_files() -> None:
+    paths = {path.resolve() for path in own_program()}
+
+    assert Path(sys.executable).resolve() in paths
+    assert Path(sys.executable).parent in set(own_program())
+    assert Path(tulle.__file__).parent.resolve() / "supervisor/loop.py" in paths
+    assert Path(os.__file__).parent.resolve() in paths
