@@ -126,7 +126,8 @@ class Proxy:
         control.close()
         broker.close()
         os.close(log)
-        self._logged = b""
+        self.logged = b""
+        """What was read of the access log."""
 
     def __enter__(self) -> Self:
         return self
@@ -136,7 +137,8 @@ class Proxy:
             self.process.kill()
         self.process.wait(DEADLINE)
         self.broker.close()
-        os.close(self._log_end)
+        if self._log_end >= 0:
+            os.close(self._log_end)
         for sock in (self.control, self._admin, self._metrics, self._diag, *self.doors.values(), *self.hosts):
             sock.close()
         complaints = self.complaints()
@@ -153,10 +155,16 @@ class Proxy:
         """The lines written so far, read back. Nobody else reads the pipe: what it does not hold is dropped."""
         with contextlib.suppress(BlockingIOError):
             while octets := os.read(self._log_end, 1 << 20):
-                self._logged += octets
-        *lines, rest = self._logged.split(b"\n")
+                self.logged += octets
+        *lines, rest = self.logged.split(b"\n")
         assert not rest
         return [json.loads(line) for line in lines]
+
+    def give_up_log(self) -> int:
+        """The reading end of the access log's pipe, now the test's own."""
+        end = self._log_end
+        self._log_end = -1
+        return end
 
     @property
     def metrics_port(self) -> int:

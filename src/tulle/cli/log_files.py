@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+ACCESS = '{"time":"'
+"""How each line of the access log begins. Its moment has microseconds, those of others have nanoseconds."""
 OLDER = 9
 """Rotated parts that are looked for: more than are ever kept."""
 
@@ -94,7 +96,10 @@ class Tail:
 
 
 def _columns(record: str) -> tuple[str, str, str, str]:
-    """Stamp, stream, flag and text; a record of another form is all text."""
+    """Stamp, stream, flag and text; a record of another form is all text, also one of the access log."""
+    if record.startswith(ACCESS):
+        stamp = record[len(ACCESS) :].partition('"')[0]
+        return f"{stamp[:-1]}000Z", "", "F", record
     match record.split(" ", 3):
         case [stamp, stream, "F" | "P" as flag, text]:
             return stamp, stream, flag, text

@@ -12,8 +12,9 @@ from tulle.cli.options import json_option, mesh_option
 from tulle.cli.words import Exit, Failure, show
 from tulle.model.names import qualify
 
-OURS = ("supervisor", "agent", "proxy")
-"""Tulle's own processes: shown when asked for."""
+ACCESS = "access"
+OURS = ("supervisor", "agent", "proxy", ACCESS)
+"""What Tulle itself writes: shown when asked for."""
 SUFFIX = ".log"
 
 
@@ -21,7 +22,7 @@ SUFFIX = ".log"
 @click.argument("services", metavar="[SERVICE...]", nargs=-1)
 @click.option("--follow", "-f", is_flag=True, help="Go on as lines are written.")
 @click.option("--tail", "-n", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of all.")
-@click.option("--all", "everything", is_flag=True, help="Supervisor, agent and proxy too.")
+@click.option("--all", "everything", is_flag=True, help="Supervisor, agent, proxy and access log too.")
 @mesh_option
 @json_option
 def logs(
@@ -30,7 +31,8 @@ def logs(
     """Print the output of services, all in one stream by time; rotated files included.
 
     SERVICE is a workload (`web`, `prod/payments`), all versions of it (`orders` for `orders-v1`), or `supervisor`,
-    `agent`, `proxy`. The logs of a mesh that has ended are still there: name it with --mesh.
+    `agent`, `proxy`. `access` is the access log: refused and failed requests and some of the others, with --json as
+    they are stored. The logs of a mesh that has ended are still there: name it with --mesh.
     """
     directory = log_directory(mesh)
     sources = chosen(sources_in(directory), services, everything)
@@ -130,7 +132,11 @@ def _source(file_name: str) -> str:
 
 
 def _show(line: Line, as_json: bool) -> None:
-    if as_json:
+    if line.source == ACCESS:
+        from tulle.cli.tap import words_of_access
+
+        show(line.text if as_json else words_of_access(line.text))
+    elif as_json:
         import json
 
         words = {"time": line.stamp, "source": line.source, "stream": line.stream, "text": line.text}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tulle.cli.options import json_option, mesh_option
-from tulle.cli.words import Failure, say, show
+from tulle.cli.words import Failure, harmless, say, show
 
 if TYPE_CHECKING:
     from tulle.cli.running import Running
@@ -64,12 +64,38 @@ def words_of(line: bytes) -> str:
         summary = dict(json.loads(line))
         if "dropped" in summary:
             return f"… {summary['dropped']} more, for which this reader was too slow"
-        words = [_moment(summary.pop("time")), f"{summary.pop('source')} → {_target(summary)}"]
+        return _words(_moment(summary.pop("time")), summary)
     except (ValueError, KeyError, TypeError):
-        return line.decode(errors="replace")
+        return harmless(line.decode(errors="replace"))
+
+
+def words_of_access(line: str) -> str:
+    """A line of the access log, likewise."""
+    try:
+        summary = dict(json.loads(line))
+        moment = str(summary.pop("time"))[11:23]
+        if "dropped" in summary:
+            return f"{moment}  … {summary['dropped']} more, for which the log was too slow"
+        if "lost" in summary:
+            return f"{moment}  … {summary['lost']} more, which could not be written"
+        left_out = summary.pop("left_out", 0)
+        if left_out:
+            seconds = summary.pop("seconds", 0)
+            return harmless(
+                f"{moment}  … {left_out} more of {summary['source']} → {summary['destination']} "
+                f"{summary['reason']} within {seconds:g} s"
+            )
+        summary["seconds"] = summary.pop("duration_ms", 0) / 1000
+        return _words(moment, summary)
+    except (ValueError, KeyError, TypeError):
+        return harmless(line)
+
+
+def _words(moment: str, summary: dict[str, object]) -> str:
+    words = [moment, f"{summary.pop('source')} → {_target(summary)}"]
     words += filter(None, (_request(summary), _outcome(summary), _size(summary)))
     words += (f"{name}={value}" for name, value in summary.items() if value not in ("", None))
-    return "  ".join(words)
+    return harmless("  ".join(words))
 
 
 def _moment(stamp: float) -> str:

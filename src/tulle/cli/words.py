@@ -53,6 +53,11 @@ def show(text: str) -> None:
     print(text, flush=True)
 
 
+def harmless(text: str) -> str:
+    """What others chose, for a terminal: controls are shown, not obeyed."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 def show_json(document: object) -> None:
     """Data for programs: msgspec documents and plain values, indented."""
     import msgspec

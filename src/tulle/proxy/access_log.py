@@ -41,8 +41,8 @@ MAX_PATH: Final = 1024
 MAX_HOST: Final = 128
 MAX_ID: Final = 128
 """Characters of what callers choose."""
-SPARE: Final = 8
-"""So much is left of those in a line that is too long all the same."""
+MAX_LEFT: Final = 64
+"""Of each of those in a line that is too long all the same."""
 
 Fields = dict[str, object]
 
@@ -189,7 +189,7 @@ class AccessLog(Timed):
         """Writes what the turn brought, as many lines in one write as are never cut."""
         lines = self._lines
         self._lines = []
-        first = _line({"time": self._time(), "dropped": self._missing}) if self._missing and lines else b""
+        first = self.line({"time": self._time(), "dropped": self._missing}) if self._missing and lines else b""
         begin = 0
         size = len(first)
         for at, line in enumerate(lines):
@@ -217,15 +217,16 @@ class AccessLog(Timed):
             "version": backend.version if backend is not None else "",
         }
 
+    @staticmethod
+    def line(fields: Fields) -> bytes:
+        """What is empty is left out, what callers choose is cut: never more than MAX_LINE."""
+        line = _line(fields, MAX_PATH, MAX_HOST, MAX_ID)
+        return line if len(line) <= MAX_LINE else _line(fields, MAX_LEFT, MAX_LEFT, MAX_LEFT)
+
     def _add(self, fields: Fields) -> None:
-        line = _line(fields)
-        if len(line) > MAX_LINE:
-            for name in ("path", "host", "request_id"):
-                fields[name] = str(fields.get(name, ""))[: MAX_ID // SPARE]
-            line = _line(fields)
         if not self._lines:
             self._dispatcher.gather(self)
-        self._lines.append(line)
+        self._lines.append(self.line(fields))
 
     def _write(self, octets: bytes) -> bool:
         try:
@@ -296,18 +297,17 @@ class AccessLog(Timed):
         return f"{self._stamp}.{int((now - second) * 1_000_000):06d}Z"
 
 
-def _line(fields: Fields) -> bytes:
-    """What is empty is left out. What callers choose is cut."""
+def _line(fields: Fields, path: int, host: int, request_id: int) -> bytes:
     said: Fields = {}
     for name, value in fields.items():
         if value == "" or (value == 0 and name in ("status", "retries")):
             continue
         if name == "path":
-            value = str(value)[:MAX_PATH]
+            value = str(value)[:path]
         elif name == "host":
-            value = str(value)[:MAX_HOST]
+            value = str(value)[:host]
         elif name == "request_id":
-            value = str(value)[:MAX_ID]
+            value = str(value)[:request_id]
         said[name] = value
     return _encode(said).encode("ascii") + b"\n"
 

@@ -47,6 +47,31 @@ def test_line_that_no_one_stamped_is_kept() -> None:
     assert line == Line("", "agent", "", "oops")
 
 
+def test_the_access_log_goes_by_its_own_moments(tmp_path: Path) -> None:
+    (tmp_path / "default_web.log").write_text(record(1, "before") + record(3, "after"))
+    told = '{"time":"2026-11-21T14:00:02.000000Z","source":"default/web"}'
+    (tmp_path / "access.log").write_text(f"{told}\n")
+
+    lines, readers = read_all(tmp_path, sources_in(tmp_path))
+
+    assert [(line.source, line.text) for line in lines] == [
+        ("default/web", "before"),
+        ("access", told),
+        ("default/web", "after"),
+    ]
+    assert [line.stamp for line in lines] == [STAMP.format(second) for second in (1, 2, 3)]
+    for reader in readers.values():
+        reader.close()
+
+
+def test_the_access_log_is_shown_when_it_is_asked_for() -> None:
+    known = ["access", "default/web"]
+
+    assert chosen(known, (), everything=False) == ["default/web"]
+    assert chosen(known, ("access",), everything=False) == ["access"]
+    assert "access" in chosen(known, (), everything=True)
+
+
 @pytest.mark.parametrize(
     ("word", "source", "expected"),
     [

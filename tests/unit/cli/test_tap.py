@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tulle.cli.tap import words_of
+from tulle.cli.tap import words_of, words_of_access
 
 DENIED = {
     "time": 1795277451.6202877, "id": "701f", "source": "dev/spy", "destination": "prod/payments", "version": "", "route": "prod/payments",
@@ -63,3 +63,35 @@ def test_what_is_missing_is_said() -> None:
 @pytest.mark.parametrize("line", [b"nonsense", b"[]", b"{}", b"7", b'{"time": "x", "source": "a", "destination": "b"}'])
 def test_what_is_no_summary_is_shown_as_it_came(line: bytes) -> None:
     assert words_of(line) == line.decode()
+
+
+def test_controls_that_a_caller_sent_are_shown_and_not_obeyed() -> None:
+    assert "id=\\x9b2J\\n" in words(id="\u009b2J\n")
+    assert words_of(b"\x1b[2J") == "\\x1b[2J"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            {"source": "a/b", "destination": "c/d", "version": "v1", "protocol": "http", "method": "GET", "host": "d",
+             "path": "/x", "status": 503, "class": "5xx", "reason": "connect-failed", "duration_ms": 12.3, "bytes_in": 0,
+             "bytes_out": 4, "request_id": "r", "trace_id": "t", "retries": 2},
+            "a/b → c/d v1  GET d/x  503 connect-failed  12.3 ms  0/4 octets  request_id=r  trace_id=t  retries=2",
+        ),
+        ({"dropped": 3}, "… 3 more, for which the log was too slow"),
+        ({"lost": 3}, "… 3 more, which could not be written"),
+        (
+            {"source": "a/b", "destination": "c/d", "reason": "denied", "left_out": 7, "seconds": 10.0},
+            "… 7 more of a/b → c/d denied within 10 s",
+        ),
+    ],
+)  # fmt: skip
+def test_a_line_of_the_access_log_is_one_for_a_person(said: dict[str, object], expected: str) -> None:
+    line = json.dumps({"time": "2026-11-21T14:31:33.123456Z"} | said)
+
+    assert words_of_access(line) == f"14:31:33.123  {expected}"
+
+
+def test_a_line_that_is_none_of_ours_is_shown_without_its_controls() -> None:
+    assert words_of_access("\x1b[2J{") == "\\x1b[2J{"
