@@ -58,6 +58,35 @@ def test_wheel_gives_a_working_tulle(build: str, sources: Path, tmp_path: Path) 
     _carries_a_mesh(tulle)
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("installer", ["pipx", "uv"])
+def test_a_tool_installer_puts_tulle_on_the_path_and_takes_it_off_again(
+    installer: str, sources: Path, tmp_path: Path
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment |= {"TULLE_COMPILE": "0", "PIPX_DEFAULT_PYTHON": sys.executable, "HOME": str(tmp_path / "home")}
+    for name in ("PIPX_HOME", "PIPX_BIN_DIR", "PIPX_MAN_DIR", "UV_TOOL_DIR", "UV_TOOL_BIN_DIR"):
+        environment[name] = str(tmp_path / name.lower())
+    _run(UV, "build", "--wheel", "--python", sys.executable, "--out-dir", tmp_path / "dist", sources, env=environment)
+    [wheel] = (tmp_path / "dist").glob("*.whl")
+    if installer == "pipx":
+        _run(UV, "venv", "--python", sys.executable, tmp_path / "venv", env=environment)
+        _run(UV, "pip", "install", "--python", tmp_path / "venv/bin/python", "pipx", env=environment)
+    command = [UV, "tool"] if installer == "uv" else [tmp_path / "venv/bin/pipx"]
+    tulle = tmp_path / ("uv_tool_bin_dir" if installer == "uv" else "pipx_bin_dir") / "tulle"
+
+    _run(*command, "install", "--python", sys.executable, wheel, env=environment)
+
+    assert _run(tulle, "--version", env=environment, cwd=tmp_path) == "tulle 0.1.0\n"
+    mesh = hatch_build.ROOT / "examples/hello/mesh.yaml"
+    _run(tulle, "validate", mesh, env=environment, cwd=tmp_path)
+    assert "kind: Service" in _run(tulle, "expand", mesh, env=environment, cwd=tmp_path)
+    unit = _run(tulle, "install", "--dry-run", mesh, env=environment, cwd=tmp_path)
+    assert f"ExecStart={tmp_path}" in unit
+    _run(*command, "uninstall", "tulle", env=environment)
+    assert not tulle.exists()
+
+
 def _carries_a_mesh(tulle: Path) -> None:
     """From `up` to `down`, with a call from pod to pod and one that is refused."""
     door = free_port()
