@@ -1,0 +1,52 @@
+"""docs/guides/systemd-box.md, typed in from top to bottom on a box with a real systemd."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.own_systemd import SYSTEMD, own_systemd
+
+pytestmark = [
+    pytest.mark.skipif(os.getuid() != 0, reason="needs root: a systemd of its own"),
+    pytest.mark.skipif(not SYSTEMD.exists(), reason="needs systemd (Debian: systemd)"),
+]
+GUIDE = Path(__file__).parents[2] / "docs/guides/systemd-box.md"
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def typed(text: str) -> list[tuple[str, list[str]]]:
+    """Each command of the console blocks, with what is shown of its output."""
+    lines = [line for language, body in FENCE.findall(text) if language == "console" for line in body.splitlines()]
+    commands: list[tuple[str, list[str]]] = []
+    for line in lines:
+        if line.startswith("$ "):
+            commands.append((line[2:], []))
+        else:
+            commands[-1][1].append(line)
+    return commands
+
+
+def is_shown(output: str, shown: list[str]) -> bool:
+    """Whether it is what the guide shows; `…` stands for anything in a line, and alone for any lines."""
+    patterns = [r"(?s:.*)" if line == "…" else re.escape(line).replace("…", "[^\n]*") for line in shown]
+    return re.fullmatch("\n".join(patterns), output) is not None
+
+
+def test_every_command_does_what_the_guide_shows() -> None:
+    text = GUIDE.read_text()
+    mesh = next(body for language, body in FENCE.findall(text) if language == "yaml")
+    commands = typed(text)
+    assert len(commands) > 20
+    with own_systemd() as box:
+        box.run("mkdir", "-p", "/srv/hello/pages")
+        box.path("/srv/hello/mesh.yaml").write_text(mesh)
+        box.path("/srv/hello/pages/index.html").write_text("good morning\n")
+        path = {"PATH": "/opt/tulle/bin:/usr/sbin:/usr/bin:/sbin:/bin", "NO_PROXY": "*"}
+        for command, shown in commands:
+            done = box.tried("bash", "-c", command, env=path)
+            assert done.returncode == 0, f"{command}\n{done.stdout}"
+            assert not shown or is_shown(done.stdout.strip(), shown), f"{command}\n{done.stdout}\nshown:\n" + "\n".join(
+                shown
+            )
