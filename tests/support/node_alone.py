@@ -15,7 +15,7 @@ import msgspec
 
 from tests.support.processes import eventually, kill
 from tests.support.proxy_harness import Proxy
-from tulle.http.client import request
+from tulle.http.client import ResponseError, request
 from tulle.wire.plan import Report, encode
 from tulle.wire.status import NodeStatus
 
@@ -57,6 +57,7 @@ class NodeAlone:
         }  # fmt: skip
         home = scratch / "run" / "edge"
         home.mkdir(parents=True, mode=0o700)
+        self.state.mkdir(parents=True, mode=0o700)
         (home / "admin.sock").symlink_to(proxy.admin_path)
         self.agent: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -111,7 +112,11 @@ class NodeAlone:
 
     def ask(self, target: str) -> bytes:
         """What GET on the agent's socket answers."""
-        return request(self._scratch / "run" / "edge" / "agent.sock", "GET", target).body
+        try:
+            return request(self._scratch / "run" / "edge" / "agent.sock", "GET", target).body
+        except (OSError, ResponseError) as fault:
+            fault.add_note(self.log())
+            raise
 
     def _serves(self) -> bool:
         assert self.agent

@@ -10,7 +10,7 @@ from tulle.cli.words import Ended, Exit, green, red, say, say_faults, show, show
 from tulle.wire.plan import DoorState, blame
 
 if TYPE_CHECKING:
-    from tulle.wire.status import AttachedLine, DoorLine, NodeStatus, ProxyProcess
+    from tulle.wire.status import AttachedLine, DoorLine, NodeStatus, ProxyProcess, PushLine
 
 
 @click.command()
@@ -48,6 +48,8 @@ def _show(found: "NodeStatus") -> None:
     differs = f", tulle {supervisor}" if supervisor not in ("", found.version) else ""
     show(f"supervisor  pid {found.supervisor_pid}{differs}{_unit(found.supervisor_pid)}")
     show(f"metrics     http://{found.metrics.address}/metrics{f' ({found.metrics.why})' if found.metrics.why else ''}")
+    if found.push:
+        show(f"push        {found.push.url} ({_push(found.push)})")
     for door in found.doors:
         show(f"door        :{door.port} → {door.service} ({_door(door)})")
     if found.pods:
@@ -95,6 +97,16 @@ def _unit(supervisor: int) -> str:
 
     unit = unit_running(supervisor)
     return f", installed as {unit}" if unit else ""
+
+
+def _push(push: "PushLine") -> str:
+    """How it goes, what waits, what was lost."""
+    state = red(f"failing since {_ago(push.failing_since)}: {push.why}") if push.why else green("ok")
+    said = [state, f"last {_ago(push.last_success)} ago" if push.last_success else "nothing taken yet"]
+    if push.waiting_samples:
+        said.append(f"{push.waiting_samples} samples wait ({push.waiting_bytes // 1024 + 1} KB)")
+    said.extend(f"{count} samples dropped: {reason}" for reason, count in push.dropped.items())
+    return "; ".join([*said, *push.notes])
 
 
 def _door(door: "DoorLine") -> str:

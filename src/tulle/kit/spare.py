@@ -11,3 +11,9 @@ def spare(*modules: str) -> None:
     """Makes importing these raise ImportError in this process, as if they were not installed. Call it before all else."""
     for name in modules:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+
+
+def after_all(module: str) -> None:
+    """Lets this process import it yet: what has been loaded meanwhile goes on without."""
+    if sys.modules.get(module, module) is None:
+        del sys.modules[module]

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from tulle.http.exchange import Exchange, ResponseError
 from tulle.telemetry.delivery import Later, Outcome, outcome
+from tulle.telemetry.wires import READ_BYTES, PlainWire, TlsWire, Wire, client_context
 from tulle.wire.sinks import PushSink, Tls
 
 if TYPE_CHECKING:
     import ssl
 
-READ_BYTES = 65_536
 ANSWER_BYTES = 65_536
 """More than that of an answer is not read."""
 SAID_CHARACTERS = 200
@@ -29,14 +29,9 @@ class SecretError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+    wire: Wire
     files: tuple[tuple[int, int], ...]
     """What the TLS files were when it was opened."""
-
-    @property
-    def is_usable(self) -> bool:
-        return not self.reader.at_eof() and not self.writer.is_closing()
 
 
 class Receiver:
@@ -71,7 +66,7 @@ class Receiver:
     def close(self) -> None:
         """Lets go of the connection."""
         if self._way is not None:
-            self._way.writer.close()
+            self._way.wire.close()
             self._way = None
 
     async def _send(self, body: bytes, headers: Mapping[str, str]) -> Outcome:
@@ -80,15 +75,16 @@ class Receiver:
         files = _stamps(self._sink.tls)
         while True:
             exchange = Exchange("POST", self._target, body, content_type, host=self._authority, headers=own, keep=True)
-            if self._way is None or not self._way.is_usable or self._way.files != files:
+            if self._way is None or self._way.wire.is_closed or self._way.files != files:
                 self.close()
-                self._way = await self._open(files)
+                wire = await _wire(self._host, self._port, self._sink.tls if self._is_tls else None)
+                self._way = _Way(wire, files)
                 return await self._exchange(self._way, exchange)
             kept, self._way = self._way, None
             try:
                 answer = await self._exchange(kept, exchange)
             except (OSError, ResponseError):
-                kept.writer.close()
+                kept.wire.close()
                 if exchange.head is not None:
                     raise
             else:
@@ -96,31 +92,20 @@ class Receiver:
 
     async def _exchange(self, way: _Way, exchange: Exchange) -> Outcome:
         """Leaves the connection for the next, when the answer lets it."""
-        way.writer.write(exchange.request)
-        await way.writer.drain()
+        await way.wire.write(exchange.request)
         answer = b""
         while not exchange.is_done and len(answer) < ANSWER_BYTES:
-            answer += exchange.feed(await way.reader.read(READ_BYTES))
+            answer += exchange.feed(await way.wire.read())
         head = exchange.head
         if head is None:
             raise ResponseError("no answer")
         if exchange.is_done and head.keep_alive:
             self._way = way
         else:
-            way.writer.close()
+            way.wire.close()
             self._way = None
         said = " ".join(answer[: 4 * SAID_CHARACTERS].decode(errors="replace").split())
         return outcome(head.status, _text(head.value(b"retry-after")), said[:SAID_CHARACTERS], self._now())
-
-    async def _open(self, files: tuple[tuple[int, int], ...]) -> _Way:
-        if not self._is_tls:
-            reader, writer = await asyncio.open_connection(self._host, self._port, limit=READ_BYTES)
-            return _Way(reader, writer, files)
-        name = self._sink.tls.server_name or self._host
-        reader, writer = await asyncio.open_connection(
-            self._host, self._port, limit=READ_BYTES, ssl=_context(self._sink.tls), server_hostname=name
-        )
-        return _Way(reader, writer, files)
 
     def _credentials(self) -> dict[str, str]:
         sink = self._sink
@@ -158,28 +143,26 @@ def _stamps(tls: Tls) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _context(tls: Tls) -> "ssl.SSLContext":
-    import ssl
-
+async def _wire(host: str, port: int, tls: Tls | None) -> Wire:
+    context = _context(tls) if tls else None
+    wire = PlainWire(*await asyncio.open_connection(host, port, limit=READ_BYTES))
+    if tls is None or context is None:
+        return wire
+    ciphered = TlsWire(wire, context, tls.server_name or host)
     try:
-        context = ssl.create_default_context(cafile=tls.ca_file or None)
-        if tls.cert_file:
-            context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_passphrase)
+        await ciphered.handshake()
+    except BaseException:
+        wire.close()
+        raise
+    return ciphered
+
+
+def _context(tls: Tls) -> "ssl.SSLContext":
+    try:
+        return client_context(tls.ca_file, tls.cert_file, tls.key_file)
     except OSError as fault:  # an SSLError is one
         files = ", ".join(filter(None, (tls.ca_file, tls.cert_file, tls.key_file))) or "the system's certificates"
         raise SecretError(f"cannot use {files}: {_said(fault)}") from fault
-    except _PassphraseError as fault:
-        raise SecretError(f"{tls.key_file} has a passphrase") from fault
-    return context
-
-
-class _PassphraseError(Exception):
-    pass
-
-
-def _no_passphrase() -> str:
-    """OpenSSL would ask for it at the terminal."""
-    raise _PassphraseError
 
 
 def _said(fault: Exception) -> str:
