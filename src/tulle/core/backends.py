@@ -10,7 +10,7 @@ from tulle.wire.snapshot import Protocol
 class EndpointRef:
     """One place to connect to. Survives new snapshots, so what is in flight stays counted."""
 
-    __slots__ = ("host", "in_flight", "pod", "port", "ready", "workload")
+    __slots__ = ("host", "in_flight", "is_squatted", "pod", "port", "ready", "workload")
 
     def __init__(self, workload: str, pod: str, host: str, port: int) -> None:
         self.workload: str = workload
@@ -24,6 +24,8 @@ class EndpointRef:
         """Set by the proxy as it learns; a pod's does not start ready, others do."""
         self.in_flight: int = 0
         """Requests or connections being served; counted by the proxy."""
+        self.is_squatted: bool = False
+        """Somebody else listened where what is attached should, when it was last tried."""
 
     @property
     def is_attached(self) -> bool:

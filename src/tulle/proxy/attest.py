@@ -54,14 +54,16 @@ Welcome = Callable[[socket.socket, Who], None]
 class Waiter(Timed):
     """Waits until the supervisor has looked at the control groups."""
 
-    def __init__(self, uid: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.uid = uid
+        self.uid = -1
+        self.cgroup = 0
+        """Whose control group is in doubt; set by `Attestor.wait`."""
         self.is_asked_for = False
         """A look that began after it came is on its way."""
 
-    def on_facts(self, has_looked: bool) -> None:
-        """Judges again. `has_looked`: what is not known now is nobody's; else the look did not come in time."""
+    def on_facts(self) -> None:
+        """Judges again. What is in doubt still was not looked at in time."""
         raise NotImplementedError
 
 
@@ -100,7 +102,7 @@ class Attestor:
         uid, cgroup = owner.uid, owner.cgroup
         if not self.facts.is_doubtful(uid, cgroup):
             welcome(sock, Who(self.facts.recognise(uid, cgroup), uid, cgroup))
-        elif not self.wait(Parked(self, sock, theirs, ours, welcome, uid)):
+        elif not self.wait(Parked(self, sock, theirs, ours, welcome), uid, cgroup):
             welcome(sock, Who("", uid, cgroup))
 
     def owner(self, sock: socket.socket, theirs: Place, ours: Place) -> Owner | None:
@@ -110,9 +112,10 @@ class Attestor:
             return None
         return owner if owner.state in _HELD and is_alive(sock) else None
 
-    def wait(self, waiter: Waiter) -> bool:
+    def wait(self, waiter: Waiter, uid: int, cgroup: int) -> bool:
         """Has `on_facts` called once the supervisor has looked, or at the deadline. False: too many wait."""
-        uid = waiter.uid
+        waiter.uid = uid
+        waiter.cgroup = cgroup
         if len(self._waiting) >= MAX_WAITING or sum(one.uid == uid for one in self._waiting) >= MAX_WAITING_OF_USER:
             return False
         waiter.deadline = self._dispatcher.now + WAIT_SECONDS
@@ -126,7 +129,7 @@ class Attestor:
         if waiter in self._waiting:
             self._waiting.remove(waiter)
             waiter.deadline = NEVER
-            waiter.on_facts(False)
+            waiter.on_facts()
 
     def take(self, kind: str, workload: str, uid: int, cgroups: list[int] | None) -> None:
         """A fact of the supervisor: `attached`, `detached` or `looked`."""
@@ -139,15 +142,22 @@ class Attestor:
             self._cut()
 
     def settle(self) -> None:
-        """Nobody is to wait any longer: judges by what is known."""
+        """Nobody is to wait any longer: a control group in doubt is nobody's."""
         self._settle(list(self._waiting))
 
     def _settle(self, waiters: list[Waiter]) -> None:
+        facts = self.facts
         for one in waiters:
             self._waiting.remove(one)
             one.deadline = NEVER
+            if facts.is_doubtful(one.uid, one.cgroup):
+                facts.remember_stranger(one.cgroup)
         for one in waiters:
-            one.on_facts(True)
+            try:
+                one.on_facts()
+            except Exception:  # noqa: BLE001  (one defect must not keep the others waiting)
+                self._dispatcher.defect(None)
+                one.give_up()
 
     def _look(self) -> None:
         """Asks for a look, now or as soon as may be."""
@@ -179,17 +189,15 @@ class Attestor:
 class Parked(Waiter):
     """A connection whose octets wait in the kernel."""
 
-    def __init__(
-        self, attestor: Attestor, sock: socket.socket, theirs: Place, ours: Place, welcome: Welcome, uid: int
-    ) -> None:
-        super().__init__(uid)
+    def __init__(self, attestor: Attestor, sock: socket.socket, theirs: Place, ours: Place, welcome: Welcome) -> None:
+        super().__init__()
         self._attestor = attestor
         self._sock = sock
         self._theirs = theirs
         self._ours = ours
         self._welcome = welcome
 
-    def on_facts(self, has_looked: bool) -> None:
+    def on_facts(self) -> None:
         """Asks the kernel anew: the caller may have left, and another come."""
         owner = self._attestor.owner(self._sock, self._theirs, self._ours)
         if owner is None:
@@ -197,12 +205,8 @@ class Parked(Waiter):
             return
         facts = self._attestor.facts
         uid, cgroup = owner.uid, owner.cgroup
-        if facts.is_doubtful(uid, cgroup):
-            if not has_looked:
-                self._welcome(self._sock, Who("", uid, cgroup))
-                return
-            facts.remember_stranger(cgroup)
-        self._welcome(self._sock, Who(facts.recognise(uid, cgroup), uid, cgroup))
+        workload = "" if facts.is_doubtful(uid, cgroup) else facts.recognise(uid, cgroup)
+        self._welcome(self._sock, Who(workload, uid, cgroup))
 
     def on_deadline(self, now: float) -> None:
         self._attestor.overdue(self)

@@ -115,6 +115,8 @@ class Counters:
         """(source, cause)."""
         self.turned_away: dict[tuple[str, str], int] = {}
         """(source, destination)."""
+        self.squatted: dict[tuple[str], int] = {}
+        """(workload,)."""
         self.snapshots: dict[str, int] = {"accepted": 0, "refused": 0}
         self.in_flight = 0
         self.upstreams = 0
@@ -217,6 +219,11 @@ class Counters:
         if self._is_known(source, destination):
             key = (source, destination)
             self.turned_away[key] = self.turned_away.get(key, 0) + 1
+
+    def squat(self, workload: str) -> None:
+        """Counts that somebody else was found where an attached workload should be."""
+        key = (workload,)
+        self.squatted[key] = self.squatted.get(key, 0) + 1
 
     def keep_only(self, sources: set[str], destinations: set[str]) -> None:
         """Forgets what belongs to no pair of these, but for connections that are still open."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from tulle.core.backends import EndpointRef
+from tulle.proxy.attached import AttachedDialer
 from tulle.proxy.broker import BrokerClient
 from tulle.proxy.loop import Dispatcher
 
@@ -24,6 +25,8 @@ class Dialer:
 
     def __init__(self, dispatcher: Dispatcher, broker: BrokerClient, tasks: asyncio.TaskGroup) -> None:
         self.connect_timeout = 2.0
+        self.attached: AttachedDialer | None = None
+        """Reaches what is attached; without, nothing does."""
         self._dispatcher = dispatcher
         self._broker = broker
         self._tasks = tasks
@@ -35,6 +38,12 @@ class Dialer:
 
     def dial(self, endpoint: EndpointRef, arrive: Arrive) -> None:
         """Calls `arrive` with a connected socket, or None; perhaps before it returns."""
+        if endpoint.is_attached:
+            if self.attached is not None:
+                self.attached.dial(endpoint, arrive)
+            else:
+                arrive(None)
+            return
         if not endpoint.pod:
             literal = self._literal(endpoint)
             if literal is not None:
@@ -60,6 +69,8 @@ class Dialer:
 
     def keep_only(self, endpoints: set[EndpointRef]) -> None:
         """Forgets what was learnt about others."""
+        if self.attached is not None:
+            self.attached.keep_only(endpoints)
         for known in list(self._families):
             if known not in endpoints:
                 del self._families[known]

@@ -13,7 +13,7 @@ from tulle.proxy.counters import BOUNDS, CLASSES, Counters
 from tulle.proxy.grpc import STATUSES
 from tulle.wire.status import Refusal
 
-_TABLES: Final = ("denied", "shadow_denied", "answers", "retries", "closes", "refused", "turned_away")
+_TABLES: Final = ("denied", "shadow_denied", "answers", "retries", "closes", "refused", "turned_away", "squatted")
 _TOTALS: Final = ("tap_dropped", "log_dropped", "log_left_out", "defects")
 _GAUGES: Final = ("in_flight", "upstreams", "held")
 

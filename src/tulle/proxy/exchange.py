@@ -15,7 +15,7 @@ from tulle.proxy.access_log import FAILED
 from tulle.proxy.counters import ABORTED, TRUNCATED
 from tulle.proxy.grpc import CANCELLED, class_of, status_of, status_of_reset
 from tulle.proxy.relay import Judged, Lane, Relay
-from tulle.proxy.stream import NO_TRAILERS, CallerEnd, EndpointEnd, Trailers
+from tulle.proxy.stream import NO_TRAILERS, CallerEnd, EndpointEnd, Trailers, failure_of
 from tulle.proxy.upgrade import Upgrade
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Protocol
@@ -197,7 +197,7 @@ class Exchange:
         if may_reconnect(len(self._tried)):
             self._connect()
         else:
-            self.answer(Reason.CONNECT_FAILED)
+            self.answer(failure_of(self._tried))
 
     def on_endpoint_lost(self, nothing_received: bool, reason: Reason, reset_code: int = -1) -> None:
         """The endpoint's connection broke, or spoke no HTTP, before the answer was complete. It is closed already."""
@@ -338,7 +338,7 @@ class Exchange:
             return
         endpoint = pick_endpoint(backend, getrandbits(32), self._tried)
         if endpoint is None:
-            self.answer(Reason.CONNECT_FAILED if self._tried else Reason.NO_HEALTHY_ENDPOINT)
+            self.answer(failure_of(self._tried) if self._tried else Reason.NO_HEALTHY_ENDPOINT)
             return
         if self._tried:
             self._count_retry("connect")

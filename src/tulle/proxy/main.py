@@ -16,6 +16,7 @@ from tulle.kit import privileges
 from tulle.kit.sock_diag import SockDiag
 from tulle.proxy.admin import Admin
 from tulle.proxy.arrival import Register
+from tulle.proxy.attached import AttachedDialer
 from tulle.proxy.attest import Attestor, sees_all_users
 from tulle.proxy.broker import BrokerClient
 from tulle.proxy.control import Control, Listeners
@@ -82,8 +83,10 @@ async def run(
         plane = Plane(relay, pools, dialer, listeners, telemetry, memory, register, report)
         if options.diag_fd >= 0:
             diag = SockDiag(socket.socket(fileno=options.diag_fd))
-            facts = Facts(sees_all_users(pathlib.Path("/proc/self/uid_map").read_text()))
-            listeners.attestor = Attestor(dispatcher, register, diag, facts, lambda: control.ask_to_look())
+            facts = Facts(_names_every_user())
+            attestor = Attestor(dispatcher, register, diag, facts, lambda: control.ask_to_look())
+            listeners.attestor = attestor
+            dialer.attached = AttachedDialer(relay, attestor, report)
         drain = Drain(relay, register, listeners)
         tally = Tally(counters, dispatcher)
         heir, testator = Heir(tally, relay.refusals, report), Testator(tally, relay.refusals)
@@ -109,6 +112,10 @@ async def run(
         await testator.finish()
         api.cancel()
         succession.end()
+
+
+def _names_every_user() -> bool:
+    return sees_all_users(pathlib.Path("/proc/self/uid_map").read_text())
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

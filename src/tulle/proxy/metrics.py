@@ -107,6 +107,18 @@ STREAMS_REFUSED = Metric(
     "HTTP/2 streams that a caller opened beyond the limit `streams` of its connection, refused with REFUSED_STREAM.",
     ("source", "destination"),
 )
+SQUATTED = Metric(
+    "tulle_squatted_total",
+    Kind.COUNTER,
+    "Attempts to reach an attached workload that found somebody else listening on its port: nothing was sent.",
+    ("workload",),
+)
+ENDPOINT_READY = Metric(
+    "tulle_endpoint_ready",
+    Kind.GAUGE,
+    "1 while an endpoint gets new traffic; 0 while its pod is not ready. Without a pod: always 1.",
+    ("workload", "port"),
+)
 IN_FLIGHT = Metric(
     "tulle_requests_in_flight", Kind.GAUGE, "Requests being served now, WebSockets and other upgrades included."
 )
@@ -145,6 +157,8 @@ METRICS: tuple[Metric, ...] = (
     RETRIES,
     REFUSED,
     STREAMS_REFUSED,
+    SQUATTED,
+    ENDPOINT_READY,
     IN_FLIGHT,
     BUFFERED,
     UPSTREAM_OPEN,

@@ -112,6 +112,14 @@ class EndpointEnd(Party):
         raise NotImplementedError
 
 
+def failure_of(tried: list[EndpointRef]) -> Reason:
+    """Why no endpoint was reached, of those that were tried."""
+    for one in tried:
+        if one.is_squatted:
+            return Reason.SQUATTED
+    return Reason.CONNECT_FAILED
+
+
 class Connector:
     """Gives connections to endpoints."""
 

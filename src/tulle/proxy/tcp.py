@@ -16,6 +16,7 @@ from tulle.proxy.access_log import FAILED
 from tulle.proxy.arrival import Connection, Opaque
 from tulle.proxy.counters import CLOSED, RESET
 from tulle.proxy.relay import Lane, Relay
+from tulle.proxy.stream import failure_of
 from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Party, Wire
 from tulle.wire.reason import Reason
@@ -182,7 +183,7 @@ class Tunnel(Opaque):
         if may_reconnect(len(self._tried)):
             self._connect()
         else:
-            self._refuse(Reason.CONNECT_FAILED)
+            self._refuse(failure_of(self._tried))
 
     def finish(self) -> None:
         """Both halves are shut: closes once what is kept has gone."""
@@ -210,7 +211,7 @@ class Tunnel(Opaque):
             return
         endpoint = pick_endpoint(backend, getrandbits(32), self._tried)
         if endpoint is None:
-            self._refuse(Reason.CONNECT_FAILED if self._tried else Reason.NO_HEALTHY_ENDPOINT)
+            self._refuse(failure_of(self._tried) if self._tried else Reason.NO_HEALTHY_ENDPOINT)
             return
         if self._tried:
             self.relay.counters.retry(self.lane.source, self.lane.destination, backend.version, "connect")

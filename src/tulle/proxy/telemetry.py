@@ -27,6 +27,8 @@ class Telemetry:
         self._started = time.time()
         self.resident_bytes = resident_bytes
         """Memory of this process now."""
+        self.endpoints: Callable[[], Mapping[tuple[str, str], int]] = dict
+        """Workload and port of every endpoint → whether it is ready."""
 
     def text(self, counters: Counters | None = None) -> str:
         """The exposition, version 0.0.4; of other counters than its own where they are given."""
@@ -63,7 +65,9 @@ class Telemetry:
             metrics.RETRIES.name: _table(counters.retries),
             metrics.REFUSED.name: _table(counters.refused),
             metrics.STREAMS_REFUSED.name: _table(counters.turned_away),
+            metrics.SQUATTED.name: _table(counters.squatted),
             metrics.SNAPSHOTS.name: [("", (result,), count) for result, count in counters.snapshots.items()],
+            metrics.ENDPOINT_READY.name: [("", key, value) for key, value in self.endpoints().items()],
             metrics.IN_FLIGHT.name: _one(counters.in_flight),
             metrics.BUFFERED.name: _one(counters.held),
             metrics.UPSTREAM_OPEN.name: _one(counters.upstreams),

@@ -22,6 +22,7 @@ class Reason(enum.Enum):
     NO_BACKEND = ("no-backend", 500, Fault.OURS, False, "the route names no backend with a weight")
     NO_HEALTHY_ENDPOINT = ("no-healthy-endpoint", 503, Fault.UPSTREAM, True, "no endpoint of the backend is ready")
     CONNECT_FAILED = ("connect-failed", 503, Fault.UPSTREAM, True, "every endpoint tried refused the connection")
+    SQUATTED = ("squatted", 503, Fault.UPSTREAM, True, "another program listens on the port of an attached service")
     UPSTREAM_TIMEOUT = ("upstream-timeout", 504, Fault.UPSTREAM, True, "the endpoint did not answer in time")
     UPSTREAM_RESET = ("upstream-reset", 502, Fault.UPSTREAM, True, "the endpoint closed before it had answered")
     UPSTREAM_PROTOCOL = ("upstream-protocol", 502, Fault.UPSTREAM, False, "the endpoint's answer was not valid HTTP")

@@ -1,0 +1,375 @@
+"""Attached endpoints: the workload gets what is its, on whichever loopback; who sits in its place gets no octet."""
+
+import errno
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.attached import EVIL, ORDERS, WEB, Actor, groups, id_of
+from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State, connect, free_port, receive_octets
+from tests.support.proxy_harness import Backends, Proxy, read_head, until
+from tulle.wire.snapshot import AttachedEndpoint, Limits, Protocol
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="several users are needed: run as root")
+
+V4, V6, ANY_V4, ANY = "127.0.0.1", "::1", "0.0.0.0", "::"
+WORKLOAD = "default/orders"
+
+
+@pytest.fixture
+def orders() -> Iterator[Actor]:
+    """The service."""
+    with Actor(ORDERS) as actor:
+        yield actor
+
+
+@pytest.fixture
+def evil() -> Iterator[Actor]:
+    """Another user."""
+    with Actor(EVIL) as actor:
+        yield actor
+
+
+class Shop:
+    """`default/orders` is attached at a port; anybody may call it."""
+
+    def __init__(self, mesh: AttachedMesh) -> None:
+        self.mesh = mesh
+        self.proxy = mesh.proxy
+        self.port = free_port()
+        self.put()
+        self.proxy.tell("attached", WORKLOAD, ORDERS)
+
+    def put(self, generation: int = 1, **how: Any) -> None:
+        """Puts it in force."""
+        self.mesh.serve(
+            AttachedEndpoint(workload=WORKLOAD, port=self.port), generation=generation, anonymous=True, **how
+        )
+
+    def call(self) -> tuple[int, bytes]:
+        """Status and reason of a request on a connection of its own."""
+        with socket.create_connection((ADDRESS, self.mesh.port), timeout=20) as sock:
+            sock.sendall(REQUEST)
+            head, _ = read_head(sock)
+        fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
+        return int(head.split()[1]), fields.get(b"x-tulle-reason", b"")
+
+    def forgive(self) -> None:
+        """The proxy's log may say of squatters what it likes."""
+        assert all(line.startswith(f"proxy: {WORKLOAD}: ") for line in self.proxy.complaints().splitlines())
+        self.proxy.log.truncate(0)
+
+    def be_looked_at(self) -> None:
+        """This test's own control group is known to be nobody's from now on."""
+        with socket.create_connection((ADDRESS, self.mesh.port), timeout=20):
+            self.mesh.hear("look")
+            self.proxy.tell("looked")
+
+    def squatted(self) -> float:
+        """Times that somebody else was found."""
+        return self.proxy.metrics().sum("tulle_squatted_total", workload=WORKLOAD)
+
+
+@pytest.fixture
+def shop(orders: Actor, evil: Actor, proxy: Proxy, backends: Backends) -> Iterator[Shop]:
+    with AttachedMesh(proxy, backends) as mesh:
+        yield Shop(mesh)
+        assert mesh.proxy.metrics().sum("tulle_defects_total") == 0
+
+
+SQUATTED = (503, b"squatted")
+FAILED = (503, b"connect-failed")
+
+
+@pytest.mark.parametrize("at", [V4, V6, ANY_V4, ANY])
+def test_workload_is_reached_where_it_listens(shop: Shop, orders: Actor, at: str) -> None:
+    orders.run(open_shop, (at, shop.port))
+    assert [shop.call()[0] for _ in range(3)] == [200] * 3
+    assert shop.squatted() == 0
+
+
+def test_workload_that_listens_on_another_loopback_than_before_is_found(shop: Shop, orders: Actor) -> None:
+    for at in V6, V4:
+        orders.run(open_shop, (at, shop.port))
+        assert shop.call()[0] == 200
+        orders.run(close_shop)
+        assert shop.call() == FAILED
+
+
+@pytest.mark.parametrize("at", [V4, V6, ANY_V4, ANY])
+def test_port_of_a_stopped_service_brings_another_user_nothing(shop: Shop, evil: Actor, at: str) -> None:
+    evil.run(open_shop, (at, shop.port))
+    assert [shop.call() for _ in range(3)] == [SQUATTED] * 3
+    assert evil.run(takings) == []
+    assert shop.squatted() >= 3
+    shop.forgive()
+
+
+def test_squatter_is_told_of_once_a_minute(shop: Shop, evil: Actor) -> None:
+    evil.run(open_shop, (V4, shop.port))
+    for _ in range(3):
+        shop.call()
+    log = shop.proxy.complaints()
+    assert log.count("\n") == 1
+    assert f"{WORKLOAD}: port {shop.port} of {V4} is held by another (uid {EVIL}, control group " in log
+    shop.forgive()
+
+
+def test_squatter_of_one_loopback_does_not_keep_the_workload_from_the_other(
+    shop: Shop, orders: Actor, evil: Actor
+) -> None:
+    evil.run(open_shop, (V4, shop.port))
+    orders.run(open_shop, (V6, shop.port))
+    assert [shop.call()[0] for _ in range(3)] == [200] * 3
+    assert evil.run(takings) == []
+    assert shop.squatted() == 1
+    shop.forgive()
+
+
+def test_workload_comes_back_after_a_squatter(shop: Shop, orders: Actor, evil: Actor) -> None:
+    evil.run(open_shop, (V4, shop.port))
+    assert shop.call() == SQUATTED
+    evil.run(close_shop)
+    assert shop.call() == FAILED
+    orders.run(open_shop, (V4, shop.port))
+    assert shop.call()[0] == 200
+    shop.forgive()
+
+
+def test_open_connections_outlive_a_squatter_that_comes_later(shop: Shop, orders: Actor, evil: Actor) -> None:
+    orders.run(open_shop, (V4, shop.port))
+    with socket.create_connection((ADDRESS, shop.mesh.port), timeout=20) as sock:
+        sock.sendall(REQUEST)
+        assert read_head(sock)[0].startswith(b"HTTP/1.1 200 ")
+        orders.run(close_listener)
+        evil.run(open_shop, (V4, shop.port))
+        sock.sendall(REQUEST)
+        assert read_head(sock)[0].startswith(b"HTTP/1.1 200 ")
+    assert evil.run(takings) == []
+
+
+def test_kernel_refuses_another_user_a_more_specific_address(shop: Shop, orders: Actor, evil: Actor) -> None:
+    orders.run(open_shop, (ANY_V4, shop.port), True)
+    assert evil.run(fault_of_opening, (V4, shop.port), True) == errno.EADDRINUSE
+
+
+def test_same_user_of_another_group_gets_nothing(proxy: Proxy, backends: Backends) -> None:
+    with groups("orders", "evil") as group, Actor(ORDERS, group["evil"]) as evil, AttachedMesh(proxy, backends) as mesh:
+        shop = Shop(mesh)
+        proxy.tell("attached", WORKLOAD, ORDERS, [id_of(group["orders"])])
+        proxy.tell("attached", "default/jobs", -1, [id_of(group["evil"])])
+        evil.run(open_shop, (V4, shop.port))
+        assert shop.call() == SQUATTED
+        assert evil.run(takings) == []
+        shop.forgive()
+
+
+@pytest.mark.parametrize("at", [ANY_V4, V4])
+def test_same_user_of_another_group_beside_the_workload_gets_no_octet(
+    proxy: Proxy, backends: Backends, at: str
+) -> None:
+    """Two listening sockets on one port: who is asked for before the call may not be who takes it."""
+    with (
+        groups("orders", "evil") as group,
+        Actor(ORDERS, group["orders"]) as orders,
+        Actor(ORDERS, group["evil"]) as evil,
+        AttachedMesh(proxy, backends) as mesh,
+    ):
+        shop = Shop(mesh)
+        proxy.tell("attached", WORKLOAD, -1, [id_of(group["orders"])])
+        proxy.tell("attached", "default/jobs", -1, [id_of(group["evil"])])
+        orders.run(open_shop, (at, shop.port), True)
+        evil.run(open_shop, (V4, shop.port), True)
+        shop.put(2, limits=Limits(pool_size=0))
+        shop.be_looked_at()
+        outcomes = {shop.call() for _ in range(40)}
+        assert outcomes == ({(200, b""), SQUATTED} if at == V4 else {SQUATTED})
+        taken = evil.run(takings)
+        assert set(taken) <= {b""}
+        assert bool(taken) == (at == V4)
+        shop.forgive()
+
+
+def test_squatter_that_comes_between_gets_no_octet(shop: Shop, orders: Actor, evil: Actor) -> None:
+    """The port changes hands all the time while it is called."""
+    shop.put(2, limits=Limits(pool_size=0))
+    done = threading.Event()
+    outcomes: set[tuple[int, bytes]] = set()
+
+    def call() -> None:
+        while not done.is_set():
+            outcomes.add(shop.call())
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        for _ in range(60):
+            for actor in orders, evil:
+                actor.run(open_shop, (V4, shop.port))
+                actor.run(close_listener)
+    finally:
+        done.set()
+        caller.join()
+    assert outcomes <= {(200, b""), FAILED, SQUATTED, (502, b"upstream-reset")}
+    assert set(evil.run(takings)) <= {b""}
+    shop.forgive()
+
+
+def test_service_that_was_started_anew_is_reached_once_the_supervisor_has_looked(
+    proxy: Proxy, backends: Backends
+) -> None:
+    with groups("old", "new") as group, Actor(ORDERS, group["new"]) as orders, AttachedMesh(proxy, backends) as mesh:
+        shop = Shop(mesh)
+        proxy.tell("attached", WORKLOAD, -1, [id_of(group["old"])])
+        orders.run(open_shop, (V4, shop.port))
+        with socket.create_connection((ADDRESS, mesh.port), timeout=20) as sock:
+            sock.sendall(REQUEST)
+            mesh.hear("look")  # for the caller, whose group is not known either
+            proxy.tell("looked")
+            mesh.hear("look")
+            proxy.tell("attached", WORKLOAD, -1, [id_of(group["new"])])
+            proxy.tell("looked")
+            assert read_head(sock)[0].startswith(b"HTTP/1.1 200 ")
+        assert shop.squatted() == 0
+
+
+def test_service_of_a_group_that_nobody_looked_for_is_not_reached(proxy: Proxy, backends: Backends) -> None:
+    with groups("old", "new") as group, Actor(ORDERS, group["new"]) as orders, AttachedMesh(proxy, backends) as mesh:
+        shop = Shop(mesh)
+        proxy.tell("attached", WORKLOAD, -1, [id_of(group["old"])])
+        orders.run(open_shop, (V4, shop.port))
+        assert shop.call() == FAILED
+        assert (orders.run(takings), shop.squatted()) == ([], 0)
+
+
+def test_service_that_accepts_only_with_the_first_octets_is_not_reached_and_that_is_said(
+    shop: Shop, orders: Actor
+) -> None:
+    shop.put(2, limits=Limits(connect_timeout=0.2))
+    orders.run(open_shop, (V4, shop.port), False, 30)
+    assert shop.call() == FAILED
+    assert "TCP_DEFER_ACCEPT" in shop.proxy.complaints()
+    shop.forgive()
+
+
+def test_service_whose_queue_is_full_is_waited_for(shop: Shop, orders: Actor) -> None:
+    orders.run(fill_queue, (V4, shop.port))
+    with socket.create_connection((ADDRESS, shop.mesh.port), timeout=20) as sock:
+        sock.sendall(REQUEST)
+        until(lambda: shop.proxy.get("/status")["requests_in_flight"] == 1, "it is being connected")
+        orders.run(empty_queue)
+        assert read_head(sock)[0].startswith(b"HTTP/1.1 200 ")
+
+
+def test_squatter_of_tcp_gets_nothing(shop: Shop, evil: Actor) -> None:
+    shop.put(2, protocol=Protocol.TCP)
+    evil.run(open_shop, (V4, shop.port))
+    with Actor(WEB) as web:
+        web.run(connect, "it", (ADDRESS, shop.mesh.port), 0, b"hello")
+        assert web.run(receive_octets, "it") == b"reset"
+    assert evil.run(takings) == []
+    assert shop.proxy.metrics().sum("tulle_answers_total", reason="squatted") == 1
+    shop.forgive()
+
+
+def test_squatter_of_http2_gets_nothing(shop: Shop, evil: Actor) -> None:
+    shop.put(2, speaks=Protocol.HTTP2)
+    evil.run(open_shop, (V4, shop.port))
+    assert shop.call() == SQUATTED
+    assert evil.run(takings) == []
+    shop.forgive()
+
+
+def open_shop(state: State, at: tuple[str, int], beside: bool = False, defers: int = 0) -> None:
+    """Serves each connection in a thread of its own; remembers what came on each."""
+    listener = _listener(at, beside)
+    if defers:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, defers)
+    listener.listen(64)
+    state["listener"] = listener
+    state.setdefault("takings", [])
+    _serve(state, listener)
+
+
+def _listener(at: tuple[str, int], beside: bool) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in at[0] else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if beside:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(at)
+    return listener
+
+
+def _serve(state: State, listener: socket.socket) -> None:
+    def accept() -> None:
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(sock,), daemon=True).start()
+
+    def serve(sock: socket.socket) -> None:
+        state.setdefault("open", []).append(sock)
+        came = b""
+        while octets := sock.recv(65536):
+            came += octets
+            if came.endswith(b"\r\n\r\n"):
+                sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        state["takings"].append(came)
+
+    threading.Thread(target=accept, daemon=True).start()
+
+
+def close_listener(state: State) -> None:
+    """What is open stays open."""
+    listener = state.pop("listener", None)
+    if listener is not None:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def close_shop(state: State) -> None:
+    """All of it."""
+    close_listener(state)
+    for sock in state.pop("open", []):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def takings(state: State) -> list[bytes]:
+    """What came on each connection that has ended."""
+    return list(state["takings"])
+
+
+def fault_of_opening(state: State, at: tuple[str, int], beside: bool) -> int:
+    try:
+        _listener(at, beside).close()
+    except OSError as fault:
+        return fault.errno or 0
+    return 0
+
+
+def fill_queue(state: State, at: tuple[str, int]) -> None:
+    """Listens, and lets more knock than may wait."""
+    listener = _listener(at, False)
+    listener.listen(0)
+    state["listener"] = listener
+    state["takings"] = []
+    state["knocks"] = [_knock(at) for _ in range(2)]
+
+
+def _knock(at: tuple[str, int]) -> socket.socket:
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.connect_ex(at)
+    return sock
+
+
+def empty_queue(state: State) -> None:
+    for sock in state["knocks"]:
+        sock.close()
+    _serve(state, state["listener"])
