@@ -132,6 +132,6 @@ def test_series_of_a_pair_that_left_the_snapshot_disappear(proxy: Proxy) -> None
     until(lambda: proxy.metrics().sum("tulle_connections_open") == 0, "it is closed")
     assert "default/orders" in proxy.metrics().text
     snapshot = one_service({}, endpoints, generation=2)
-    proxy.put(msgspec.structs.replace(snapshot, services=()))
+    proxy.put(msgspec.structs.replace(snapshot, services=(), backends=()))
     assert "default/orders" not in proxy.metrics().text
     backends.close()

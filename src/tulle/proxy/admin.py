@@ -37,6 +37,7 @@ class Admin:
         self._listeners = listeners
         self._register = register
         self._telemetry = telemetry
+        telemetry.endpoints = self._endpoints
         self._heir = heir
         self._drain = drain
         self._version = version
@@ -114,6 +115,11 @@ class Admin:
     async def _metrics(self) -> Response:
         counters = await self._heir.counters()
         return Response(200, self._telemetry.text(counters).encode(), CONTENT_TYPE)
+
+    def _endpoints(self) -> dict[tuple[str, str], int]:
+        tables = self._relay.tables
+        found = tables.endpoints.values() if tables is not None else ()
+        return {(one.workload, str(one.port)): int(one.ready) for one in found}
 
     def _waits_for(self) -> list[str]:
         waits = []

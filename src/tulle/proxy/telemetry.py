@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from tulle.kit.exposition import Metric
 from tulle.proxy import metrics
 from tulle.proxy.counters import BOUNDS, CLASSES, CLOSED, Counters, Series
 from tulle.proxy.grpc import STATUSES
-from tulle.proxy.metrics import METRICS, Metric
+from tulle.proxy.metrics import METRICS
 
 Sample = tuple[str, tuple[str, ...], float]
 """(suffix of the name, label values, value)."""
