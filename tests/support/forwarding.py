@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from tests.support.h2_tunnels import H2Link
+from tests.support.attached import leave_with_reset
+from tests.support.h2_tunnels import H2Link, Tunnel
 from tests.support.proxy_harness import (
     Backends,
     Client,
@@ -19,7 +20,6 @@ from tests.support.proxy_harness import (
     echo,
     field,
     host,
-    read_head,
     until,
 )
 from tulle.wire.snapshot import (
@@ -79,7 +79,10 @@ def snapshot(
     def add(name: str, address: str, ports: dict[int, Protocol], policy: str, places: tuple[HostEndpoint, ...]) -> None:
         declared = []
         for port, protocol in ports.items():
-            backend = Backend(name=f"{name}:{9000 + port}", service=name, version="v1", endpoints=places)
+            speaks = Protocol.HTTP if protocol is Protocol.HTTP else Protocol.DETECT
+            backend = Backend(
+                name=f"{name}:{9000 + port}", service=name, version="v1", protocol=speaks, endpoints=places
+            )
             backends.append(backend)
             shares = (WeightedBackend(backend=backend.name),)
             routes = (Route(name=name, backends=shares),)
@@ -110,6 +113,37 @@ def snapshot(
         callers=callers,
         limits=limits if limits is not None else Limits(),
     )
+
+
+class Opened:
+    """What CONNECT was answered, and the octets behind it."""
+
+    def __init__(
+        self, status: int, reason: str, sock: socket.socket, tunnel: Tunnel | None = None, link: H2Link | None = None
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.sock = sock
+        self.tunnel = tunnel
+        """Over HTTP/2."""
+        self.link = link
+
+    def is_reset(self) -> bool:
+        """Waits for the end of the octets; whether it was a reset."""
+        try:
+            while self.sock.recv(65536):
+                pass
+        except ConnectionResetError:
+            return True
+        tunnel = self.tunnel
+        return tunnel is not None and not tunnel.peer_done
+
+    def break_off(self) -> None:
+        """The caller leaves with a reset."""
+        if self.link is not None and self.tunnel is not None:
+            self.link.reset(self.tunnel)
+        else:
+            leave_with_reset(self.sock)
 
 
 class Town:
@@ -151,12 +185,17 @@ class Town:
         self.caller = workload
 
     @contextlib.contextmanager
-    def connect(self, authority: str) -> Iterator[tuple[socket.socket, bytes, bytes]]:
-        """A CONNECT over HTTP/1.1: the socket, the answer's head, and what came behind it."""
-        with dial(self.port) as sock:
-            sock.sendall(f"CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\n".encode())
-            head, rest = read_head(sock)
-            yield sock, head, rest
+    def connect(self, way: str, authority: str) -> Iterator["Opened"]:
+        """A CONNECT over `h1` or `h2`, once it is answered."""
+        if way == "h1":
+            with dial(self.port) as sock:
+                sock.sendall(f"CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\n".encode())
+                yield Opened(*verdict(read_only_head(sock)), sock)
+            return
+        with self.link() as link:
+            tunnel = link.ask({":method": "CONNECT", ":authority": authority})
+            answer = link.answered(tunnel)
+            yield Opened(int(answer[":status"]), answer.get("x-tulle-reason", ""), tunnel.sock, tunnel, link)
 
     def link(self) -> H2Link:
         """A connection that speaks HTTP/2, running."""
@@ -176,6 +215,16 @@ class Town:
         listener.listen(1024)
         self.proxy.hand_over("forward", name, listener)
         return int(listener.getsockname()[1])
+
+
+def read_only_head(sock: socket.socket) -> bytes:
+    """A head, and nothing that is behind it."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        octet = sock.recv(1)
+        assert octet, head
+        head += octet
+    return head
 
 
 def verdict(head: bytes) -> tuple[int, str]:

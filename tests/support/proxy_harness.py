@@ -483,8 +483,8 @@ def host(port: int, workload: str = "default/orders-v1") -> HostEndpoint:
 class Client:
     """A caller's connection that reads whole answers."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = dial(port)
+    def __init__(self, port: int | socket.socket) -> None:
+        self.sock = dial(port) if isinstance(port, int) else port
         self._rest = b""
 
     def __enter__(self) -> Self:

@@ -227,6 +227,7 @@ class Http2Downstream(LinkOwner):
                 exchange.answer(reason)
             else:
                 exchange.break_off(reason)
+        self._lose_calls()
         self._leave(NO_ERROR)
 
     def on_link_defect(self) -> None:
