@@ -79,6 +79,12 @@ def test_attached_user_is_known_and_another_is_nobody(mesh: AttachedMesh, web: A
     assert mesh.ask(web) == 200
     assert mesh.ask(evil) == 403
     assert (mesh.served("default/web"), mesh.denied()) == (1, 1)
+    web.run(connect, "it", to(mesh))
+    evil.run(connect, "it", to(mesh))
+    until(
+        lambda: [one["by"] for one in mesh.proxy.get("/connections")] == ["default/web", f"uid {EVIL}"],
+        "it is told who is connected",
+    )
 
 
 def test_root_is_nobody_unless_it_is_attached(mesh: AttachedMesh) -> None:

@@ -119,6 +119,18 @@ def test_squatter_is_told_of_once_a_minute(shop: Shop, evil: Actor) -> None:
     shop.forgive()
 
 
+def test_status_tells_of_a_squatter(shop: Shop, orders: Actor, evil: Actor) -> None:
+    told = {"workload": WORKLOAD, "address": f"localhost:{shop.port}", "ready": True, "in_flight": 0}
+    for actor, is_squatter in (evil, True), (orders, False):
+        actor.run(open_shop, (V4, shop.port))
+        shop.call()
+        status = shop.proxy.get("/status")
+        assert status["endpoints"] == [{**told, "squatted": is_squatter}]
+        assert (status["attached"], status["hosts"]) == ([WORKLOAD], [f"{ADDRESS}:{shop.mesh.port}"])
+        actor.run(close_listener)
+    shop.forgive()
+
+
 def test_squatter_of_one_loopback_does_not_keep_the_workload_from_the_other(
     shop: Shop, orders: Actor, evil: Actor
 ) -> None:

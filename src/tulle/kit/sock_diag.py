@@ -35,7 +35,7 @@ _ANSWER: Final = struct.Struct("=IHHII BBBB")
 _PLACE: Final = 20
 """Where an answer says ports and addresses: its socket's own, then the peer's."""
 _OWNER: Final = struct.Struct("=8s 12x II")
-_OWNER_AT: Final = 56
+_OWNER_AT: Final = 60
 """Cookie; expiry and queues are passed over; uid, inode."""
 _ATTRIBUTES: Final = 88
 _ATTRIBUTE: Final = struct.Struct("=HH")
@@ -125,7 +125,8 @@ class SockDiag:
                 continue
             answer = self._receive(sequence)
             if answer:
-                return _read(answer, place)
+                return _read(answer, family, place)
+            self._sequence = getrandbits(31)
         return None
 
     def _receive(self, sequence: int) -> bytes:
@@ -158,18 +159,20 @@ def open_sock_diag() -> socket.socket:
 def place_of(host: str, port: int) -> Place:
     """Of an address literal, as `accept` and `getsockname` give it. Raises OSError for what is none."""
     if ":" not in host:
-        return Place(socket.AF_INET, socket.inet_aton(host) + _NO_ADDRESS[4:], port)
+        return Place(socket.AF_INET, socket.inet_pton(socket.AF_INET, host) + _NO_ADDRESS[4:], port)
     address = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
     if address.startswith(_MAPPED):
         return Place(socket.AF_INET, address[12:] + _NO_ADDRESS[4:], port)
     return Place(socket.AF_INET6, address, port)
 
 
-def _read(answer: bytes, place: bytes) -> Owner | None:
-    length, kind, _flags, _sequence, _port, family, state, _timer, _retransmits = _ANSWER.unpack_from(answer)
-    if kind != _BY_FAMILY or len(answer) < _ATTRIBUTES or length > len(answer):
+def _read(answer: bytes, asked: int, place: bytes) -> Owner | None:
+    if len(answer) < _ATTRIBUTES:
         return None  # an error: nearly always ENOENT
-    cookie, uid, inode = _OWNER.unpack_from(answer, _OWNER_AT + 4)
+    length, kind, _flags, _sequence, _port, family, state, _timer, _retransmits = _ANSWER.unpack_from(answer)
+    if kind != _BY_FAMILY or length > len(answer):
+        return None
+    cookie, uid, inode = _OWNER.unpack_from(answer, _OWNER_AT)
     cgroup = 0
     at = _ATTRIBUTES
     while at + 4 <= length:
@@ -179,13 +182,8 @@ def _read(answer: bytes, place: bytes) -> Owner | None:
         if size < 4:
             break
         at += (size + 3) & ~3
-    return Owner(state, uid, inode, cgroup, cookie, _plain(family, answer[_PLACE : _PLACE + 36]) == place)
-
-
-def _plain(family: int, place: bytes) -> bytes:
-    """Ports and addresses, v4-mapped ones as v4; addresses of v4 may be followed by anything."""
-    if family == socket.AF_INET:
-        return place[:8] + _NO_ADDRESS[4:] + place[20:24] + _NO_ADDRESS[4:]
-    if place[4:16] == _MAPPED and place[20:32] == _MAPPED:
-        return place[:4] + place[16:20] + _NO_ADDRESS[4:] + place[32:36] + _NO_ADDRESS[4:]
-    return place
+    found = answer[_PLACE : _PLACE + 36]
+    if family == socket.AF_INET6 and found[4:16] == _MAPPED and found[20:32] == _MAPPED:
+        family = socket.AF_INET
+        found = found[:4] + found[16:20] + _NO_ADDRESS[4:] + found[32:36] + _NO_ADDRESS[4:]
+    return Owner(state, uid, inode, cgroup, cookie, family == asked and found == place)

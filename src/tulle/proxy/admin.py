@@ -150,11 +150,14 @@ class Admin:
             "defects": relay.dispatcher.defects,
             "pods": sorted(self._listeners.pods),
             "doors": sorted(self._listeners.doors),
+            "hosts": sorted(self._listeners.hosts),
+            "attached": self._listeners.attestor.facts.workloads if self._listeners.attestor is not None else [],
             "endpoints": [
                 {
                     "workload": one.workload,
-                    "address": f"{one.pod or one.host}:{one.port}",
+                    "address": f"{one.pod or one.host or 'localhost'}:{one.port}",
                     "ready": one.ready,
+                    "squatted": one.is_squatted,
                     "in_flight": one.in_flight,
                 }
                 for one in endpoints
@@ -168,7 +171,7 @@ class Admin:
                 "source": one.source,
                 "destination": one.destination,
                 "protocol": one.protocol,
-                "by": one.arrival.pod or f"door {one.arrival.port}",
+                "by": one.arrival.counted_as or f"door {one.arrival.port}",
                 "seconds": round(max(0.0, now - one.since), 3),
             }
             for one in sorted(self._register.connections, key=lambda one: one.since)
