@@ -16,6 +16,7 @@ import msgspec
 
 from tools import compose_fixtures
 from tools.cli_reference import cli
+from tools.dashboard import dashboard
 from tools.pages import constants, field_docstrings, page, table
 from tools.reference import example_snapshot, mesh_file, mesh_schema, problems, resources
 from tulle.agent.metrics import AGENT_METRICS
@@ -88,7 +89,10 @@ def metrics() -> str:
     """The tables of the proxy's and the agent's metrics."""
     head = ("name", "type", "labels", "meaning")
     of_the_proxy, of_the_agent = (
-        [(f"`{one.name}`", one.kind.value, ", ".join(f"`{label}`" for label in one.labels), one.meaning) for one in some]
+        [
+            (f"`{one.name}`", one.kind.value, ", ".join(f"`{label}`" for label in one.labels), one.meaning)
+            for one in some
+        ]
         for some in (METRICS, AGENT_METRICS)
     )
     return page(
@@ -115,6 +119,7 @@ GENERATED: list[tuple[str, Callable[[], str]]] = [
     ("docs/reference/reasons.md", reasons),
     ("docs/reference/limits.md", limits),
     ("docs/reference/metrics.md", metrics),
+    ("src/tulle/dashboards/tulle.json", dashboard),
     ("docs/reference/mesh-file.md", lambda: with_example(mesh_file(), "everything.yaml")),
     ("docs/reference/mesh.schema.json", mesh_schema),
     ("docs/reference/resources.md", lambda: with_example(resources(), "resources.yaml")),

@@ -66,6 +66,10 @@ AGENT_METRICS: tuple[Metric, ...] = (
 )
 """In the order of the exposition."""
 
+OUTCOMES = ("taken", "refused", "later")
+REASONS = ("refused", "too-old", "spool-full")
+"""As `tulle.telemetry.delivery` has them, which is not imported while nothing is pushed. Each is shown from the start: what begins at one is seen to have increased by none."""
+
 Samples = Iterable[tuple[Sequence[str], float]]
 
 
@@ -98,8 +102,8 @@ def exposition(node: Node, push: PushCounts | None, waiting: tuple[int, int], st
     if push is not None:
         samples |= {
             SENT: _one(push.sent),
-            DROPPED: [((reason,), count) for reason, count in sorted(push.dropped.items())],
-            REQUESTS: [((outcome,), count) for outcome, count in sorted(push.requests.items())],
+            DROPPED: [((reason,), push.dropped[reason]) for reason in REASONS],
+            REQUESTS: [((outcome,), push.requests[outcome]) for outcome in OUTCOMES],
             OCTETS: _one(push.octets),
             WAITING: _one(waiting[0]),
             SPOOL: _one(waiting[1]),
