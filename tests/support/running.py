@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -218,11 +219,15 @@ def running_example(mesh: str, ports: Mapping[int, int], *, own_python: bool = F
 
 @contextmanager
 def example(name: str, ports: Mapping[int, int]) -> Iterator[tuple[Path, Mapping[int, int]]]:
-    """A copy of an example whose mesh file says these ports instead of its own, so that two runs may go side by side."""
+    """A copy of an example whose mesh file says these ports instead of its own, so that two runs may go side by side.
+
+    Examples that it names as `../other` lie beside it.
+    """
     with _scratch() as scratch:
         home = scratch / name
-        shutil.copytree(EXAMPLES / name, home, ignore=shutil.ignore_patterns("__pycache__"))
-        text = (home / "mesh.yaml").read_text()
+        text = (EXAMPLES / name / "mesh.yaml").read_text()
+        for one in {name, *re.findall(r"\.\./([a-z-]+)", text)}:
+            shutil.copytree(EXAMPLES / one, scratch / one, ignore=shutil.ignore_patterns("__pycache__"))
         for own, other in ports.items():
             assert str(own) in text, f"example {name} has no port {own}"
             text = text.replace(str(own), str(other))
