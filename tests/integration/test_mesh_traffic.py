@@ -67,7 +67,7 @@ services:
     port: 8080
     expose: {web}
     allow: [{{methods: [GET, POST]}}]
-    calls: [orders, raw, outside, prod/vault]
+    calls: [orders, raw, outside, named, prod/vault]
   other:
     run: {one("other")}
     port: 8080
@@ -102,6 +102,7 @@ services:
     allow: [{{from: [web]}}]
 external:
   outside: {{host: 127.0.0.1, port: {outside}, protocol: tcp, allow: [{{from: [web]}}]}}
+  named: {{host: localhost, port: {outside}, protocol: tcp, allow: [{{from: [web]}}]}}
 """
 
 
@@ -187,6 +188,10 @@ def test_a_denied_stream_is_reset(mesh: Mesh) -> None:
 
 def test_the_outside_is_open_to_whom_it_is_allowed(mesh: Mesh) -> None:
     assert mesh.web.exchange("outside", mesh.outside.port, "hello") == {"got": "olleh"}
+
+
+def test_what_is_outside_may_be_named_as_dns_does(mesh: Mesh) -> None:
+    assert mesh.web.exchange("named", mesh.outside.port, "hello") == {"got": "olleh"}
 
 
 def test_the_outside_is_closed_to_all_others(mesh: Mesh) -> None:

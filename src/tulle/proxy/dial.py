@@ -1,6 +1,7 @@
 """Reaches endpoints: in pods by the broker's sockets, elsewhere by address or name; both families, the last good one first."""
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401  (now: once it has changed its user, the proxy may not read where Python lies)
 import errno
 import ipaddress
 import socket
@@ -135,7 +136,7 @@ class Dialer:
         now = time.monotonic()
         if known is not None and known[0] > now:
             return known[1]
-        answers = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        answers = await asyncio.get_running_loop().getaddrinfo(name.encode("ascii"), None, type=socket.SOCK_STREAM)
         addresses = [(6 if answer[0] == socket.AF_INET6 else 4, str(answer[4][0])) for answer in answers]
         if len(self._resolved) >= MAX_RESOLVED:
             self._resolved.clear()
