@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.attached import EVIL, ROOT, WEB, Actor, groups, id_of
+from tests.support.attached import EVIL, ORDERS, ROOT, WEB, Actor, groups, id_of
 from tests.support.attached_mesh import (
     ADDRESS,
     REQUEST,
@@ -209,6 +209,14 @@ def test_caller_by_mptcp_is_known(mesh: AttachedMesh, web: Actor, evil: Actor) -
         actor.run(make, "it", MPTCP)
         actor.run(dial, "it", to(mesh))
         assert actor.run(ask, "it") == status
+
+
+def test_proxy_without_any_privilege_knows_foreign_users(web: Actor, evil: Actor, backends: Backends) -> None:
+    options = ("--uid", str(ORDERS), "--gid", str(ORDERS))
+    with Proxy(options=options) as proxy, AttachedMesh(proxy, backends) as mesh:
+        mesh.serve(host(backends.serve(echo)))
+        proxy.tell("attached", "default/web", WEB)
+        assert (mesh.ask(web), mesh.ask(evil)) == (200, 403)
 
 
 def test_caller_of_another_network_is_nobody(web: Actor, backends: Backends) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.attached import EVIL, ORDERS, WEB, Actor, groups, id_of
+from tests.support.attached import EVIL, ORDERS, ROOT, WEB, Actor, groups, id_of
 from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State, connect, free_port, receive_octets
 from tests.support.proxy_harness import Backends, Proxy, read_head, until
 from tulle.wire.snapshot import AttachedEndpoint, Limits, Protocol
@@ -258,23 +258,42 @@ def test_service_of_a_group_that_nobody_looked_for_is_not_reached(proxy: Proxy, 
         assert (orders.run(takings), shop.squatted()) == ([], 0)
 
 
-def test_service_that_accepts_only_with_the_first_octets_is_not_reached_and_that_is_said(
-    shop: Shop, orders: Actor
-) -> None:
-    shop.put(2, limits=Limits(connect_timeout=0.2))
+def test_service_that_accepts_only_with_the_first_octets_is_reached_by_its_user(shop: Shop, orders: Actor) -> None:
     orders.run(open_shop, (V4, shop.port), False, 30)
-    assert shop.call() == FAILED
-    assert "TCP_DEFER_ACCEPT" in shop.proxy.complaints()
-    shop.forgive()
+    assert shop.call()[0] == 200
 
 
-def test_service_whose_queue_is_full_is_waited_for(shop: Shop, orders: Actor) -> None:
-    orders.run(fill_queue, (V4, shop.port))
-    with socket.create_connection((ADDRESS, shop.mesh.port), timeout=20) as sock:
-        sock.sendall(REQUEST)
-        until(lambda: shop.proxy.get("/status")["requests_in_flight"] == 1, "it is being connected")
-        orders.run(empty_queue)
-        assert read_head(sock)[0].startswith(b"HTTP/1.1 200 ")
+@pytest.mark.parametrize("user", [ROOT, ORDERS])
+def test_service_that_accepts_only_with_the_first_octets_is_reached_by_its_group_if_nobody_can_be_beside(
+    proxy: Proxy, backends: Backends, user: int
+) -> None:
+    with groups("orders") as group, Actor(user, group["orders"]) as orders, AttachedMesh(proxy, backends) as mesh:
+        shop = Shop(mesh)
+        shop.put(2, limits=Limits(connect_timeout=0.2))
+        proxy.tell("attached", WORKLOAD, -1, [id_of(group["orders"])])
+        shop.be_looked_at()
+        orders.run(open_shop, (V4, shop.port), False, 30)
+        if user == ROOT:
+            assert shop.call()[0] == 200
+        else:
+            assert shop.call() == FAILED
+            assert "TCP_DEFER_ACCEPT" in proxy.complaints()
+            shop.forgive()
+
+
+@pytest.mark.parametrize("is_by_group", [False, True])
+def test_service_whose_queue_is_full_is_waited_for(proxy: Proxy, backends: Backends, is_by_group: bool) -> None:
+    with groups("orders") as group, Actor(ORDERS, group["orders"]) as orders, AttachedMesh(proxy, backends) as mesh:
+        shop = Shop(mesh)
+        if is_by_group:
+            proxy.tell("attached", WORKLOAD, -1, [id_of(group["orders"])])
+            shop.be_looked_at()
+        orders.run(fill_queue, (V4, shop.port))
+        with socket.create_connection((ADDRESS, mesh.port), timeout=20) as sock:
+            sock.sendall(REQUEST)
+            until(lambda: proxy.get("/status")["requests_in_flight"] == 1, "it is being connected")
+            orders.run(empty_queue)
+            assert read_head(sock)[0].startswith(b"HTTP/1.1 200 ")
 
 
 def test_squatter_of_tcp_gets_nothing(shop: Shop, evil: Actor) -> None:

@@ -153,22 +153,25 @@ class Approach(Waiter):
         peer = dialer.attestor.diag.connection(place, place_of(name[0], name[1]))
         if peer is None or not is_alive(sock):
             return False
-        if peer.state == SYN_RECV:
-            if self._waits():
-                return True
-            dialer.say(self._endpoint.workload, "takes connections only with their first octets (TCP_DEFER_ACCEPT)")
-            return False
-        uid = peer.uid
-        before = self._listener
-        if peer.inode == 0 and uid == 0 and before is not None:
-            # Linux before 6.17 names no user until it is accepted; who listens has not changed, so it is theirs.
-            after = dialer.attestor.diag.listener(place)
-            if after is None or after.cookie != before.cookie:
+        uid, cgroup = peer.uid, peer.cgroup
+        listener = self._listener
+        if peer.state == SYN_RECV and listener is not None:
+            if not self._stands_for_all(listener):
+                if self._waits():
+                    return True
+                dialer.say(self._endpoint.workload, "takes connections only with their first octets (TCP_DEFER_ACCEPT)")
                 return False
-            uid = before.uid
-        if not peer.is_same or peer.state not in _HELD:
+            if not self._is_unchanged(listener, place):
+                return False
+            uid, cgroup = listener.uid, listener.cgroup
+        elif not peer.is_same or peer.state not in _HELD:
             return False
-        if not self._is_ours(uid, peer.cgroup):
+        elif peer.inode == 0 and uid == 0 and listener is not None:
+            # Linux before 6.17 names no user until it is accepted; who listens has not changed, so it is theirs.
+            if not self._is_unchanged(listener, place):
+                return False
+            uid = listener.uid
+        if not self._is_ours(uid, cgroup):
             self._fail()
             return self._meets_another(peer)
         dialer.first[self._endpoint] = self._at
@@ -180,6 +183,17 @@ class Approach(Waiter):
     def _is_ours(self, uid: int, cgroup: int) -> bool:
         facts = self._dialer.attestor.facts
         return not facts.is_doubtful(uid, cgroup) and facts.recognise(uid, cgroup) == self._endpoint.workload
+
+    def _stands_for_all(self, listener: Owner) -> bool:
+        """Whoever else could take a connection here at the same time would be the workload too: the kernel lets only the same user listen
+        beside, which says enough where the user says who it is, or is root."""
+        by_user = self._dialer.attestor.facts.of_user(listener.uid)
+        return listener.uid == 0 or by_user == self._endpoint.workload
+
+    def _is_unchanged(self, listener: Owner, place: Place) -> bool:
+        """The same socket listens still, so it did all the time."""
+        now = self._dialer.attestor.diag.listener(place)
+        return now is not None and now.cookie == listener.cookie
 
     def _meets_another(self, owner: Owner) -> bool:
         """It is not the workload, as far as is known. True: its control group is looked for; perhaps it was started anew."""

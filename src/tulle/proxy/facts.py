@@ -83,6 +83,10 @@ class Facts:
             return found
         return self._by_uid.get(uid, "") if is_named else ""
 
+    def of_user(self, uid: int) -> str:
+        """The workload that every socket of this user is; empty: there is none, or some may be another's by their control group."""
+        return self._by_uid.get(uid, "") if not self._is_by_cgroup and uid not in self._grouped_uids else ""
+
     def is_doubtful(self, uid: int, cgroup: int) -> bool:
         """It was not told whose this control group is, and it may be that of a workload that was started anew."""
         if not self._is_by_cgroup and uid not in self._grouped_uids:
