@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.denied import run_after, run_denied
+from tests.support.supervised import RUNNERS
 from tulle.cli.probes import PROBES
 from tulle.cli.version import is_compiled
 
@@ -57,7 +58,9 @@ DENIALS: dict[str, set[str]] = {
     "statfs": {"directories"},
 }
 """System call → the rows that change when it is denied, and no others do."""
-ELSEWHERE = {"kernel", "metrics-port", "attached-ports", "cgroup", "compiled"}
+CONTAINERS = {"unshare", "mount", "memfd_create", "prctl", "statfs"}
+"""System calls without which there is no container, where there is one."""
+ELSEWHERE = {"containers", "kernel", "metrics-port", "attached-ports", "cgroup", "compiled"}
 """Rows that no denied call stands for: each has a test of its own."""
 
 
@@ -76,6 +79,11 @@ def here() -> Rows:
     return rows_of(run_after("", "check", "--json"))
 
 
+def containers_of(here: Rows) -> set[str]:
+    """The row of containers, where this box has them."""
+    return {"containers"} if here["containers"]["possible"] else set()
+
+
 def test_every_row_is_denied_by_some_test() -> None:
     assert {probe.name for probe in PROBES} == set().union(*DENIALS.values()) | ELSEWHERE
 
@@ -85,7 +93,7 @@ def test_a_denied_call_changes_its_rows_and_no_others(call: str, here: Rows) -> 
     there = rows_of(run_denied(call, "check", "--json"))
 
     changed = {name for name in here if here[name]["possible"] and not there[name]["possible"]}
-    assert changed - {"metrics-port"} == DENIALS[call]
+    assert changed - {"metrics-port"} == DENIALS[call] | (containers_of(here) if call in CONTAINERS else set())
     assert all(there[name]["possible"] for name in here if here[name]["possible"] and name not in changed)
 
 
@@ -116,6 +124,17 @@ def test_it_is_tried_whether_others_can_dial_an_attached_services_own_port() -> 
     assert guarded["reason"].endswith("was refused: Connection refused")
 
 
+@pytest.mark.skipif("root" not in RUNNERS, reason="containers need root")
+def test_a_podman_that_does_not_run_one_is_named_and_what_it_says(here: Rows, tmp_path: Path) -> None:
+    assert here["containers"]["possible"], here["containers"]
+    (tmp_path / "podman").write_text("#!/bin/sh\necho 'Error: this podman is broken' >&2\nexit 125\n")
+    (tmp_path / "podman").chmod(0o755)
+
+    there = rows_of(run_after("", "check", "--json", PATH=f"{tmp_path}:{os.environ['PATH']}"))["containers"]
+
+    assert (there["possible"], there["reason"]) == (False, "podman: podman info: this podman is broken")
+
+
 def test_cgroups_are_seen_where_they_are() -> None:
     without = rows_of(run_after(NO_CGROUP, "check", "--json"))["cgroup"]
     there = rows_of(run_after(CGROUP, "check", "--json"))["cgroup"]
@@ -137,7 +156,7 @@ def test_few_descriptors_are_a_reason(few: int, rows: set[str], here: Rows) -> N
     there = rows_of(run_after(FEW_DESCRIPTORS, str(few), "check", "--json"))
 
     changed = {name for name in here if here[name]["possible"] and not there[name]["possible"]}
-    assert changed - {"metrics-port"} == rows
+    assert changed - {"metrics-port"} == rows | containers_of(here)
     assert all("Too many open files" in there[name]["reason"] for name in rows)
 
 

@@ -1,5 +1,6 @@
 """Images for containers under test, in a storage of the test's own: nothing of the box's podman is touched."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -93,14 +94,17 @@ def supervised_with(storage: Storage) -> Iterator[Supervised]:
         with mesh:
             yield mesh
     finally:
-        _clear_cgroups()
+        mesh.wait_until(_are_cgroups_clear, "something still runs in a container's cgroup")
 
 
-def _clear_cgroups() -> None:
-    """A killed supervisor leaves empty ones, which its next start would clear."""
-    for directory, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
-        if f"/tulle/{MESH}." in directory:
+def _are_cgroups_clear() -> bool:
+    """Removes what a killed supervisor leaves, which its next start would clear; False while something ends there."""
+    left = [one for one, _, _ in os.walk("/sys/fs/cgroup", topdown=False) if f"/tulle/{MESH}." in one]
+    with contextlib.suppress(OSError):
+        for directory in left:
             Path(directory).rmdir()
+        return True
+    return False
 
 
 def container(

@@ -145,6 +145,7 @@ def only_plain_devices() -> None:
     extra = set(os.listdir("/dev")) - {
         *("null", "zero", "full", "random", "urandom"),
         *("fd", "stdin", "stdout", "stderr", "ptmx", "pts", "shm"),
+        *("tty", "mqueue"),  # a container's own
     }
     if extra:
         raise OSError(errno.EEXIST, str(extra))
@@ -193,6 +194,7 @@ def set_mount_writable() -> None:
 def own_environment() -> None:
     """Nothing but what a service is given."""
     given = {"PATH", "HOME", "USER", "LANG", "TZ", "INTRUDER_TARGETS", "LC_CTYPE"}
+    given |= {"container", "HOSTNAME", "TERM", "PWD", "SHLVL"}  # podman's, and its shell's
     if extra := set(os.environ) - given:
         raise OSError(errno.EEXIST, str(extra))
 
@@ -327,6 +329,22 @@ def call_32_bit() -> None:
     result = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
     if result < 0:
         raise OSError(-result, "int 0x80")
+
+
+def in_child(act: Callable[[], object]) -> None:
+    """Tries what may end the process that does it; raises what became of that."""
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+        except OSError as fault:
+            os._exit(fault.errno or 255)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        raise OSError(signal.Signals(os.WTERMSIG(status)).name)
+    if os.WEXITSTATUS(status):
+        raise OSError(os.WEXITSTATUS(status), "refused")
 
 
 def signal_everybody() -> None:
@@ -531,8 +549,8 @@ ATTEMPTS = [
     Attempt("load a BPF program", ("EPERM",), lambda: syscall(NUMBERS["bpf"], 0, None, 0)),
     Attempt("perf_event_open", ("EPERM",), lambda: syscall(NUMBERS["perf_event_open"], None, 0, 0, 0, 0)),
     Attempt("read keys of the user's keyring", ("EPERM",), lambda: syscall(NUMBERS["keyctl"], 0, -4, 0)),
-    Attempt("call by the 32-bit door", ("ENOSYS",), call_32_bit),
-    Attempt("call by the x32 door", ("ENOSYS",), lambda: syscall(0x40000000 | 39)),
+    Attempt("call by the 32-bit door", ("ENOSYS",), lambda: in_child(call_32_bit)),
+    Attempt("call by the x32 door", ("ENOSYS",), lambda: in_child(lambda: syscall(0x40000000 | 39))),
     Attempt("raise a priority", ("EACCES", "EPERM"), lambda: os.setpriority(os.PRIO_PROCESS, 0, -5)),
     Attempt("run in real time", ("EPERM",), lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))),
     Attempt("set the clock", ("EPERM",), lambda: time.clock_settime(time.CLOCK_REALTIME, time.time())),

@@ -14,6 +14,12 @@ def findings() -> list[Finding]:
     return [probe.run() for probe in PROBES]
 
 
+def lacking_for_containers() -> Finding | None:
+    """What keeps this box from running containers."""
+    found = next(probe for probe in PROBES if probe.name == "containers").run()
+    return None if found.possible else found
+
+
 def lacking() -> list[Finding]:
     """What keeps this box from running pods."""
     return [one for probe in PROBES if probe.needed and not (one := probe.run()).possible]
@@ -179,6 +185,24 @@ def _cgroup() -> str:
     return f"v2: {controllers.read_text().strip() or 'no controllers'}"
 
 
+def _containers() -> str:
+    import tempfile
+
+    from tulle.supervisor.container_box import find_out
+    from tulle.supervisor.steps import StepFailed, explain
+
+    if os.getuid():
+        raise Impossible("an ordinary user's podman cannot enter a pod, which holds one uid", "run Tulle as root")
+    with tempfile.TemporaryDirectory(prefix="tulle-check-") as place:
+        try:
+            box = find_out(place)
+        except StepFailed as fault:
+            problem = explain(fault.step, fault.why)
+            raise Impossible(f"{problem.step}: {problem.why}", problem.remedy) from None
+    held = "held to limits of memory and processors" if box.limits else f"without limits ({box.why_no_limits})"
+    return f"podman {box.version} ran one by {box.runtime}, {held}"
+
+
 def _compiled() -> str:
     import platform
 
@@ -238,6 +262,13 @@ PROBES = (
         needed=False,
     ),
     Probe(
+        "containers",
+        "services from images (`container:`)",
+        _containers,
+        "podman 4.0 or newer with crun or runc, and root: apt install podman crun",
+        needed=False,
+    ),
+    Probe(
         "memfd",
         "the proxy serves at once after a restart",
         _memfd,
@@ -265,5 +296,11 @@ PROBES = (
     Probe(
         "compiled", "the fast data plane", _compiled, "a compiled wheel, or a C compiler when installing", needed=False
     ),
-    Probe("cgroup", "limits of memory and CPU per service (not used yet)", _cgroup, "mount cgroup v2", needed=False),
+    Probe(
+        "cgroup",
+        "limits of memory and CPU (of containers; the old hierarchies will do)",
+        _cgroup,
+        "mount cgroup v2",
+        needed=False,
+    ),
 )

@@ -47,6 +47,8 @@ def up(paths: tuple[Path, ...], detach: bool, timeout: float, redirect: str) -> 
     refuse_newer_state(mesh)
     if any(pod.isolated for pod in compiled.plan.pods):
         refuse_impossible_pods()
+    if containers := [pod.name for pod in compiled.plan.pods if pod.container]:
+        refuse_impossible_containers(containers)
     refuse_closed_doors(compiled.plan.doors, loaded.resources)
     if os.getuid() == 0:
         from tulle.cli.writers import other_writers
@@ -103,6 +105,18 @@ def refuse_impossible_pods() -> None:
             "pods-impossible",
             f"pods are impossible on this box: {reasons}",
             hint=f"{missing[0].remedy}. `tulle check` says more; `isolation: none` runs a service without protection",
+        )
+
+
+def refuse_impossible_containers(names: Sequence[str]) -> None:
+    """Ends with the reason and remedy of what this box lacks for containers."""
+    from tulle.cli.probes import lacking_for_containers
+
+    if missing := lacking_for_containers():
+        raise Failure(
+            "containers-impossible",
+            f"containers are impossible on this box, and {', '.join(names)} would be: {missing.reason}",
+            hint=f"{missing.remedy}. `tulle check` says more; `run:` starts a program of the box's in a pod",
         )
 
 

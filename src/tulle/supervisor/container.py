@@ -55,16 +55,13 @@ def make_ready(container: Container, link: socket.socket) -> Ready:
     with step("podman"):
         box = known_box(container.place)
         image, its_user = _image(box, spec, link)
-        ground = container.ground._replace(hidden=[*container.ground.hidden, box.images])
+    ground = container.ground._replace(hidden=[*container.ground.hidden, box.images])
+    with step("mounts"):
         taken = [_taken(box, one, ground) for one in spec.mounts]
     taken += [Mount(os.path.realpath(source), target, writable=False) for target, source in container.files.items()]
-    return Ready(
-        box,
-        image,
-        container.user or _unprivileged(its_user, container.own),
-        taken,
-        [trail(one)[1] for one in ground.sealed],
-    )
+    said = "0" if container.user == "root" else container.user  # an image of few files knows no names
+    user = said or _unprivileged(its_user, container.own)
+    return Ready(box, image, user, taken, [trail(one)[1] for one in ground.sealed])
 
 
 def _unprivileged(its_user: str, own: str) -> str:

@@ -19,8 +19,11 @@ RUNTIMES = ("crun", "runc")
 WORKSHOP = "/run/pod"
 """In the mount namespace of a container's pod: podman's own places, in memory, gone with the pod."""
 _PROFILES = ("/usr/share/containers/seccomp.json", "/etc/containers/seccomp.json")
-_FACTS = "{{.Store.GraphRoot}}\t{{.Store.GraphDriverName}}\t{{with .Host.OCIRuntime}}{{.Name}}{{end}}\t{{.Version.Version}}"
+_FACTS = (
+    "{{.Store.GraphRoot}}\t{{.Store.GraphDriverName}}\t{{with .Host.OCIRuntime}}{{.Name}}{{end}}\t{{.Version.Version}}"
+)
 _TREE = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
+_KINDS = namespaces.NEWNET | namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWPID
 _PROBE_CGROUP = "/tulle/probe"
 _RAN = "ran"
 _WORKSHOP_MEMORY = "mode=0755,size=10%,nr_inodes=100k"
@@ -123,11 +126,13 @@ def confining_arguments(box: Box, cgroup: str, descriptors: int) -> list[str]:
 
 def make_workshop(box: Box) -> None:
     """In a pod's own mount namespace, once its /proc is there: what podman and the runtime need, and nothing they would share."""
+    with open(box.profile, "rb") as source:  # it may lie in what is about to be covered
+        profile = source.read()
     mounts.mount("tmpfs", "/run", mounts.NOSUID | mounts.NODEV, _WORKSHOP_MEMORY)
     mounts.mount("tmpfs", "/dev/shm", mounts.NOSUID | mounts.NODEV, "mode=0755,size=4m")  # noqa: S108
     os.mkdir(WORKSHOP, 0o700)
-    with open(box.profile, "rb") as source, open(f"{WORKSHOP}/seccomp.json", "wb") as target:
-        target.write(source.read())
+    with open(f"{WORKSHOP}/seccomp.json", "wb") as target:
+        target.write(profile)
 
 
 def leave_network() -> None:
@@ -141,18 +146,16 @@ def _why_not(box: Box) -> str:
     parent = os.getpid()
 
     def middle() -> None:
-        privileges.die_with(parent)
-        namespaces.unshare(
-            namespaces.NEWNET | namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWPID
-        )
-        pid = os.fork()
-        if pid == 0:
-            try:
-                os.write(report, _try(box).encode())
-            except (OSError, StepFailed) as fault:
-                os.write(report, str(fault).encode())
-            os._exit(0)
-        os.waitpid(pid, 0)
+        try:
+            privileges.die_with(parent)
+            namespaces.unshare(_KINDS)
+            pid = os.fork()
+            if pid:
+                os.waitpid(pid, 0)
+                return
+            os.write(report, _try(box).encode())
+        except (OSError, StepFailed) as fault:
+            os.write(report, str(fault).encode())
 
     try:
         os.waitpid(fork(middle, (report,)), 0)

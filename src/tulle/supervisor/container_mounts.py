@@ -4,9 +4,10 @@ Each source is taken once, without following a link that appears meanwhile, and 
 runtime see that place only. So nothing in a source's name, and nobody who may write on the way to it, decides what is mounted.
 """
 
+import contextlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tulle.kit import mounts
@@ -64,16 +65,28 @@ class Ground(NamedTuple):
 def settle(mount: Mount, ground: Ground) -> Mount:
     """The mount with its source's real path. Raises StepFailed with the reason where it is refused."""
     said = mount.source
+    if own := _kernels(os.path.normpath(said)):
+        raise StepFailed("mounts", f"{said} is the kernel's own: a container has its own {own}")
     links, real = trail(said)
-    shared = [trail(one)[1] for one in ground.shared]
-    for link in links:
-        if any(is_below(link, one) for one in shared):
-            raise StepFailed("mounts", f"{said} leads through {link}, a link that a service may have made")
     if not os.path.exists(real):
         raise StepFailed("mounts", f"{said} does not exist")
     if why := _why_refused(real, ground, writable=mount.writable):
         raise StepFailed("mounts", f"{said} {why}")
+    shared = [trail(one)[1] for one in ground.shared]
+    for link in links:
+        if any(is_below(link, one) for one in shared):
+            raise StepFailed("mounts", f"{said} leads through {link}, a link that a service may have made")
     return mount._replace(source=real)
+
+
+def writable_sources(wanted: Iterable[Sequence[str]], ground: Ground) -> list[str]:
+    """Paths that containers may write: of source, target and mode, what is neither read-only nor refused."""
+    found: list[str] = []
+    for source, target, mode in wanted:
+        if mode != "ro" and "/" in source:
+            with contextlib.suppress(StepFailed, OSError):
+                found.append(settle(Mount(source, target, writable=True), ground).source)
+    return found
 
 
 def take(wanted: Sequence[Mount]) -> list[int]:
@@ -104,9 +117,8 @@ def lay_out(wanted: Sequence[Mount], trees: Sequence[int], sealed: Sequence[str]
 def _why_refused(real: str, ground: Ground, *, writable: bool) -> str:
     if real == "/":
         return "is the whole box: name what the service needs of it"
-    for one in _BOX:
-        if real == one or is_below(real, one):
-            return f"is the kernel's own: a container has its own {one}"
+    if own := _kernels(real):
+        return f"is the kernel's own: a container has its own {own}"
     for hidden in ground.hidden:
         if _touches(real, hidden):
             return f"holds, or lies in, {hidden}, which is Tulle's or podman's own"
@@ -116,13 +128,17 @@ def _why_refused(real: str, ground: Ground, *, writable: bool) -> str:
     if stat.S_ISSOCK(os.stat(real).st_mode) and (os.path.basename(real) in _SOCKETS or _is_engine(real)):
         return "is a socket by which whoever has it is root of the box"
     for code in ground.code if writable else ():
-        if real == (own := trail(code)[1]) or is_below(real, own):
+        if real == (its_place := trail(code)[1]) or is_below(real, its_place):
             return f"lies in {code}, from which Tulle itself runs: mount it `:ro`"
     for path in ground.sealed if writable else ():
         for link in trail(path)[0]:
             if is_below(link, real):
                 return f"holds {link}, a link on the way to {path}, which no service may replace"
     return ""
+
+
+def _kernels(path: str) -> str:
+    return next((one for one in _BOX if path == one or is_below(path, one)), "")
 
 
 def _touches(path: str, other: str) -> bool:

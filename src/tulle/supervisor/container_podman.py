@@ -9,6 +9,7 @@ from tulle.supervisor.fork import execute, find_program, fork
 from tulle.supervisor.steps import StepFailed
 
 _KEPT_BYTES = 64 << 10
+_NOT_RUN = 125
 _OWN = "TULLE_"
 """Variables that are nobody else's business."""
 
@@ -59,9 +60,13 @@ def ask(
     parent = os.getpid()
 
     def run() -> None:
-        privileges.die_with(parent)
-        before()
-        execute(argv, env, stdin=os.open("/dev/null", os.O_RDONLY), stdout=stdout, stderr=stderr)
+        try:
+            privileges.die_with(parent)
+            before()
+            execute(argv, env, stdin=os.open("/dev/null", os.O_RDONLY), stdout=stdout, stderr=stderr)
+        except OSError as fault:
+            os.write(stderr, f"{argv[0]} cannot be run: {fault}\n".encode())
+            raise SystemExit(_NOT_RUN) from None
 
     try:
         _, status = os.waitpid(fork(run, (stdout, stderr)), 0)

@@ -16,6 +16,7 @@ from tulle.wire.plan import Plan, PodSpec
 
 if TYPE_CHECKING:
     from tulle.supervisor.container import Container
+    from tulle.supervisor.container_mounts import Ground
 
 
 class Outfits:
@@ -34,13 +35,10 @@ class Outfits:
         """Pods see the plan's names at once, and start by the rest of it. Raises OSError when names cannot be written."""
         self._protected = plan.protected
         self._shared = [os.path.join(one.cwd, path) for one in plan.pods for path in one.writable]
-        self._shared += [
-            source
-            for one in plan.pods
-            if one.container
-            for source, _, mode in one.container.mounts
-            if mode != "ro" and "/" in source
-        ]
+        if given := [mount for one in plan.pods if one.container for mount in one.container.mounts]:
+            from tulle.supervisor.container_mounts import writable_sources
+
+            self._shared += writable_sources(given, self._ground())
         self._files.write_hosts(plan.hosts)
 
     def log(self, pod: str) -> LogFile:
@@ -75,7 +73,6 @@ class Outfits:
         """What its middle process must know besides. Raises StepFailed and OSError."""
         from tulle.supervisor.container import Container
         from tulle.supervisor.container_cgroup import cgroup_of
-        from tulle.supervisor.container_mounts import Ground
 
         if self._uids is None:
             raise StepFailed("podman", "containers need root: an ordinary user's podman cannot enter a pod")
@@ -89,8 +86,13 @@ class Outfits:
             cgroup=cgroup_of(self._mesh, spec.name),
             place=f"{places.runtime_dir(self._mesh)}/containers",
             files=self._files.of_container(spec),
-            ground=Ground(hidden_directories(self._mesh), self._protected, own_code(), self._shared),
+            ground=self._ground(),
         )
+
+    def _ground(self) -> "Ground":
+        from tulle.supervisor.container_mounts import Ground
+
+        return Ground(hidden_directories(self._mesh), self._protected, own_code(), self._shared)
 
     def clear(self, spec: PodSpec) -> None:
         """Takes away what the kernel keeps of a container that has ended."""

@@ -114,7 +114,10 @@ def trail(path: str) -> tuple[dict[str, str], str]:
             continue
         at = os.path.join(at, part)
         if os.path.islink(at) and at not in links:
-            target = links[at] = os.readlink(at)
+            try:
+                target = links[at] = os.readlink(at)
+            except OSError:  # a link that nobody may follow, as some below /proc
+                continue
             todo = [one for one in target.split("/") if one] + todo
             at = "/" if target.startswith("/") else os.path.dirname(at)
     return links, at
