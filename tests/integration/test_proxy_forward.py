@@ -120,6 +120,8 @@ def test_policy_decides_who_is_let_in(town: Town, caller: str, uri: str, answer:
         ("GET /orders/1 HTTP/1.1", (400, "origin-form")),
         ("OPTIONS * HTTP/1.1", (400, "origin-form")),
         ("GET https://orders/orders/1 HTTP/1.1", (501, "unsupported")),
+        ("GET http://open:82/ HTTP/1.1", (501, "unsupported")),
+        ("GET http://orders:82/orders/1 HTTP/1.1", (501, "unsupported")),
         ("GET ftp://orders/orders/1 HTTP/1.1", (501, "unsupported")),
         ("GET orders:80 HTTP/1.1", (400, "bad-request")),
         ("GET http:/orders/ HTTP/1.1", (400, "bad-request")),

@@ -275,6 +275,11 @@ def test_reset_of_the_caller_reaches_the_endpoint(way: str) -> None:
         until(lambda: not town.proxy.get("/connections"), "the caller's connection is gone")
 
 
+def send_all(sock: socket.socket, block: bytes, times: int) -> None:
+    for _ in range(times):
+        sock.sendall(block)
+
+
 @WAYS
 def test_large_transfers_arrive_whole_and_bounded(way: str) -> None:
     """What one side does not read is not read from the other; the proxy holds little of it."""
@@ -287,15 +292,14 @@ def test_large_transfers_arrive_whole_and_bounded(way: str) -> None:
         got = 0
         while octets := sock.recv(1 << 16):
             got += len(octets)
-        for _ in range(size >> 20):
-            sock.sendall(block)
+        send_all(sock, block, size >> 20)
         sock.sendall(b"%d" % got)
 
     with Town(serve) as town:
         town.become(WEB)
         resident = town.proxy.resident_bytes()
         with town.connect(way, "orders:82") as opened:
-            sender = threading.Thread(target=lambda: [opened.sock.sendall(block) for _ in range(size >> 20)])
+            sender = threading.Thread(target=send_all, args=(opened.sock, block, size >> 20))
             sender.start()
             until(lambda: bool(town.proxy.get("/connections")), "it is there")
             may_read.set()

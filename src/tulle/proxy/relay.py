@@ -487,6 +487,11 @@ class Relay:
         protocol = protocol_of(head)
         if port is None:
             return Judged(head, Reason.NO_SERVICE, _NOT_ASKED, None, b"", lane.pairs_of(None, protocol), protocol)
+        if lane.is_forward and port.protocol is Protocol.TCP:
+            opaque = judge(port, lane.caller, None)
+            if isinstance(opaque, Deny) and not lane.tables.shadow:
+                return Judged(head, None, opaque, None, b"", lane.pairs_of(None, protocol), protocol)
+            return Judged(head, Reason.UNSUPPORTED, _NOT_ASKED, None, b"", lane.pairs_of(None, protocol), protocol)
         if head.protocol and not offered_protocols(head):
             return Judged(head, Reason.UNSUPPORTED, _NOT_ASKED, None, b"", lane.pairs_of(None, protocol), protocol)
         is_remembered = head.going is not None and not head.protocol

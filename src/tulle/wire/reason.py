@@ -18,7 +18,7 @@ class Reason(enum.Enum):
     DENIED = ("denied", 403, Fault.DOWNSTREAM, False, "no policy allows this call, or one denies it")
     CALLS_DENIED = ("calls-denied", 403, Fault.DOWNSTREAM, False, "the caller's `calls` does not name this service")
     NO_ROUTE = ("no-route", 404, Fault.DOWNSTREAM, False, "no route of the service matches this request")
-    NO_SERVICE = ("no-service", 404, Fault.DOWNSTREAM, False, "nothing is declared at this address and port")
+    NO_SERVICE = ("no-service", 404, Fault.DOWNSTREAM, False, "nothing is declared at this address or name and port")
     NO_BACKEND = ("no-backend", 500, Fault.OURS, False, "the route names no backend with a weight")
     NO_HEALTHY_ENDPOINT = ("no-healthy-endpoint", 503, Fault.UPSTREAM, True, "no endpoint of the backend is ready")
     CONNECT_FAILED = ("connect-failed", 503, Fault.UPSTREAM, True, "every endpoint tried refused the connection")
@@ -40,6 +40,13 @@ class Reason(enum.Enum):
         False,
         "the request was not valid HTTP, or its `grpc-timeout` not gRPC",
     )
+    ORIGIN_FORM = (
+        "origin-form",
+        400,
+        Fault.DOWNSTREAM,
+        False,
+        "the forward proxy takes `http://` URIs and CONNECT: name it in `http_proxy`, do not dial it as a service",
+    )
     HEAD_TOO_LARGE = ("head-too-large", 431, Fault.DOWNSTREAM, False, "the request head exceeds the limits")
     TARGET_TOO_LONG = ("target-too-long", 414, Fault.DOWNSTREAM, False, "the request target exceeds the limit")
     DEADLINE_EXCEEDED = (
@@ -55,7 +62,8 @@ class Reason(enum.Enum):
         501,
         Fault.DOWNSTREAM,
         False,
-        "CONNECT to a host, an unknown transfer coding, or an upgrade to more HTTP",
+        "CONNECT where it is not served, an unknown transfer coding, an upgrade to more HTTP, or by the forward proxy "
+        "an `https` URI or a request to a port of TCP, which want CONNECT",
     )
     OVERLOADED = ("overloaded", 503, Fault.OURS, True, "a limit of the proxy is reached")
     DRAINING = ("draining", 503, Fault.OURS, True, "the proxy is shutting down")
