@@ -53,10 +53,11 @@ class Recognition:
         return [self._statuses[name] for name in sorted(self._statuses)]
 
     def want(self, specs: list[AttachSpec]) -> None:
-        """Exactly these are attached."""
+        """Exactly these are attached. What is recognised otherwise than before is told to be gone first: its connections end."""
+        before = {spec.name: spec for spec in self._specs}
+        wanted = {spec.name: spec for spec in specs}
         self._specs = specs
-        names = {spec.name for spec in specs}
-        for name in [one for one in self._told if one not in names]:
+        for name in [one for one in self._told if wanted.get(one) != before.get(one)]:
             del self._told[name], self._statuses[name]
             self._proxy.detached(name)
         self.look()

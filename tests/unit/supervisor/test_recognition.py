@@ -1,7 +1,10 @@
 import os
 from pathlib import Path
+from typing import cast
 
-from tulle.supervisor.recognition import NONE, Facts, find
+from tulle.supervisor.handover import ProxyLink
+from tulle.supervisor.loop import Loop
+from tulle.supervisor.recognition import NONE, Facts, Recognition, find
 from tulle.wire.plan import AttachSpec
 
 
@@ -57,3 +60,33 @@ def test_a_unit_that_does_not_run_has_no_sockets(tmp_path: Path) -> None:
 
 def test_a_box_without_the_tree_says_so() -> None:
     assert find([AttachSpec("d/a", unit="web.service")], "")["d/a"] == (NONE, "this box has no cgroup2 tree")
+
+
+class Told:
+    """A line to the proxy that remembers what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[object, ...]] = []
+
+    def attached(self, name: str, uid: int, cgroups: list[int] | None) -> None:
+        self.said.append(("attached", name, uid, cgroups))
+
+    def detached(self, name: str) -> None:
+        self.said.append(("detached", name))
+
+
+def test_what_is_recognised_otherwise_than_before_is_gone_first() -> None:
+    told = Told()
+    recognition = Recognition(cast("Loop", None), cast("ProxyLink", told), print, lambda: None)
+    first, other, second = AttachSpec("d/a", uid="1"), AttachSpec("d/b", uid="2"), AttachSpec("d/a", uid="3")
+
+    for specs in [first, other], [first, other], [second, other], [other]:
+        recognition.want(specs)
+
+    assert told.said == [
+        ("attached", "d/a", 1, None),
+        ("attached", "d/b", 2, None),
+        ("detached", "d/a"),
+        ("attached", "d/a", 3, None),
+        ("detached", "d/a"),
+    ]
