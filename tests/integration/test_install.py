@@ -1,6 +1,7 @@
 """Installed for good: under a real systemd of the test's own, from `tulle install` to a box on which nothing is left."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -238,6 +239,25 @@ def test_the_state_of_a_newer_tulle_is_refused_before_anything_is_written(box: O
         assert refused.returncode == 1
         assert "error[newer-state]" in refused.stdout
     assert not box.path("/etc/tulle").exists()
+
+
+@pytest.mark.skipif(
+    not (shutil.which("podman") and shutil.which("busybox")), reason="needs podman and busybox (Debian: busybox-static)"
+)
+def test_a_container_runs_under_the_unit_with_everything_where_it_belongs(box: OwnSystemd) -> None:
+    box.run("sh", "-c", "mkdir -p /srv/hello/image && cp $(command -v busybox) /srv/hello/image/busybox")
+    box.path("/srv/hello/image/Containerfile").write_text("FROM scratch\nCOPY busybox /bin/busybox\n")
+    box.run("podman", "build", "--quiet", "--tag", "localhost/box", "/srv/hello/image")
+    run = 'container: {image: localhost/box, command: [/bin/busybox, httpd, -f, -p, "8000", -h, /www], mounts: ["./pages:/www:ro"]}'
+    manifest = write_mesh(box, text=MESH.replace("run: python -m http.server 8000 --directory pages", run))
+    before = box.files()
+
+    box.tulle("install", manifest)
+
+    assert serves(box)
+    box.tulle("uninstall")
+    eventually(lambda: "conmon" not in box.run("ps", "-eo", "args"), 20, "the end of the container")
+    assert {path for path in box.files() if "/tulle" in path} == {path for path in before if "/tulle" in path}
 
 
 class Eve:

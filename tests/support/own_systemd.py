@@ -50,9 +50,9 @@ mkdir "$root/dev/pts" "$root/dev/shm"
 mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
 ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
-for place in dev/shm run tmp var/tmp var/log; do
+for place in dev/shm run tmp var/tmp var/log var/lib/containers; do
     mkdir -p "$root/$place"
-    case $place in run|var/log) mode=0755;; *) mode=1777;; esac
+    case $place in run|var/l*) mode=0755;; *) mode=1777;; esac
     mount -t tmpfs -o "mode=$mode" tmpfs "$root/$place"
 done
 rm -rf "$root/etc/systemd/system" "$root/opt/tulle" "$root/etc/tulle" "$root/var/lib/tulle" "$root/var/lib/systemd/linger"

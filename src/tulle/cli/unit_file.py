@@ -139,12 +139,12 @@ StateDirectory=tulle/{{mesh}}
 StateDirectoryMode=0700
 LogsDirectory=tulle/{{mesh}}
 LogsDirectoryMode=0700
-UMask=0077
 
 {_SECCOMP}
 # /usr, /boot and /etc read-only; what services may write they say by `writable:`, which `strict` would forbid.
 ProtectSystem=full
 ReadWritePaths=-/etc/cni/net.d
+# UMask=0022: podman unpacks for the users of containers. Tulle's own files say their mode.
 # ProtectHome=no: services and their files may lie in a home. Pods see only their own of it.
 PrivateTmp=yes
 ProtectKernelModules=yes
