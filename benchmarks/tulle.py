@@ -29,6 +29,8 @@ def start_tulle(started: ExitStack, work: Path, traffic: Traffic, name: str, sou
     metrics = started.enter_context(socket.create_server(("127.0.0.1", 0)))
     memory = os.memfd_create(name)
     started.callback(os.close, memory)
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # lines of the access log are made and written, not kept
+    started.callback(os.close, nowhere)
 
     fds = {
         "--control-fd": control.fileno(),
@@ -36,6 +38,7 @@ def start_tulle(started: ExitStack, work: Path, traffic: Traffic, name: str, sou
         "--admin-fd": admin.fileno(),
         "--metrics-fd": metrics.fileno(),
         "--memory-fd": memory,
+        "--access-fd": nowhere,
     }
     log = work / f"{name}.log"
     process = start(
