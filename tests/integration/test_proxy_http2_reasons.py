@@ -200,9 +200,10 @@ CASES = [
     pytest.param(reason, kind, id=f"{reason.code}-{name}")
     for reason in Reason
     for name, kind in (("http", HTTP), ("grpc", GRPC))
-    if (reason, kind) not in ((Reason.DEADLINE_EXCEEDED, HTTP), (Reason.NO_EXTENDED_CONNECT, GRPC))
+    if reason is not Reason.ORIGIN_FORM
+    and (reason, kind) not in ((Reason.DEADLINE_EXCEEDED, HTTP), (Reason.NO_EXTENDED_CONNECT, GRPC))
 ]
-"""Only gRPC has deadlines, and none of its calls becomes a tunnel."""
+"""Only gRPC has deadlines, and none of its calls becomes a tunnel; every request of HTTP/2 names its host."""
 
 
 @pytest.mark.parametrize(("reason", "kind"), CASES)

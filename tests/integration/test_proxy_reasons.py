@@ -151,6 +151,16 @@ def internal(proxy: Proxy, backends: Backends) -> bytes:
     return head
 
 
+def origin_form(proxy: Proxy, backends: Backends) -> bytes:
+    """A forward proxy taken for a service."""
+    proxy.put(one_service({}, ()))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy.hand_over("forward", "127.0.0.1:15001", listener)
+        with dial(int(listener.getsockname()[1])) as sock:
+            sock.sendall(GET)
+            return read_head(sock)[0]
+
+
 def no_backend(door: int, backends: Backends) -> Snapshot:
     shares = (WeightedBackend(backend="default/orders:9000", weight=0),)
     return one_service({door: Protocol.HTTP}, (), routes=(Route(name="default/none", backends=shares),))
@@ -178,6 +188,7 @@ PROVOKE: dict[Reason, Provoke] = {
     Reason.UPSTREAM_PROTOCOL: answer_to(GET, behind(babbles)),
     Reason.NO_EXTENDED_CONNECT: no_extended_connect,
     Reason.BAD_REQUEST: answer_to(b"GET / HTTP/1.1\r\n\r\n", plain),
+    Reason.ORIGIN_FORM: origin_form,
     Reason.HEAD_TOO_LARGE: answer_to(GET[:-2] + b"x: %b\r\n\r\n" % bytes(0x10000).replace(b"\0", b"x"), plain),
     Reason.TARGET_TOO_LONG: answer_to(b"GET /%b HTTP/1.1\r\nhost: a\r\n\r\n" % (b"x" * 0x4000), plain),
     Reason.REQUEST_TIMEOUT: answer_to(GET[:-2], behind(echo, Limits(head_timeout=SHORT))),

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.documents import Row, caller_of, mesh_of, port_of, request_of, rows_of
+from tulle.core.authority import named_port
 from tulle.core.authorize import Allow, judge
 from tulle.core.balance import pick_backend
+from tulle.core.request import canonical_host
 from tulle.core.route import match_route
 from tulle.core.tables import Tables
+from tulle.http.request import read_authority
 
 DOCUMENTS = sorted(Path(__file__).parent.glob("*.md"))
 
@@ -64,6 +67,24 @@ def test_shares_are_exact_over_every_roll(document: Path, row: Row) -> None:
     assert shares == row.cells["shares"]
 
 
+@pytest.mark.parametrize(("document", "row"), cases("means"))
+def test_authority_means_a_service_port(document: Path, row: Row) -> None:
+    tables, asked = compiled(document), row.cells["asked for"]
+    authority = read_authority(asked.encode())
+    if authority is None:
+        assert row.cells["means"] == "400"
+        return
+    host = canonical_host(authority.host)
+    port = authority.port if authority.port >= 0 else 80
+    caller = caller_of(tables, row.cells["from"])
+
+    found = named_port(tables, caller, host, port) if host is not None else None
+
+    assert (f"{found.service}:{found.port}" if found is not None else "no-service") == row.cells["means"]
+    if found is not None:
+        assert named_port(tables, caller, found.address, found.port) is found
+
+
 @pytest.mark.parametrize(("document", "row"), cases("forwarded"))
 def test_forwarded_path(document: Path, row: Row) -> None:
     try:
@@ -77,7 +98,7 @@ def test_forwarded_path(document: Path, row: Row) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_document_has_rows(document: Path) -> None:
-    assert any(rows_of(document, column) for column in ("verdict", "route", "shares"))
+    assert any(rows_of(document, column) for column in ("verdict", "route", "shares", "means"))
 
 
 def judged(tables: Tables, cells: dict[str, str]) -> str:
