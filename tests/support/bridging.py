@@ -23,7 +23,9 @@ from tulle.http.h2 import frames
 from tulle.http.h2.frames import frame
 
 Pairs = list[tuple[bytes, bytes]]
-OURS = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"x-request-id", b"traceparent"))
+OURS = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"x-request-id", b"traceparent")
+)
 """Names of fields that the bridge writes itself."""
 
 

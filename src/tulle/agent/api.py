@@ -33,6 +33,7 @@ from tulle.wire.status import (
     DoorLine,
     MetricsLine,
     NodeStatus,
+    Ordered,
     Outcome,
     PodLine,
     ProxyProcess,
@@ -249,7 +250,7 @@ class Api:
         await self._until(lambda: node.proxies.upgrade == order.upgrade, ORDER_SECONDS)
         if node.proxies.upgrade != order.upgrade:
             raise HttpError(503, "the supervisor does not follow the order")
-        return Response(202, msgspec.json.encode(self._upgrade_line()))
+        return Response(202, msgspec.json.encode(Ordered(upgrade=order.upgrade)))
 
     def _upgrade_line(self) -> UpgradeLine:
         last = self._node.proxies

@@ -67,11 +67,11 @@ def upgrade(drain: float, timeout: float, wait: bool, hurry: bool, mesh: str | N
 
 
 def _order(found: "Running", drain: float, timeout: float, hurry: bool) -> str:
-    from tulle.wire.status import UpgradeLine
+    from tulle.wire.status import Ordered
 
     target = f"/upgrade?drain={drain:g}&ready={timeout:g}&hurry={int(hurry)}"
     try:
-        line: UpgradeLine = found.post(target, b"", UpgradeLine)
+        return found.post(target, b"", Ordered).upgrade
     except Failure as fault:
         raise Failure(
             "upgrade-refused",
@@ -80,7 +80,6 @@ def _order(found: "Running", drain: float, timeout: float, hurry: bool) -> str:
             if "not done" in fault.message
             else fault.hint,
         ) from fault
-    return line.id
 
 
 def _followed(found: "Running", before: "NodeStatus", order: str, patience: float) -> "NodeStatus":
@@ -89,7 +88,7 @@ def _followed(found: "Running", before: "NodeStatus", order: str, patience: floa
 
     end = time.monotonic() + patience
     while True:
-        now = found.status(0.0)
+        now = _status(found, end)
         last = now.upgrade
         if last.id == order and last.stage is Stage.FAILED:
             raise _failed(found, last)
@@ -110,8 +109,18 @@ def _drained(found: "Running", now: "NodeStatus", patience: float) -> "NodeStatu
     end = time.monotonic() + patience
     while now.upgrade.stage is Stage.DRAINING and time.monotonic() < end:
         time.sleep(_LOOK_SECONDS)
-        now = found.status(0.0)
+        now = _status(found, end)
     return now
+
+
+def _status(found: "Running", end: float) -> "NodeStatus":
+    """From whichever agent there is: one of them ends meanwhile, perhaps while it is asked."""
+    while True:
+        try:
+            return found.status(0.0)
+        except Failure:
+            if time.monotonic() >= end or not found.is_supervised:
+                raise
 
 
 def _failed(found: "Running", last: "UpgradeLine") -> Failure:

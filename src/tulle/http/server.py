@@ -126,19 +126,39 @@ async def _accept(
     limits: ServerLimits,
     connections: asyncio.TaskGroup,
 ) -> None:
-    loop = asyncio.get_running_loop()
     room = asyncio.Semaphore(limits.connections)
     while True:
         await room.acquire()
+        await _has_news(sock)
         try:
-            client, _ = await loop.sock_accept(sock)
+            client, _ = sock.accept()
+        except BlockingIOError:
+            room.release()
+            continue
         except OSError as fault:
             room.release()
             log.warning("accept failed: %s", fault)
             await asyncio.sleep(0.1)
             continue
+        client.setblocking(False)
         task = connections.create_task(_serve_connection(client, handler, uids, limits))
         task.add_done_callback(lambda _: room.release())
+
+
+async def _has_news(sock: socket.socket) -> None:
+    """Returns when somebody may have come. Unlike the loop's own accept, what is cancelled here has let nobody in."""
+    loop = asyncio.get_running_loop()
+    news = loop.create_future()
+
+    def tell() -> None:
+        if not news.done():
+            news.set_result(None)
+
+    loop.add_reader(sock.fileno(), tell)
+    try:
+        await news
+    finally:
+        loop.remove_reader(sock.fileno())
 
 
 def error_response(status: int, message: str) -> Response:

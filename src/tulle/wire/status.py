@@ -216,6 +216,13 @@ class ProxyProcess(Answer, frozen=True):
     """Unix time at which what it still serves is cut, while it drains."""
 
 
+class Ordered(Answer, frozen=True):
+    """An upgrade has begun."""
+
+    upgrade: str
+    """Its id, as the status has it."""
+
+
 class UpgradeLine(Answer, frozen=True):
     """What became of the last upgrade of this mesh's processes."""
 

@@ -222,3 +222,53 @@ async def test_connections_beyond_the_limit_wait(tmp_path: Path) -> None:
             assert not done
             first.close()
         assert waiting.result().is_ok
+
+
+async def test_who_comes_as_a_server_stops_is_the_next_ones(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    until = asyncio.Event()
+    with socket.socket(socket.AF_UNIX) as sock, socket.socket(socket.AF_UNIX) as client:
+        sock.bind(str(path))
+        sock.listen()
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(serve(sock, echo, until=until))
+            group.create_task(come_as_it_stops(client, path, until))
+            await first
+        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        client.setblocking(False)
+        async with asyncio.TaskGroup() as group:
+            second = group.create_task(serve(sock, echo, limits=ServerLimits(keeps_alive=False)))
+
+            answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 65536), 10)
+
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b"connection: close" in answer.lower()
+            second.cancel()
+
+
+async def come_as_it_stops(client: socket.socket, path: Path, until: asyncio.Event) -> None:
+    """The loop hears of both in one turn."""
+    client.connect(str(path))
+    until.set()
+
+
+async def test_who_was_let_in_is_answered_by_a_server_that_stops(tmp_path: Path) -> None:
+    until, begun, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Request) -> Response:
+        begun.set()
+        await go_on.wait()
+        return Response(200, b"late")
+
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        sock.listen()
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(serve(sock, slow, limits=ServerLimits(keeps_alive=False), until=until))
+            asked = group.create_task(raw(path, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"))
+            await begun.wait()
+            until.set()
+            go_on.set()
+
+            assert (await asked).endswith(b"late")
