@@ -16,7 +16,7 @@ import msgspec
 from tests.support.processes import eventually, kill
 from tests.support.proxy_harness import Proxy
 from tulle.http.client import ResponseError, request
-from tulle.wire.plan import Report, encode
+from tulle.wire.plan import PodStatus, Report, encode
 from tulle.wire.status import NodeStatus
 
 MESH = """
@@ -59,6 +59,8 @@ class NodeAlone:
         home.mkdir(parents=True, mode=0o700)
         self.state.mkdir(parents=True, mode=0o700)
         (home / "admin.sock").symlink_to(proxy.admin_path)
+        self.pods: list[PodStatus] = []
+        """What the agent is told of pods when it starts."""
         self.agent: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._reader: threading.Thread | None = None
@@ -86,7 +88,7 @@ class NodeAlone:
                 stderr=log,
             )
         control.close()
-        self._control.sendall(encode(Report(0, [], [], "127.0.0.1:15020")))
+        self._control.sendall(encode(Report(0, self.pods, [], "127.0.0.1:15020")))
         self._reader = threading.Thread(target=_read_all, args=[self._control])
         self._reader.start()
         eventually(self._serves, 20, f"the proxy serves what the agent wants: {self.log()}")

@@ -17,7 +17,7 @@ from tulle.http.async_client import AsyncUnixConnection, ResponseError
 from tulle.store.spool import Spool
 from tulle.telemetry.delivery import Drop, Later, Outcome, Refused, Taken, pause
 from tulle.telemetry.exposition import samples
-from tulle.telemetry.ledger import Ledger
+from tulle.telemetry.ledger import Ledger, repeat_seconds
 from tulle.telemetry.receiver import Receiver
 from tulle.telemetry.remote_write import HEADERS, bodies
 from tulle.wire.sinks import PushSink
@@ -60,7 +60,7 @@ class Pusher:
         self._receiver = Receiver(sink, f"tulle/{tulle.__version__}", now)
         self._spool = Spool(spool, sink.spool_bytes)
         self._outbox = Outbox(self._spool, sink.spool_seconds, self._lost)
-        self._ledger = Ledger()
+        self._ledger = Ledger(repeat_seconds(sink.interval))
         self._put = Signal()
         self._failing_since = 0.0
         self._why = ""

@@ -30,6 +30,7 @@ VERBS = (
     "rollback",
     "upgrade",
     "check",
+    "dashboards",
     "version",
     "completion",
 )

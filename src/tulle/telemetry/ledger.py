@@ -1,6 +1,6 @@
 """Which samples a receiver must be sent, so that it knows what it would know if it were sent them all. Pure.
 
-A series that does not change is repeated only every `REPEAT_SECONDS`. When it changes after such a pause, its old value
+A series that does not change is repeated only every fourth time. When it changes after such a pause, its old value
 is sent as well, with the time when it was last seen: a step stays a step, so `rate()` and `increase()` come out the same.
 A series that ends is marked stale, as a scrape would.
 """
@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from tulle.telemetry.exposition import Samples
 
-REPEAT_SECONDS = 120.0
+EVERY = 4
+LONGEST_REPEAT_SECONDS = 120.0
 """So a range of five minutes holds two samples of every series, and an instant query, which looks back as far, finds one."""
 (STALE,) = struct.unpack("<d", bytes.fromhex("020000000000f07f"))
 """The NaN by which Prometheus knows that a series has ended."""
@@ -26,6 +27,11 @@ class Point(NamedTuple):
     """Unix milliseconds and value, oldest first."""
 
 
+def repeat_seconds(interval: float) -> float:
+    """After how long what has not changed is said again."""
+    return min(EVERY * interval, LONGEST_REPEAT_SECONDS)
+
+
 @dataclass(slots=True)
 class _Known:
     value: float
@@ -35,7 +41,7 @@ class _Known:
 class Ledger:
     """What the receiver has been told."""
 
-    def __init__(self, repeat_seconds: float = REPEAT_SECONDS) -> None:
+    def __init__(self, repeat_seconds: float = LONGEST_REPEAT_SECONDS) -> None:
         self._repeat_ms = int(repeat_seconds * 1000)
         self._known: dict[str, _Known] = {}
         self._seen_ms = 0
