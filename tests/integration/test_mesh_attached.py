@@ -1,0 +1,121 @@
+"""Attached services in a whole mesh: a caller and a callee that run without the mesh's doing, a pod between, a squatter."""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.attached import EVIL, Actor, cgroup2_tree, groups, id_of
+from tests.support.attached_mesh import State, get
+from tests.support.processes import eventually, free_port
+from tests.support.running import Door, Running, peer, running
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="several users are needed: run as root")
+
+TILL, STORE = 64011, 64012
+DOOR, PORT = free_port(), free_port()
+
+
+class Box(NamedTuple):
+    """The mesh, and what runs beside it."""
+
+    mesh: Running
+    till: Actor
+    store: Actor
+    evil: Actor
+    group: Path
+    """The till's."""
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Box]:
+    with groups("till", "store") as group, Actor(TILL, group["till"]) as till, Actor(STORE, group["store"]) as store:
+        place = {name: "/" + str(one.relative_to(cgroup2_tree())) for name, one in group.items()}
+        text = f"""
+mesh: beside
+services:
+  till: # calls a pod
+    attach: {{cgroup: {place["till"]}}}
+    port: {free_port()}
+    calls: [web]
+  store: # called by a pod
+    attach: {{uid: "{STORE}", cgroup: {place["store"]}}}
+    port: {PORT}
+    allow: [{{from: [web], methods: [GET]}}]
+  web:
+    run: {peer("web")}
+    port: 8080
+    expose: {DOOR}
+    allow: [{{from: [till], methods: [GET]}}, {{paths: [/call]}}]
+    calls: [store]
+"""
+        with Actor(EVIL) as evil, running("beside", text) as mesh:
+            yield Box(mesh, till, store, evil, group["till"])
+
+
+def address_of_web(mesh: Running) -> tuple[str, int]:
+    services = json.loads(mesh.ask_agent("/snapshot"))["services"]
+    return next(str(one["address"]) for one in services if one["name"] == "default/web"), 8080
+
+
+def test_attached_caller_reaches_a_pod_and_another_does_not(box: Box) -> None:
+    address = address_of_web(box.mesh)
+    assert box.till.run(get, address) == 200
+    assert box.evil.run(get, address) == 403
+
+
+def test_pod_reaches_an_attached_service_and_nobody_in_its_place(box: Box) -> None:
+    door = Door(DOOR)
+    box.store.run(open_store, PORT)
+    url = f"http://store:{PORT}/"
+    assert door.call(url)["status"] == 200
+    box.store.run(close_store)
+    box.evil.run(open_store, PORT)
+    assert (door.call(url)["status"], door.call(url)["reason"]) == (503, "squatted")
+    box.evil.run(close_store)
+    squatted = [one for one in box.mesh.series() if one.name == "tulle_squatted_total"]
+    assert [(one.labels["workload"], one.value) for one in squatted] == [("default/store", 2)]
+
+
+def test_caller_whose_group_was_made_anew_is_known_at_once(box: Box) -> None:
+    """As a unit's is that was started again: nobody tells the supervisor, the proxy asks it to look."""
+    box.till.end()
+    remake(box.group)
+    with Actor(TILL, box.group) as again:
+        assert again.run(get, address_of_web(box.mesh)) == 200
+
+
+def remake(group: Path) -> None:
+    """Another of the same name."""
+    before = id_of(group)
+    eventually(lambda: not (group / "cgroup.procs").read_text(), 10, "its process is gone")
+    group.rmdir()
+    group.mkdir()
+    assert id_of(group) != before
+
+
+def open_store(state: State, port: int) -> None:
+    """Serves anything."""
+    listener = state["listener"] = socket.create_server(("127.0.0.1", port))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                with sock:
+                    sock.recv(65536)
+                    sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def close_store(state: State) -> None:
+    listener = state.pop("listener")
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
