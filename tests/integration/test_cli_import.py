@@ -45,7 +45,7 @@ def test_the_mesh_file_goes_to_stdout_and_what_was_lost_to_stderr(shop: Path) ->
         "not carried: services.web.tty: true\n  --> compose.yaml:5\nwhy: nobody sits before a container of a mesh\n"
         in done.stderr
     )
-    assert done.stderr.endswith("compose.yaml: 2 changed, 1 proposed, 1 not carried\n")
+    assert done.stderr.endswith("compose.yaml: 1 not carried, 2 changed, 1 proposed\n")
 
 
 def test_what_it_writes_is_what_validate_takes(shop: Path) -> None:

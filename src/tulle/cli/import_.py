@@ -152,14 +152,14 @@ def _write(output: Path, text: str, mode: int) -> None:
 
 
 def _say_notes(made: "Imported", file: Path, output: Path | None) -> None:
+    from tulle.manifest.compose import Fate
+
     for one in made.notes:
         first, _, rest = str(one).partition("\n")
         fate, _, what = first.partition(": ")
         say(f"{yellow(fate)}: {what}\n{rest}\n")
-    counts: dict[str, int] = {}
-    for one in made.notes:
-        counts[str(one.fate)] = counts.get(str(one.fate), 0) + 1
-    told = ", ".join(f"{count} {fate}" for fate, count in counts.items()) or "all of it was carried over"
+    fates = [one.fate for one in made.notes]
+    told = ", ".join(f"{fates.count(one)} {one}" for one in Fate if one in fates) or "all of it was carried over"
     say(f"{file}: {told}" + (f"; wrote {output}" if output else ""))
 
 

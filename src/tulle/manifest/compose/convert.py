@@ -146,7 +146,9 @@ class _Project:
 
     def _say_images(self, drafts: dict[str, Draft]) -> None:
         """Compose fetches what is missing unless it is told not to."""
-        images = dict.fromkeys(one.image for one in drafts.values() if one.image and not one.pull and not one.is_built)
+        built = {one.image for one in drafts.values() if one.is_built}
+        wanted = (one.image for one in drafts.values() if one.image and not one.pull)
+        images = dict.fromkeys(one for one in wanted if one not in built and not one.startswith("localhost/"))
         if images:
             place = self._top["services"].key.place
             instead = f"`podman pull {' '.join(map(_whole_name, images))}`, or write `pull: missing`"
