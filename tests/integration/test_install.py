@@ -170,9 +170,12 @@ def test_half_an_installation_is_removed_too(box: OwnSystemd, left: str) -> None
     else:
         box.run("mkdir", "-p", {"manifests": "/etc/tulle/hello", "state": "/var/lib/tulle/hello"}[left])
 
+    box.run("mkdir", "-p", "/sys/fs/cgroup/tulle/hello.default.page/libpod-1")
+
     box.tulle("uninstall", "--mesh", "hello")
 
     assert box.files() == before
+    assert not box.path("/sys/fs/cgroup/tulle").exists()
 
 
 def test_a_dry_run_shows_all_and_writes_nothing(box: OwnSystemd) -> None:

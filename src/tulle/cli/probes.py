@@ -220,7 +220,7 @@ PROBES = (
         "pods without root",
         _user_namespace,
         "allow them: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1,"
-        " kernel.apparmor_restrict_unprivileged_userns=0; or run as root",
+        " kernel.apparmor_restrict_unprivileged_userns=0 (or the profile that `tulle install` names); or run as root",
         needed=os.getuid() != 0,
         remedies={
             errno.ENOSPC: "sysctl user.max_user_namespaces=15000; or run as root",

@@ -41,6 +41,10 @@ def uninstall(mesh: str | None, keep_state: bool, dry_run: bool) -> None:
         _remove(path, scope)
     for parent in (scope.manifests, *scope.states):
         _remove_empty(parent)
+    if scope.is_system:
+        from tulle.supervisor.container_cgroup import clear_cgroups
+
+        clear_cgroups(name)
     if scope.is_booted:
         scope.run((*scope.systemctl, "daemon-reload"))
         scope.run((*scope.systemctl, "reset-failed", scope.unit(name).name))

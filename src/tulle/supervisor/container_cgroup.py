@@ -21,6 +21,15 @@ def clear_cgroup(path: str) -> None:
             os.rmdir(root + _OURS)
 
 
+def clear_cgroups(mesh: str) -> None:
+    """Removes all that were a mesh's, when it has ended without doing so."""
+    for root in _hierarchies():
+        with contextlib.suppress(OSError):
+            for name in os.listdir(root + _OURS):
+                if name.partition(".")[0] == mesh:
+                    clear_cgroup(f"{_OURS}/{name}")
+
+
 def _hierarchies() -> list[str]:
     """The one of cgroup2, or each of the old ones."""
     if os.path.exists(f"{_ROOT}/cgroup.controllers"):
