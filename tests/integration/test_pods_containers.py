@@ -222,6 +222,19 @@ def test_what_needs_more_memory_than_it_may_have_is_ended(mesh: Supervised) -> N
     assert mesh.await_status(WEB, lambda s: s.restarts > 0, "started again").why == "exit 137 (SIGKILL)"
 
 
+def test_where_cgroups_are_not_to_be_had_containers_run_and_the_status_says_that_no_limit_holds(
+    storage: Storage,
+) -> None:
+    mesh = Supervised("root")
+    mesh.environment = storage.environment
+    mesh.wrapper = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"', "sh"]
+    with mesh:
+        mesh.apply(shell(mesh, WEB, SLEEP, memory=32 << 20), shell(mesh, "default/other", SLEEP))
+
+        mesh.await_state(WEB, "ready", "no limit of memory and processors holds here: ")
+        assert mesh.await_state("default/other", "ready").why == ""
+
+
 def processors(pod: str) -> float:
     """How many a pod's cgroup may have."""
     for directory in cgroups(pod):

@@ -66,9 +66,10 @@ def mesh(storage: Storage) -> Iterator[Supervised]:
         yield one
 
 
-@pytest.mark.parametrize("user", ["", "root"])
-def test_an_intruder_in_a_container_finds_every_door_as_the_table_says(mesh: Supervised, user: str) -> None:
+@pytest.mark.parametrize(("user", "way"), [("", "redirect"), ("", "addresses"), ("root", "redirect")])
+def test_an_intruder_in_a_container_finds_every_door_as_the_table_says(storage: Storage, user: str, way: str) -> None:
     with contextlib.ExitStack() as around:
+        mesh = around.enter_context(supervised_with(storage, way))
         targets, udp = bait(mesh, around)
         mesh.apply(
             shell(mesh, "default/neighbour", "exec httpd -f -p 8080", readiness=Readiness(8080)), addresses=[VIRTUAL]
@@ -87,13 +88,12 @@ def test_an_intruder_in_a_container_finds_every_door_as_the_table_says(mesh: Sup
         udp.setblocking(False)
         with pytest.raises(BlockingIOError):
             udp.recv(100)
-
-    *rows, end = [json.loads(line) for line in mesh.log_lines("default/intruder")][: len(ATTEMPTS) + 1]
+        *rows, end = [json.loads(line) for line in mesh.log_lines("default/intruder")][: len(ATTEMPTS) + 1]
+        assert mesh.process.poll() is None
     assert end == {"end": len(ATTEMPTS)}
     otherwise = OTHERWISE | (AS_ROOT if user else {})
     unexpected = [row for row in rows if row["outcome"] not in otherwise.get(row["what"], row["expected"])]
     assert not unexpected, "\n".join(f"{row['what']}: {row['outcome']} {row['words']}" for row in unexpected)
-    assert mesh.process.poll() is None
 
 
 def test_the_outcomes_are_listed_in_the_security_document() -> None:

@@ -86,9 +86,9 @@ def own_storage() -> Iterator[Storage]:
 
 
 @contextmanager
-def supervised_with(storage: Storage) -> Iterator[Supervised]:
+def supervised_with(storage: Storage, way: str = "auto") -> Iterator[Supervised]:
     """A supervisor as root whose podman has this storage."""
-    mesh = Supervised("root")
+    mesh = Supervised("root", way)
     mesh.environment = storage.environment
     try:
         with mesh:

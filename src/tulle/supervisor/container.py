@@ -56,6 +56,8 @@ def make_ready(container: Container, link: socket.socket) -> Ready:
         box = known_box(container.place)
         image, its_user = _image(box, spec, link)
     ground = container.ground._replace(hidden=[*container.ground.hidden, box.images])
+    if (spec.memory or spec.cpus) and not box.limits:
+        words.send(link, words.UNLIMITED, box.why_no_limits)
     with step("mounts"):
         taken = [_taken(box, one, ground) for one in spec.mounts]
     taken += [Mount(os.path.realpath(source), target, writable=False) for target, source in container.files.items()]

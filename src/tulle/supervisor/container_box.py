@@ -112,7 +112,13 @@ def confining_arguments(box: Box, cgroup: str, descriptors: int) -> list[str]:
         *("--pull=never", "--log-driver=passthrough", "--network=ns:/proc/1/ns/net", "--no-hosts", "--cap-drop=all"),
         *("--security-opt=no-new-privileges", f"--security-opt=seccomp={WORKSHOP}/seccomp.json"),
         "--security-opt=mask=/proc/keys:/proc/key-users:/proc/kallsyms:/proc/kmsg:/proc/sysrq-trigger",
-        *("--no-healthcheck", "--http-proxy=false", "--systemd=false", f"--oom-score-adj={limits.OOM_SCORE}"),
+        *(
+            "--no-healthcheck",
+            "--http-proxy=false",
+            "--systemd=false",
+            "--cgroupns=private",
+            f"--oom-score-adj={limits.OOM_SCORE}",
+        ),
         *(
             "--ulimit=core=0:0",
             f"--ulimit=nproc={limits.PROCESSES}:{limits.PROCESSES}",
@@ -120,7 +126,7 @@ def confining_arguments(box: Box, cgroup: str, descriptors: int) -> list[str]:
         ),
     ]
     if box.limits:
-        return [*options, "--cgroupns=private", f"--cgroup-parent={cgroup}", f"--pids-limit={limits.PROCESSES}"]
+        return [*options, f"--cgroup-parent={cgroup}", f"--pids-limit={limits.PROCESSES}"]
     return [*options, "--cgroups=disabled"]
 
 

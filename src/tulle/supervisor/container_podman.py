@@ -28,7 +28,8 @@ class Answer(NamedTuple):
         text = self.err.replace("\0", "")  # which separates what is said to the supervisor
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
-        return (errors or lines or [f"exit {self.code}"])[-1]
+        said = (errors or lines or [f"exit {self.code}"])[-1]
+        return said.partition(": ")[2] if said.startswith("unable to start container ") else said
 
 
 def podman_environment() -> dict[str, str]:

@@ -35,6 +35,8 @@ class Pod:
         self._link: socket.socket | None = None
         self._output: Output | None = None
         self._log = around.outfits.log(spec.name)
+        self._unlimited = ""
+        """Why its limits do not hold on this box."""
         self._began = 0.0
         self._timer: Timer | None = None
         self._when_stopped: Callable[[], None] | None = None
@@ -54,7 +56,8 @@ class Pod:
         """As the agent is told."""
         course = self._course
         pid = self._pid if course.is_running else 0
-        why = "; ".join(one for one in (course.why, self._around.addresses.trouble(self.spec.name)) if one)
+        said = course.why, self._unlimited, self._around.addresses.trouble(self.spec.name)
+        why = "; ".join(one for one in said if one)
         return PodStatus(self.spec.name, course.state, pid, course.restarts, self._since, why, self._way)
 
     def wait_for(self, missing: list[str]) -> None:
@@ -65,6 +68,7 @@ class Pod:
     def start(self) -> None:
         """Starts it now."""
         self._course.begins()
+        self._unlimited = ""
         if self.spec.isolated and (problem := self._around.problem):
             self._again(self._course.refused(problem.step, problem.why))
             return
@@ -142,7 +146,10 @@ class Pod:
             return
         for descriptor in descriptors:
             os.close(descriptor)
-        if word == words.TAKEN and len(said) == 2 and self._middle:
+        if word == words.UNLIMITED and len(said) == 1:
+            self._unlimited = f"no limit of memory and processors holds here: {said[0]}"
+            self._changed()
+        elif word == words.TAKEN and len(said) == 2 and self._middle:
             self._around.addresses.taken(self.spec.name, *said)
         else:
             self._course.heard(word, said)

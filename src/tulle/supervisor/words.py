@@ -20,6 +20,8 @@ CANNOT = "cannot"
 """reason: the service's program could not be executed."""
 PULLING = "pulling"
 """image: it is fetched first."""
+UNLIMITED = "unlimited"
+"""why: what was declared of memory and processors cannot be held here."""
 STARTED = "started"
 READY = "ready"
 SLOW = "slow"
@@ -30,7 +32,7 @@ EXIT = "exit"
 """How the service ended."""
 
 _LIMIT = 1024
-_KNOWN = frozenset((MADE, ADDRESS, TAKEN, IMPOSSIBLE, CANNOT, PULLING, STARTED, READY, SLOW, UNREADY, EXIT))
+_KNOWN = frozenset((MADE, ADDRESS, TAKEN, IMPOSSIBLE, CANNOT, PULLING, UNLIMITED, STARTED, READY, SLOW, UNREADY, EXIT))
 
 
 def send(link: socket.socket, *parts: str, descriptors: tuple[int, ...] = ()) -> None:

@@ -164,3 +164,26 @@ def test_a_service_that_may_have_collided_is_told_what_to_do_and_one_that_was_re
 
     assert young.why.startswith("exit 1; it cannot listen at port 80 of every address here. Let ")
     assert (grown.why, done.why) == ("exit 1", "exit 0")
+
+
+def test_what_is_missing_is_looked_for_sooner_at_first() -> None:
+    course = Course(SPEC)
+
+    pauses = []
+    for _ in range(7):
+        course.begins()
+        pauses.append(course.refused("image", "there is no image web on this box").seconds)
+
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert course.refused("mounts", "/ is the whole box").seconds == 30.0
+
+
+def test_an_image_on_its_way_is_told_until_the_service_runs() -> None:
+    course = Course(SPEC)
+    course.begins()
+    course.launched()
+
+    course.heard(words.PULLING, ["registry/web"])
+    assert (course.state, course.why) == (PodState.STARTING, "pulling registry/web")
+    course.heard(words.STARTED, [])
+    assert (course.state, course.why) == (PodState.STARTING, "")
