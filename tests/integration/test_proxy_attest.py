@@ -28,6 +28,7 @@ from tests.support.attached_mesh import (
     reset,
 )
 from tests.support.proxy_harness import Backends, Proxy, echo, host, stopped, until
+from tulle.kit.netlink import bring_loopback_up, redirect_tcp
 from tulle.kit.sock_diag import (
     ESTABLISHED,
     FIN_WAIT1,
@@ -38,6 +39,12 @@ from tulle.kit.sock_diag import (
     open_sock_diag,
     place_of,
 )
+from tulle.proxy.arrival import Register
+from tulle.proxy.attest import Attestor
+from tulle.proxy.facts import Facts
+from tulle.proxy.listen import original_destination
+from tulle.proxy.loop import Dispatcher
+from tulle.wire.plan import VIRTUAL_NETWORK
 from tulle.wire.snapshot import Protocol
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="several users are needed: run as root")
@@ -224,6 +231,37 @@ def test_caller_of_another_network_is_nobody(web: Actor, backends: Backends) -> 
         mesh.serve(host(backends.serve(echo)))
         proxy.tell("attached", "default/web", WEB)
         assert mesh.ask(web) == 403
+
+
+def test_caller_behind_a_redirect_is_known_by_what_it_dialled_and_else_nobody() -> None:
+    found: list[str] = []
+
+    def behind_redirect() -> None:
+        assert LIBC.unshare(CLONE_NEWNET) == 0  # this thread alone
+        bring_loopback_up()
+        dispatcher = Dispatcher(print)
+        facts = Facts(sees_all_users=True)
+        facts.tell("default/root", ROOT, None)
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            open_sock_diag() as netlink,
+            contextlib.closing(dispatcher.epoll),
+        ):
+            redirect_tcp(VIRTUAL_NETWORK, listener.getsockname()[1])
+            attestor = Attestor(dispatcher, Register(), SockDiag(netlink), facts, lambda: False)
+            with socket.create_connection((ADDRESS, 80), timeout=20):
+                accepted, peer = listener.accept()
+                with accepted:
+                    for ours in original_destination(accepted), listener.getsockname():
+                        assert ours
+                        attestor.attest(
+                            accepted, place_of(*peer), place_of(*ours), lambda _, who: found.append(who.workload)
+                        )
+
+    thread = threading.Thread(target=behind_redirect)
+    thread.start()
+    thread.join()
+    assert found == ["default/root", ""]
 
 
 def test_control_group_counts_where_the_socket_was_made(proxy: Proxy, backends: Backends) -> None:
