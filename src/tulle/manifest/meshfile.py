@@ -108,13 +108,13 @@ class ContainerEntry:
     image: ImageName
     """As podman knows it; it must be on the box unless `pull` says otherwise."""
     command: tuple[Text, ...] | Text = ()
-    """Instead of the image's own: words, or one text split as a shell would; no shell runs."""
+    """Instead of the image's own, behind its entrypoint if it has one: words, or one text split as a shell would; no shell runs."""
     env: Mapping[EnvName, Text] = field(default_factory=dict)
     """Environment, added to the image's and the service's."""
     mounts: tuple[MountText, ...] = ()
-    """`source:target`, or `source:target:ro`: a path, relative to the mesh file's directory, or the name of a podman volume."""
+    """`source:target`, or `source:target:ro`: a path, relative to the mesh file's directory, or the name of a podman volume, made where there is none. What else is written is gone at the next start."""
     user: Text | None = None
-    """Name or uid in the container; the image's own unless said."""
+    """Name or uid in the container. Unless said, the image's own; where that is root, a uid of the service's own. `root` is root without a capability."""
     pull: Pull = Pull.NEVER
     """Whether the image is fetched when it is not on the box."""
     memory: Octets | None = None

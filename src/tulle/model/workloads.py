@@ -76,7 +76,7 @@ class Container:
     image: ImageName
     """As podman knows it; it must be on the box unless `pull` says otherwise."""
     mounts: tuple[MountText, ...] = ()
-    """`source:target`, or `source:target:ro`: a path, relative to the manifest's directory, or the name of a podman volume."""
+    """`source:target`, or `source:target:ro`: a path, relative to the manifest's directory, or the name of a podman volume, made where there is none. What else is written is gone at the next start."""
     pull: Pull = Pull.NEVER
     """Whether the image is fetched when it is not on the box."""
     memory: Octets | None = None
@@ -90,7 +90,7 @@ class Run:
     """How the supervisor starts it; at least one of `command` and `container`."""
 
     command: tuple[Text, ...] | Text = ()
-    """Words of the command line; one text is split as a shell would, but no shell runs. In a container: instead of the image's own."""
+    """Words of the command line; one text is split as a shell would, but no shell runs. In a container: instead of the image's own, behind its entrypoint."""
     container: Container | None = None
     """Runs in a container of this image instead of on the box's own files."""
     env: Mapping[EnvName, Text] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Run:
     working_dir: Text | None = None
     """Relative to the manifest's directory, which is the default."""
     user: Text | None = None
-    """Name or uid; root only. Without it a uid of its own; in a container, the image's own user."""
+    """Name or uid; root only. Without it a uid of its own; in a container the image's own user, unless that is root."""
     writable: tuple[OwnPath, ...] = ()
     """Paths it may write to besides its own /tmp and /run; relative to its working directory. As root its uid must own them."""
     readiness: Readiness | None = None
