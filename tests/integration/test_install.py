@@ -263,6 +263,32 @@ def test_a_container_runs_under_the_unit_with_everything_where_it_belongs(box: O
     assert {path for path in box.files() if "/tulle" in path} == {path for path in before if "/tulle" in path}
 
 
+def test_units_of_the_box_are_told_apart_by_systemds_own_word(box: OwnSystemd) -> None:
+    """One user, one program, two units: the mesh knows one of them, also when it was started anew."""
+    caller = "  caller: {attach: {systemd: caller.service}, calls: [greeter]}\n"
+    allowed = MESH.replace("    expose: 8088\n", "").replace("{methods", "{from: [caller], methods")
+    manifest = write_mesh(box, text=allowed + caller)
+    dial = "curl -s -o /dev/null -w '%%{http_code}\\n' -m 3 -x http://127.0.0.1:15001 http://greeter/"
+    for name in ("caller", "stranger"):
+        box.path(f"/etc/systemd/system/{name}.service").write_text(
+            f'[Service]\nUser=nobody\nStandardOutput=append:/var/log/{name}\nExecStart=/bin/sh -c "while {dial}; do sleep 0.2; done"\nRestart=always\n'
+        )
+    box.run("systemctl", "daemon-reload")
+    box.tulle("install", manifest)
+
+    def heard(name: str) -> list[str]:
+        return box.path(f"/var/log/{name}").read_text().split()
+
+    box.run("systemctl", "start", "caller", "stranger")
+    eventually(lambda: "200" in heard("caller"), 20, "the caller let in")
+    eventually(lambda: "403" in heard("stranger"), 20, "the stranger refused")
+    box.run("systemctl", "stop", "caller")
+    before = len(heard("caller"))
+    box.run("systemctl", "start", "caller")
+    eventually(lambda: "200" in heard("caller")[before:], 20, "the caller let in again")
+    assert set(heard("stranger")) == {"403"}
+
+
 class Eve:
     """An ordinary user of that box, with a systemd of her own."""
 
