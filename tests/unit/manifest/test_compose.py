@@ -264,7 +264,7 @@ def test_a_raw_file_of_variables_is_taken_as_it_is() -> None:
         ("services:\n  a: {image: i, depends_on: [b]}\n  b: {image: i, depends_on: [a]}", "dependency-cycle", 2),
         ("services:\n  a: {extends: b}\n  b: {extends: a}", "dependency-cycle", 2),
         ("services:\n  a: {image: i, env_file: gone.env}", "unreadable", 2),
-        ("services:\n  a: {image: i, secrets: [gone]}", "unknown-service", 2),
+        ("services:\n  a: {image: i, secrets: [gone]}", "missing-field", 2),
         ("services:\n  a: {image: !reset i}", "bad-yaml", 2),
         ("services:\n  a: {image: '${TAG:?say it}'}", "bad-value", 2),
         ("services:\n  a: {image: i, healthcheck: {test: [curl]}}", "bad-value", 2),

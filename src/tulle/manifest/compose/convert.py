@@ -165,7 +165,7 @@ class _Project:
                 self._ledger.lose(name, entry.node, *TOP.get(name, UNKNOWN))
             elif name == "services":
                 self._prepared.settle_aliases(entry.node)
-                self._ledger.lose(name, entry.node, "what another says instead counts")
+                self._ledger.lose(name, entry.node, "it says nothing that counts here")
 
     def _volumes(self, entry: Entry, used: set[str]) -> None:
         for name, node in mapping(self._ledger, "volumes", entry.node).items():

@@ -68,7 +68,8 @@ def read_health(ledger: Ledger, where: str, node: Node) -> Health | None:
 def _time(ledger: Ledger, where: str, node: Node, name: str, health: Health) -> None:
     value = seconds(ledger, where, node)
     if value is None or (value == 0 and name != "startup"):
-        return  # to Compose, nothing and zero are its default
+        ledger.lose(where, node, "nothing and zero mean a default, and the mesh keeps its own")
+        return
     low, high = _LIMITS[name]
     kept = min(max(value, low), high)
     health.times[name] = brief(kept)

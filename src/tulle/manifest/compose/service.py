@@ -305,7 +305,7 @@ def mounted_files(
         fields = {entry.key.text: entry.node for entry in what.entries} if isinstance(what, Fields) else {}
         file = fields.get("file")
         if what is None:
-            ledger.fault(one, "unknown-service", f"`{path}`: no `{source}` under `{kind}`")
+            ledger.fault(one, "missing-field", f"`{path}`: no `{source}` under `{kind}`")
         elif not isinstance(file, Scalar) or not target.startswith("/") or re.search(r"[:,]|(^|/)\.\.(/|$)", target):
             ledger.lose(path, one, f"a mesh mounts {kind} that are files, and makes none", "write a file, and mount it")
         elif re.search(r"[:,\0]", file.text) or not file.text:
