@@ -198,6 +198,48 @@ def test_counts_go_on_and_only_one_of_two_answers_scrapes(proxy: Proxy, backends
             assert [one["method"] for one in refusals] == ["DELETE"]
 
 
+def test_a_proxy_that_serves_nobody_ends_at_once_and_leaves_its_counts(proxy: Proxy, backends: Backends) -> None:
+    door = proxy.door()
+    proxy.put(one_service({door: Protocol.HTTP}, (host(backends.serve(echo)),)))
+    with Client(door) as caller:
+        caller.send(REQUEST)
+        caller.read()
+    until(lambda: proxy.metrics().sum("tulle_connections_open") == 0, "nobody is there")
+    with successor(proxy) as new:
+        join(proxy, new)
+
+        assert proxy.process.wait(DEADLINE) == 0
+        assert scraped(new).sum(TOTAL) == 1
+
+
+def test_the_last_word_is_heard_beside_a_question_that_is_not(proxy: Proxy, backends: Backends) -> None:
+    """An end with octets unread is a reset, which asyncio tells before what came before it."""
+    door = proxy.door()
+    proxy.put(one_service({door: Protocol.HTTP}, (host(backends.serve(echo)),)))
+    ours, theirs = socket.socketpair()
+    with ours, Client(door) as caller:
+        caller.send(REQUEST)
+        caller.read()
+        with theirs:
+            proxy.hand_over("retire", "600", theirs)
+        until(lambda: proxy.get("/status")["draining"], "it drains")
+        with stopped(proxy):
+            caller.sock.close()
+            ours.sendall(b"?" * 1000)
+        ours.settimeout(DEADLINE)
+        told = b""
+        while octets := ours.recv(65536):
+            told += octets
+            ours.sendall(b"?")  # it is still there: it leaves after us
+    words = []
+    while told:
+        end = 8 + int.from_bytes(told[:8], "big")
+        words.append(json.loads(told[8:end]))
+        told = told[end:]
+    assert [word["links"][0]["open"] for word in (words[0], words[-1])] == [1, 0]
+    assert proxy.process.wait(DEADLINE) == 0
+
+
 def test_a_proxy_killed_in_its_drain_leaves_what_it_had_said(proxy: Proxy, backends: Backends) -> None:
     door = proxy.door()
     proxy.put(one_service({door: Protocol.HTTP}, (host(backends.serve(echo)),)))

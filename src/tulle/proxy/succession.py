@@ -54,6 +54,14 @@ class Testator:
         self._tally = tally
         self._refusals = refusals
         self._writer: asyncio.StreamWriter | None = None
+        self._is_told = asyncio.Event()
+        self._is_told.set()
+        self._is_finished = False
+        self._is_left = asyncio.Event()
+
+    def expect(self) -> None:
+        """There is somebody to be told, as soon as `serve` has got so far: what has nobody to serve may end before."""
+        self._is_told.clear()
 
     async def serve(self, link: socket.socket) -> None:
         """Tells all that is counted now, and again for each question. Ends with the other side."""
@@ -63,23 +71,29 @@ class Testator:
         self._writer = writer
         try:
             self._tell(writer)
+            self._is_told.set()
             while await reader.read(64):
-                self._tell(writer)
+                if not self._is_finished:
+                    self._tell(writer)
         except OSError:
             pass
         finally:
             writer.close()
+            if self._writer is writer:
+                self._is_left.set()
 
     async def finish(self) -> None:
-        """The last word."""
-        writer = self._writer
-        if writer is None or writer.is_closing():
-            return
-        self._tell(writer)
+        """The last word. The other side closes first: an end with a question unread is a reset, which overtakes the word."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                writer.close()
-                await writer.wait_closed()
+                await self._is_told.wait()
+                writer = self._writer
+                if writer is None or writer.is_closing():
+                    return
+                self._tell(writer)
+                self._is_finished = True
+                writer.write_eof()
+                await self._is_left.wait()
         except (OSError, TimeoutError):
             return
 
@@ -191,6 +205,7 @@ class Succession:
         self._is_retired.set()
         self._drain.retire(seconds)
         if link is not None:
+            self._testator.expect()
             self._run(self._testator.serve(link))
 
     def inherit(self, link: socket.socket | None) -> None:
