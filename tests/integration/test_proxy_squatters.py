@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.attached import EVIL, ORDERS, ROOT, WEB, Actor, groups, id_of
-from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State, connect, free_port, receive_octets
+from tests.support.attached import EVIL, ORDERS, ROOT, Actor, groups, id_of
+from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State, free_port
 from tests.support.proxy_harness import Backends, Proxy, read_head, until
 from tulle.wire.snapshot import AttachedEndpoint, Limits, Protocol
 
@@ -299,9 +299,9 @@ def test_service_whose_queue_is_full_is_waited_for(proxy: Proxy, backends: Backe
 def test_squatter_of_tcp_gets_nothing(shop: Shop, evil: Actor) -> None:
     shop.put(2, protocol=Protocol.TCP)
     evil.run(open_shop, (V4, shop.port))
-    with Actor(WEB) as web:
-        web.run(connect, "it", (ADDRESS, shop.mesh.port), 0, b"hello")
-        assert web.run(receive_octets, "it") == b"reset"
+    with pytest.raises(ConnectionResetError), socket.create_connection((ADDRESS, shop.mesh.port), timeout=20) as sock:
+        sock.sendall(b"hello")
+        sock.recv(1)
     assert evil.run(takings) == []
     assert shop.proxy.metrics().sum("tulle_answers_total", reason="squatted") == 1
     shop.forgive()
