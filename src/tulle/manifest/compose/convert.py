@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from tulle.manifest.compose.draft import Draft
+from tulle.manifest.compose.held import mounted_files
 from tulle.manifest.compose.ledger import Fate, Ledger, Note
 from tulle.manifest.compose.prepare import Prepared
 from tulle.manifest.compose.relations import label_of, name_all, relate
-from tulle.manifest.compose.service import ServiceReader, mounted_files, profiles
+from tulle.manifest.compose.service import ServiceReader, profiles
 from tulle.manifest.compose.surroundings import Surroundings
 from tulle.manifest.compose.values import mapping, word
 from tulle.manifest.compose.without import OTHERS, TOP, UNKNOWN
