@@ -82,6 +82,7 @@ def test_what_prometheus_counts_is_what_was_sent(node: NodeAlone, receiver: Prom
     (series,) = receiver.query('tulle_requests_total{response_class="2xx"}')
     labels = series["metric"]
     assert labels["site"] == "hall-3"
+    assert node.resident_bytes() <= 30 << 20
     assert (labels["mesh"], labels["job"]) == ("edge", "tulle")
     assert labels["instance"] == labels["node"]
     assert receiver.value('tulle_request_duration_seconds_bucket{le="+Inf"}') == 42
@@ -258,6 +259,7 @@ def test_other_words_about_the_receiver_take_effect_without_a_restart(
     node.write("")
     node.start()
     assert node.status().push is None
+    assert "cramjam" not in node.mapped(), "what is not asked for costs no import"
     call(node, 4)
     node.write(PUSH.format(url=receiver.write_url, more=""))
     counted(receiver, 4)

@@ -152,6 +152,12 @@ async def test_an_answer_that_asks_for_patience_is_obeyed(make: Make) -> None:
     assert await sent(receiver) == Later("500: what a day", None)
 
 
+async def test_what_a_receiver_says_moves_no_cursor(make: Make) -> None:
+    _, receiver = make(b"HTTP/1.1 400 No\r\ncontent-length: 12\r\n\r\n\x1b[2Jall gone")
+
+    assert await sent(receiver) == Refused("400: ?[2Jall gone")
+
+
 async def test_silence_has_an_end(make: Make) -> None:
     _, receiver = make(HANG, timeout=0.2)
 

@@ -109,6 +109,17 @@ class NodeAlone:
         """What the agent said."""
         return (self._scratch / "agent.log").read_text()
 
+    def resident_bytes(self) -> int:
+        """Memory of the agent now."""
+        assert self.agent
+        pages = Path(f"/proc/{self.agent.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def mapped(self) -> str:
+        """The libraries that the agent has loaded, among other things."""
+        assert self.agent
+        return Path(f"/proc/{self.agent.pid}/maps").read_text()
+
     def status(self) -> NodeStatus:
         return msgspec.json.decode(self.ask("/status"), type=NodeStatus)
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import random
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -29,6 +28,12 @@ SCRAPE_SECONDS = 5.0
 BETWEEN_SECONDS = 0.2
 """What has piled up leaves at five requests a second at most."""
 
+
+def _chance() -> float:
+    """0 to 1. The library `random` would cost more than this needs."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32
+
+
 Sleep = Callable[[float], Awaitable[object]]
 
 
@@ -45,7 +50,7 @@ class Pusher:
         *,
         now: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = _chance,
     ) -> None:
         self.counts = PushCounts()
         self._sink = sink

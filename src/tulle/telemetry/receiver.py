@@ -104,7 +104,8 @@ class Receiver:
         else:
             way.wire.close()
             self._way = None
-        said = " ".join(answer[: 4 * SAID_CHARACTERS].decode(errors="replace").split())
+        text = " ".join(answer[: 4 * SAID_CHARACTERS].decode(errors="replace").split())
+        said = "".join(one if one.isprintable() else "?" for one in text)
         return outcome(head.status, _text(head.value(b"retry-after")), said[:SAID_CHARACTERS], self._now())
 
     def _credentials(self) -> dict[str, str]:

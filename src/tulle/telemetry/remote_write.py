@@ -1,13 +1,14 @@
-"""Prometheus remote write 1.0: points → bodies of requests. https://prometheus.io/docs/specs/prw/remote_write_spec/"""
+"""Prometheus remote write 1.0: points → bodies of requests. https://prometheus.io/docs/specs/prw/remote_write_spec/
 
+The message is written here: three kinds of fields are not worth the 7.5 MB that the protobuf library takes of the agent. Tests read it
+back with that library (docs/decisions/0014-what-encodes-metrics.md).
+"""
+
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cramjam import snappy
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message_factory import GetMessageClass
 
 from tulle.telemetry.exposition import labels
 from tulle.telemetry.ledger import Point
@@ -20,13 +21,7 @@ HEADERS = {
     "x-prometheus-remote-write-version": "0.1.0",
 }
 
-_MESSAGES = {
-    "Label": (("name", "string"), ("value", "string")),
-    "Sample": (("value", "double"), ("timestamp", "int64")),
-    "TimeSeries": (("labels", "Label"), ("samples", "Sample")),
-    "WriteRequest": (("timeseries", "TimeSeries"),),
-}
-"""The part of prompb/remote.proto and types.proto that is sent, fields numbered from one; a field that is a message is repeated."""
+_DOUBLE = struct.Struct("<d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,38 +40,33 @@ def bodies(points: Sequence[Point], common: Mapping[str, str]) -> Iterator[Body]
     for start in range(0, len(points), SERIES_AT_MOST):
         some = points[start : start + SERIES_AT_MOST]
         at_ms = min(point.samples[0][0] for point in some)
-        message = _message(some, common).SerializeToString()
-        yield Body(at_ms, sum(len(point.samples) for point in some), bytes(snappy.compress_raw(message)))
+        octets = bytes(snappy.compress_raw(_message(some, common)))
+        yield Body(at_ms, sum(len(point.samples) for point in some), octets)
 
 
-def _message(points: Iterable[Point], common: Mapping[str, str]) -> Any:
-    request = WriteRequest()
-    for series, told in points:
-        one = request.timeseries.add()
-        for name, value in sorted({**common, **dict(labels(series))}.items()):
-            one.labels.add(name=name, value=value)
-        for at_ms, number in told:
-            one.samples.add(value=number, timestamp=at_ms)
-    return request
+def _message(points: Iterable[Point], common: Mapping[str, str]) -> bytes:
+    """`prometheus.WriteRequest`: TimeSeries 1 { Label 1 { name 1, value 2 }, Sample 2 { value 1: double, timestamp 2: int64 } }."""
+    return b"".join(_field(1, _series(series, told, common)) for series, told in points)
 
 
-def _write_request() -> Any:
-    """The message's class. Its descriptor is made here: a generated module would have to fit the library's version."""
-    file = FileDescriptorProto(name="tulle/remote.proto", package="prometheus", syntax="proto3")
-    for message, members in _MESSAGES.items():
-        described = file.message_type.add(name=message)
-        for number, (name, kind) in enumerate(members, 1):
-            field = described.field.add(name=name, number=number)
-            if kind in _MESSAGES:
-                field.label = FieldDescriptorProto.LABEL_REPEATED
-                field.type, field.type_name = FieldDescriptorProto.TYPE_MESSAGE, f".prometheus.{kind}"
-            else:
-                field.label = FieldDescriptorProto.LABEL_OPTIONAL
-                field.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}")
-    pool = DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return GetMessageClass(pool.FindMessageTypeByName("prometheus.WriteRequest"))
+def _series(series: str, told: Iterable[tuple[int, float]], common: Mapping[str, str]) -> bytes:
+    named = sorted({**common, **dict(labels(series))}.items())
+    parts = [_field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in named]
+    parts += [_field(2, b"\x09" + _DOUBLE.pack(value) + b"\x10" + _varint(at_ms)) for at_ms, value in told]
+    return b"".join(parts)
 
 
-WriteRequest = _write_request()
-"""For whoever reads requests, too."""
+def _field(number: int, octets: bytes) -> bytes:
+    """One of a length and so many octets: a text or a message."""
+    return bytes((number << 3 | 2,)) + _varint(len(octets)) + octets
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits an octet, the lowest first; negative numbers as 64 bits."""
+    rest = number & 0xFFFF_FFFF_FFFF_FFFF
+    octets = bytearray()
+    while rest > 0x7F:
+        octets.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    octets.append(rest)
+    return bytes(octets)

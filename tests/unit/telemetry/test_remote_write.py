@@ -4,10 +4,13 @@ import struct
 
 import pytest
 from cramjam import snappy
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.support.remote_write import read_request
 from tulle.telemetry.exposition import labels, samples
 from tulle.telemetry.ledger import STALE, Ledger, Point
-from tulle.telemetry.remote_write import SERIES_AT_MOST, Body, WriteRequest, bodies
+from tulle.telemetry.remote_write import SERIES_AT_MOST, Body, bodies
 
 EXPOSITION = """# HELP tulle_requests_total Requests.
 # TYPE tulle_requests_total counter
@@ -23,7 +26,7 @@ Series = tuple[tuple[tuple[str, str], ...], tuple[tuple[int, float], ...]]
 
 
 def read(body: Body) -> list[Series]:
-    request = WriteRequest.FromString(bytes(snappy.decompress_raw(body.octets)))
+    request = read_request(body.octets)
     return [
         (tuple((one.name, one.value) for one in series.labels), tuple((s.timestamp, s.value) for s in series.samples))
         for series in request.timeseries
@@ -68,6 +71,19 @@ def test_labels_are_sorted_and_a_metrics_own_come_before_what_is_added() -> None
         assert dict(written).get("source") in ("default/web", "added")
     first = dict(encoded(EXPOSITION, source="added")[0][0])
     assert first["source"] == "default/web"
+
+
+@given(
+    st.text(st.characters(blacklist_categories=["Cs"]), max_size=300),
+    st.floats(allow_nan=False),
+    st.integers(-(2**63), 2**63 - 1),
+)
+def test_the_protobuf_library_reads_what_was_written(value: str, number: float, at_ms: int) -> None:
+    escaped = value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    (body,) = bodies([Point(f'a{{b="{escaped}"}}', ((at_ms, number),))], {})
+
+    written = (("__name__", "a"), ("b", value)) if value else (("__name__", "a"),)
+    assert read(body) == [(written, ((at_ms, number),))]
 
 
 def test_the_octets_are_those_of_the_specification() -> None:
