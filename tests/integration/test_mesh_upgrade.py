@@ -1,5 +1,6 @@
 """`tulle upgrade` on a whole mesh: under load, with what lasts, and with everything that may go wrong in the middle of it."""
 
+import errno
 import os
 import shutil
 import socket
@@ -100,12 +101,25 @@ class Gate:
         os.mkfifo(self._path)
         code.proxy(f"open({str(self._path)!r}).read()\n")
         self._code = code
+        self._bar = -1
+
+    def reached(self) -> None:
+        """Returns once somebody waits here; nobody who comes later will."""
+        eventually(self._is_reached, 20, "a new proxy at the gate")
+        self._code.proxy()
 
     def open(self) -> None:
-        """Lets it on, and all that come later."""
-        self._code.proxy()
-        with self._path.open("w"):
-            pass
+        """Lets on who waits."""
+        os.close(self._bar)
+
+    def _is_reached(self) -> bool:
+        try:
+            self._bar = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as fault:
+            if fault.errno != errno.ENXIO:
+                raise
+            return False
+        return True
 
 
 @pytest.fixture
@@ -340,11 +354,10 @@ def test_who_is_in_a_hurry_need_not_wait_for_what_drains(mesh: Running, doors: D
 @pytest.mark.parametrize("fault", ["it ends", "it hangs", "it is killed"])
 def test_a_new_proxy_that_does_not_serve_changes_nothing(mesh: Running, code: Code, doors: Doors, fault: str) -> None:
     before = mesh.status()
-    gate = None
     if fault == "it ends":
         code.proxy("raise SystemExit(3)\n")
     else:
-        gate = Gate(code)
+        Gate(code)
     with load_from_outside(Door(doors.web).url + "/", rate=100, connections=8) as report:
         wait_for_more(report)
         with upgrading(mesh, "--timeout", "1" if fault == "it hangs" else "60") as upgrade:
@@ -368,7 +381,6 @@ def test_a_new_proxy_that_does_not_serve_changes_nothing(mesh: Running, code: Co
     mesh.tulle("upgrade", "--wait")
 
     assert mesh.status().proxies[0].pid != before.proxies[0].pid
-    del gate
 
 
 def test_an_agent_killed_in_the_middle_is_no_hindrance(mesh: Running, code: Code, doors: Doors) -> None:
@@ -376,7 +388,7 @@ def test_an_agent_killed_in_the_middle_is_no_hindrance(mesh: Running, code: Code
     gate = Gate(code)
     with load_from_outside(Door(doors.web).url + "/", rate=100, connections=8) as report:
         with upgrading(mesh) as upgrade:
-            newcomer(mesh)
+            gate.reached()
             mesh.processes.kill("agent")
             mesh.processes.restarted("agent", before.agent_pid)
             gate.open()
@@ -392,8 +404,7 @@ def test_an_old_proxy_killed_in_the_middle_is_replaced_all_the_same(mesh: Runnin
     before = mesh.status()
     gate = Gate(code)
     with upgrading(mesh) as upgrade:
-        newcomer(mesh)
-        code.proxy()
+        gate.reached()
         kill(before.proxies[0].pid)
         eventually(lambda: mesh.status().proxies[0].pid not in (0, before.proxies[0].pid), 15, "it is started again")
         gate.open()
@@ -427,13 +438,14 @@ def test_a_new_proxy_killed_while_the_old_one_drains_comes_back_with_the_counts(
 
 
 def test_a_mesh_taken_down_in_the_middle_leaves_nothing(mesh: Running, code: Code) -> None:
-    Gate(code)
+    gate = Gate(code)
     with upgrading(mesh) as upgrade:
-        newcomer(mesh)
+        gate.reached()
         everything = mesh.processes.all()
         mesh.tulle("down", "--mesh", "upgrade")
         done = upgrade.result()
 
+    gate.open()
     assert done.returncode != 0
     assert not any(map(is_running, everything))
     assert not list(mesh.manifest.parents[1].glob("run/upgrade/admin*"))
