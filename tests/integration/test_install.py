@@ -289,6 +289,39 @@ def test_units_of_the_box_are_told_apart_by_systemds_own_word(box: OwnSystemd) -
     assert set(heard("stranger")) == {"403"}
 
 
+def test_where_ordinary_users_are_restricted_root_adds_a_profile_and_takes_it_off_again(box: OwnSystemd) -> None:
+    """The switch is shown as Ubuntu's kernel shows it; this one may know no AppArmor, which is said and ends nothing."""
+    manifest = write_mesh(box)
+    box.run("sh", "-c", "mkdir -p /etc/apparmor.d && mount -t tmpfs tmpfs /proc/sys/kernel")
+    box.path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").write_text("1\n")
+    profile = "/etc/apparmor.d/tulle.opt.tulle.bin.tulle"
+
+    said = box.tulle("install", manifest)
+
+    assert f"wrote {profile}" in said
+    assert '"/opt/tulle/bin/tulle" flags=(unconfined)' in box.path(profile).read_text()
+    assert serves(box)
+    assert f"removed {profile}" in box.tulle("uninstall")
+    assert not box.path(profile).exists()
+
+
+def test_the_agent_ends_with_words_rather_than_forget_what_a_newer_tulle_applied(box: OwnSystemd) -> None:
+    manifest = write_mesh(box)
+    box.tulle("install", manifest)
+    box.tulle("down")
+    script = "import sqlite3; sqlite3.connect('/var/lib/tulle/hello/tulle.db').execute('PRAGMA user_version = 99')"
+    box.run("/opt/tulle/bin/python", "-c", script)
+
+    box.run("systemctl", "start", "--no-block", UNIT)
+
+    def words() -> str:
+        return box.path("/var/log/tulle/hello/agent.log").read_text()
+
+    eventually(lambda: "was written by a newer Tulle (version 99" in words(), 30, "the agent's words")
+    assert not serves(box)
+    assert "version 99" in box.tried(TULLE, "install", manifest).stdout
+
+
 class Eve:
     """An ordinary user of that box, with a systemd of her own."""
 

@@ -13,15 +13,16 @@ _PLAN_SECONDS = 20.0
 class Course:
     """Tells the unit when the mesh is known, how it goes, that it is alive and that it ends."""
 
-    def __init__(self, loop: Loop, environment: MutableMapping[str, str]) -> None:
+    def __init__(self, loop: Loop, environment: MutableMapping[str, str], plan_seconds: float = _PLAN_SECONDS) -> None:
         """Takes what concerns the unit out of the environment."""
         self._loop = loop
+        self._plan_seconds = plan_seconds
         self._unit = Unit(environment)
 
     def begin(self) -> None:
         """Where no manifest can be used there is no plan; systemd would take that for a start that hangs."""
         if self._unit.listens:
-            self._loop.later(_PLAN_SECONDS, self._unit.ready)
+            self._loop.later(self._plan_seconds, self._unit.ready)
         if self._unit.watchdog_seconds:
             self._be_alive()
 
