@@ -1,7 +1,6 @@
 """Attached services in a whole mesh: a caller and a callee that run without the mesh's doing, a pod between, a squatter."""
 
 import contextlib
-import json
 import os
 import socket
 import threading
@@ -12,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.attached import EVIL, Actor, cgroup2_tree, groups, id_of
-from tests.support.attached_mesh import State, get
+from tests.support.attached_mesh import State, address_of, get
 from tests.support.processes import eventually, free_port
 from tests.support.running import Door, Running, peer, running
 
@@ -60,8 +59,7 @@ services:
 
 
 def address_of_web(mesh: Running) -> tuple[str, int]:
-    services = json.loads(mesh.ask_agent("/snapshot"))["services"]
-    return next(str(one["address"]) for one in services if one["name"] == "default/web"), 8080
+    return address_of(mesh.ask_agent("/snapshot"), "default/web")
 
 
 def test_attached_caller_reaches_a_pod_and_another_does_not(box: Box) -> None:
