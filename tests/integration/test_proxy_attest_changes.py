@@ -78,6 +78,21 @@ def test_caller_whose_look_is_not_answered_is_nobody_in_the_end(unit: Unit) -> N
     assert unit.actor.run(receive, "it") == 403
 
 
+def test_user_says_who_it_is_only_once_its_group_is_known_to_be_nobodys(unit: Unit) -> None:
+    mesh = unit.mesh
+    mesh.proxy.tell("attached", "default/jobs", EVIL)
+    unit.other.run(send, "it", (ADDRESS, mesh.port))
+    mesh.hear("look")
+    assert unit.other.run(receive, "it") == 403
+    assert (mesh.denied(), mesh.denied("default/jobs")) == (1, 0)
+    mesh.proxy.tell("looked")  # too late for that one
+    unit.other.run(send, "it", (ADDRESS, mesh.port))
+    mesh.hear("look")
+    mesh.proxy.tell("looked")
+    assert unit.other.run(receive, "it") == 403
+    assert (mesh.denied(), mesh.denied("default/jobs")) == (1, 1)
+
+
 def test_one_look_answers_all_who_wait(unit: Unit) -> None:
     mesh = unit.mesh
     with stopped(mesh.proxy):
