@@ -35,7 +35,6 @@ from tests.support.ws_ends import websocket_server
 from tulle.agent.metrics import AGENT_METRICS
 from tulle.dashboards import ALERTS, DASHBOARD
 from tulle.proxy.metrics import METRICS
-from tulle.telemetry.delivery import Drop
 from tulle.wire.plan import PodState, PodStatus
 from tulle.wire.snapshot import Limits, Mode, Protocol
 
@@ -194,13 +193,6 @@ def test_no_metric_of_the_dashboard_is_invented() -> None:
     asked = set().union(*(names(expression) for _, expression in QUERIES))
 
     assert asked <= KNOWN
-    assert {str(one) for one in Drop} == set(_reasons())
-
-
-def _reasons() -> tuple[str, ...]:
-    from tulle.agent.metrics import REASONS
-
-    return REASONS
 
 
 def test_the_alerts_pass_promtool() -> None:

@@ -238,3 +238,30 @@ def test_refusals_without_end_are_not_all_kept(database: Path) -> None:
         node.proxy_refused(generation, "no such thing")
 
     assert list(node.refused) == list(range(200 - REFUSALS_KEPT, 200))
+
+
+PUSH = "telemetry: {prometheus: {push: 'http://metrics.example/write'}}\n"
+
+
+def test_where_metrics_go_is_part_of_a_revision_and_survives_a_restart(database: Path) -> None:
+    node = booted(database, HELLO)
+    assert node.sinks.push is None
+
+    applied = node.adopt(loaded(HELLO + PUSH), author="eve", why="apply", watched="w1")
+
+    assert wanted(node) == 2
+    (change,) = applied.changes
+    assert (change.what, change.name) == ("telemetry", "prometheus")
+    assert any("metrics.example" in detail for detail in change.details)
+    again = booted(database, HELLO)
+    assert again.sinks.push is not None
+    assert again.sinks.push.url == "http://metrics.example/write"
+
+
+def test_a_number_that_was_overtaken_keeps_where_metrics_go(database: Path) -> None:
+    node = booted(database, HELLO + PUSH)
+
+    node.proxy_has(7)
+
+    assert wanted(node) == 8
+    assert node.sinks.push is not None
