@@ -337,6 +337,21 @@ def test_what_lasts_lasts_until_the_deadline(mesh: Running, doors: Doors) -> Non
     assert total(series, "tulle_grpc_responses_total", grpc_status="UNAVAILABLE") == 1
 
 
+def test_a_new_denial_ends_what_it_serves_where_it_drains(mesh: Running, doors: Doors) -> None:
+    tunnel = socket.create_connection(("127.0.0.1", doors.raw), 30)
+    tunnel.sendall(b"abc")
+    mesh.tulle("upgrade", "--drain", "600")
+    text = mesh.manifest.read_text()
+    before, raw, after = text.partition("  raw:")
+
+    mesh.apply(before + raw + after.replace("allow: [{}]", "allow: [{from: [web]}]"))
+
+    with pytest.raises(ConnectionResetError):
+        tunnel.recv(1)
+    tunnel.close()
+    drained(mesh)
+
+
 def test_who_is_in_a_hurry_need_not_wait_for_what_drains(mesh: Running, doors: Doors) -> None:
     tunnel = socket.create_connection(("127.0.0.1", doors.raw), 30)
     tunnel.sendall(b"abc")
