@@ -46,7 +46,9 @@ def test_an_image_says_what_runs_and_a_command_says_otherwise(mesh: Supervised) 
 
 def test_environment_and_name_are_as_declared(mesh: Supervised) -> None:
     env = {"PLAIN": "a b=c # d", "LINES": "one\ntwo", "PATH": "/bin:/else"}
-    mesh.apply(shell(mesh, WEB, f'echo "$PLAIN|$LINES|$PATH|$(hostname)|$(env | grep -c TULLE)"; {SLEEP}', env=env))
+    mesh.apply(
+        shell(mesh, WEB, f'echo "$PLAIN|$LINES|$PATH|$(hostname)|$(env | grep -c TULLE_TEST_MARK)"; {SLEEP}', env=env)
+    )
 
     mesh.await_line(WEB, "two")
     assert mesh.log_lines(WEB) == ["a b=c # d|one", "two|/bin:/else|web|0"]
@@ -197,14 +199,15 @@ def test_nothing_of_a_container_is_kept_by_the_boxs_podman_or_its_cgroups(mesh: 
     images = storage.podman("images", "--quiet", "--no-trunc")
     mesh.apply(shell(mesh, WEB, f"echo up; {SLEEP}", memory=64 << 20))
     mesh.await_line(WEB, "up")
-    mesh.await_state(WEB, "ready")
-    assert cgroups(WEB)
+    directories = cgroups(first_process(mesh.await_state(WEB, "ready").pid))
+    assert directories
+    assert all("/tulle/test.default.web/" in str(one) for one in directories)
     assert storage.podman("ps", "--all", "--quiet") == ""
 
     mesh.apply()
     mesh.await_absence(WEB)
 
-    assert cgroups(WEB) == []
+    assert [one for one in directories if one.exists()] == []
     assert storage.podman("images", "--quiet", "--no-trunc") == images
     assert storage.podman("volume", "ls", "--quiet") == ""
 
@@ -213,7 +216,7 @@ def test_processors_are_limited(mesh: Supervised) -> None:
     mesh.apply(shell(mesh, WEB, f"echo up; {SLEEP}", cpus=0.5))
     mesh.await_line(WEB, "up")
 
-    assert processors(WEB) == 0.5
+    assert processors(cgroups(first_process(mesh.await_state(WEB, "ready").pid))) == 0.5
 
 
 def test_what_needs_more_memory_than_it_may_have_is_ended(mesh: Supervised) -> None:
@@ -235,9 +238,9 @@ def test_where_cgroups_are_not_to_be_had_containers_run_and_the_status_says_that
         assert mesh.await_state("default/other", "ready").why == ""
 
 
-def processors(pod: str) -> float:
-    """How many a pod's cgroup may have."""
-    for directory in cgroups(pod):
+def processors(directories: list[Path]) -> float:
+    """How many the cgroups of a container may have."""
+    for directory in directories:
         if (directory / "cpu.cfs_quota_us").exists():
             return int((directory / "cpu.cfs_quota_us").read_text()) / int(
                 (directory / "cpu.cfs_period_us").read_text()
@@ -245,13 +248,14 @@ def processors(pod: str) -> float:
         if (directory / "cpu.max").exists():
             quota, period = (directory / "cpu.max").read_text().split()
             return int(quota) / int(period)
-    raise AssertionError(f"no cgroup of {pod} limits processors")
+    raise AssertionError(f"none of {directories} limits processors")
 
 
-def cgroups(pod: str) -> list[Path]:
-    """Those of a pod's container, in every hierarchy."""
-    found = Path("/sys/fs/cgroup").glob(f"**/tulle/*.{pod.replace('/', '.')}/libpod-*")
-    return [one for one in found if one.is_dir()]
+def cgroups(pid: int) -> list[Path]:
+    """Directories of the cgroups that a process is in, in every hierarchy."""
+    root = Path("/sys/fs/cgroup")
+    paths = {line.split(":", 2)[2] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()}
+    return [Path(f"{one}{path}") for one in (root, *root.iterdir()) for path in paths if Path(f"{one}{path}").is_dir()]
 
 
 def family(mesh: Supervised) -> list[int]:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.integration.test_pods_intruder import SECURITY, VIRTUAL, bait
 from tests.support.images import BUSYBOX, Storage, container, own_storage, shell, supervised_with
 from tests.support.intruder import ATTEMPTS
 from tests.support.supervised import RUNNERS, Supervised
+from tools.footprint import descendants
 from tulle.wire.plan import Readiness
 
 pytestmark = pytest.mark.skipif("root" not in RUNNERS, reason="containers need root")
@@ -113,6 +115,15 @@ def test_pid_1_of_a_containers_pod_may_signal_and_no_more(mesh: Supervised) -> N
     assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", "2")
 
 
+def test_what_keeps_a_container_sees_the_box_read_only(mesh: Supervised) -> None:
+    mesh.apply(container(mesh, WEB))
+    pid = mesh.await_state(WEB, "ready").pid
+
+    for one in (pid, *(one for one in descendants(pid) if mesh.status_of(one)["Name"] == "conmon")):
+        mounts = [line.split(" ") for line in Path(f"/proc/{one}/mountinfo").read_text().splitlines()]
+        assert [mount[5].split(",")[0] for mount in mounts if mount[4] == "/"] == ["ro"]
+
+
 USERS = {
     ("", ""): "own own own",
     ("root", ""): "own own own",
@@ -157,6 +168,21 @@ def test_mounts_give_what_is_named_read_only_or_not(mesh: Supervised) -> None:
     assert mesh.log_lines(WEB)[0] == "text"
     assert (given / "file").read_text() == "text\n"
     assert (kept / "saved").read_text() == "saved\n"
+
+
+def test_a_mount_that_its_service_may_not_write_is_told(mesh: Supervised) -> None:
+    kept, other = mesh.home / "kept", mesh.home / "other"
+    for one in (kept, other):
+        one.mkdir(mode=0o755)
+    mesh.apply(
+        shell(mesh, WEB, SLEEP, mounts=[(str(kept), "/kept", "rw"), (str(other), "/other", "ro")]),
+        shell(mesh, "default/root", SLEEP, mounts=[(str(kept), "/kept", "rw")], user="root"),
+    )
+
+    why = mesh.await_state(WEB, "ready").why
+    assert why.startswith(f"{kept} belongs to root (mode 0755) and uid ")
+    assert why.endswith(" may not write there: chown it, or mount it `:ro`")
+    assert mesh.await_state("default/root", "ready").why == ""
 
 
 def test_a_volume_is_made_once_and_keeps_what_its_service_writes(mesh: Supervised, storage: Storage) -> None:

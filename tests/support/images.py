@@ -90,21 +90,17 @@ def supervised_with(storage: Storage, way: str = "auto") -> Iterator[Supervised]
     """A supervisor as root whose podman has this storage."""
     mesh = Supervised("root", way)
     mesh.environment = storage.environment
-    try:
-        with mesh:
-            yield mesh
-    finally:
-        mesh.wait_until(_are_cgroups_clear, "something still runs in a container's cgroup")
+    with mesh:
+        yield mesh
+    _clear_cgroups()
 
 
-def _are_cgroups_clear() -> bool:
-    """Removes what a killed supervisor leaves, which its next start would clear; False while something ends there."""
-    left = [one for one, _, _ in os.walk("/sys/fs/cgroup", topdown=False) if f"/tulle/{MESH}." in one]
-    with contextlib.suppress(OSError):
-        for directory in left:
-            Path(directory).rmdir()
-        return True
-    return False
+def _clear_cgroups() -> None:
+    """Removes what a killed supervisor leaves, which its next start would clear; what runs keeps its own."""
+    for directory, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
+        if f"/tulle/{MESH}." in directory:
+            with contextlib.suppress(OSError):
+                Path(directory).rmdir()
 
 
 def container(
@@ -116,11 +112,13 @@ def container(
     pull: str = "never",
     memory: int = 0,
     cpus: float = 0.0,
+    env: dict[str, str] | None = None,
     **fields: object,
 ) -> PodSpec:
     """A PodSpec of a container with what a test does not care about filled in."""
     of_image = ContainerSpec(image, [list(one) for one in mounts], pull, memory, cpus)
-    return mesh.pod(name, *argv, container=of_image, **{"stop_seconds": 1.0, **fields})
+    marked = {"TULLE_TEST_POD": mesh.directory.name, **(env or {})}
+    return mesh.pod(name, *argv, env=marked, container=of_image, **{"stop_seconds": 1.0, **fields})
 
 
 def shell(mesh: Supervised, name: str, script: str, **fields: Any) -> PodSpec:

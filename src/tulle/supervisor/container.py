@@ -8,11 +8,14 @@ import socket
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tulle.kit import privileges
 from tulle.supervisor import words
 from tulle.supervisor.container_box import Box, known_box
 from tulle.supervisor.container_cgroup import clear_cgroup
 from tulle.supervisor.container_mounts import Ground, Mount, settle
 from tulle.supervisor.container_podman import Answer, ask, podman_environment
+from tulle.supervisor.fork import fork
+from tulle.supervisor.reach import why_not_write
 from tulle.supervisor.steps import StepFailed, step
 from tulle.supervisor.tree import trail
 from tulle.wire.plan import ContainerSpec
@@ -57,17 +60,39 @@ def make_ready(container: Container, link: socket.socket) -> Ready:
         image, its_user = _image(box, spec, link)
     ground = container.ground._replace(hidden=[*container.ground.hidden, box.images])
     if (spec.memory or spec.cpus) and not box.limits:
-        words.send(link, words.UNLIMITED, box.why_no_limits)
+        words.send(link, words.NOTE, f"no limit of memory and processors holds here: {box.why_no_limits}")
     with step("mounts"):
         taken = [_taken(box, one, ground) for one in spec.mounts]
-    taken += [Mount(os.path.realpath(source), target, writable=False) for target, source in container.files.items()]
     said = "0" if container.user == "root" else container.user  # an image of few files knows no names
     user = said or _unprivileged(its_user, container.own)
+    for mount in taken:
+        if mount.writable and not mount.fresh and (why := _why_not_write(mount.source, user)):
+            words.send(link, words.NOTE, why)
+    taken += [Mount(os.path.realpath(source), target, writable=False) for target, source in container.files.items()]
     return Ready(box, image, user, taken, [trail(one)[1] for one in ground.sealed])
 
 
 def _unprivileged(its_user: str, own: str) -> str:
     return own if its_user.partition(":")[0] in ("", "0", "root") else its_user
+
+
+def _why_not_write(path: str, user: str) -> str:
+    """Why a user, where the number says who that is, may not write what is mounted for it to write; empty when it may."""
+    uid, _, gid = user.partition(":")
+    if not uid.isdecimal() or not (gid or "0").isdecimal():
+        return ""
+    told = os.memfd_create("tulle-words", os.MFD_CLOEXEC)
+
+    def look() -> None:
+        privileges.drop(int(uid), int(gid or "0"))
+        os.write(told, why_not_write(path).encode("utf-8", "replace"))
+
+    try:
+        os.waitpid(fork(look, (told,)), 0)
+        why = os.pread(told, 500, 0).decode("utf-8", "replace")
+        return f"{why}: chown it, or mount it `:ro`" if why else ""
+    finally:
+        os.close(told)
 
 
 def _image(box: Box, spec: ContainerSpec, link: socket.socket) -> tuple[str, str]:

@@ -24,6 +24,7 @@ _FACTS = (
 )
 _TREE = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
 _KINDS = namespaces.NEWNET | namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWPID
+_CGROUPS = "/sys/fs/cgroup"
 _PROBE_CGROUP = "/tulle/probe"
 _RAN = "ran"
 _WORKSHOP_MEMORY = "mode=0755,size=10%,nr_inodes=100k"
@@ -141,6 +142,22 @@ def make_workshop(box: Box) -> None:
         target.write(profile)
 
 
+def seal_all_but_workshop() -> None:
+    """podman, the runtime and conmon write there, to /proc and to cgroups; all else of the box is read-only to them."""
+    mounts.seal("/")
+    for path in ("/run", "/proc", "/dev/shm", _CGROUPS):  # noqa: S108
+        if os.path.ismount(path):
+            mounts.open_for_writing(path)
+    for name in os.listdir(_CGROUPS) if os.path.isdir(_CGROUPS) else ():
+        if os.path.ismount(path := f"{_CGROUPS}/{name}"):
+            mounts.open_for_writing(path)
+
+
+def workshop_environment() -> dict[str, str]:
+    """For podman in a workshop."""
+    return {**podman_environment(), "HOME": WORKSHOP, "TMPDIR": WORKSHOP}
+
+
 def leave_network() -> None:
     """Podman and what it leaves behind need no network; the runtime refuses to join the one it is in."""
     namespaces.unshare(namespaces.NEWNET)
@@ -177,6 +194,7 @@ def _try(box: Box) -> str:
     mounts.keep_to_ourselves()
     mounts.mount("proc", "/proc", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
     make_workshop(box)
+    seal_all_but_workshop()
     root = f"{WORKSHOP}/root"
     os.mkdir(root)
     shown = []
@@ -185,7 +203,7 @@ def _try(box: Box) -> str:
             os.symlink(os.readlink(f"/{name}"), f"{root}/{name}")
         elif os.path.isdir(f"/{name}"):
             shown += ["--volume", f"/{name}:/{name}:ro"]
-    env = {**podman_environment(), "HOME": WORKSHOP}
+    env = workshop_environment()
     create = [
         *workshop_arguments(box), "create", "--name", "probe", *confining_arguments(box, _PROBE_CGROUP, 1024), *shown,
         *(("--memory=64m", "--cpus=0.5") if box.limits else ()),

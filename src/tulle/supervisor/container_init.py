@@ -19,10 +19,12 @@ from tulle.supervisor.container_box import (
     confining_arguments,
     leave_network,
     make_workshop,
+    seal_all_but_workshop,
     workshop_arguments,
+    workshop_environment,
 )
 from tulle.supervisor.container_mounts import lay_out, take
-from tulle.supervisor.container_podman import Answer, ask, podman_environment
+from tulle.supervisor.container_podman import Answer, ask
 from tulle.supervisor.init import Init, Service
 from tulle.supervisor.steps import StepFailed, step
 
@@ -55,7 +57,7 @@ class _Keeper(Init):
         """A descriptor of the container's first process."""
 
     def _start(self) -> str:
-        env = {**podman_environment(), "HOME": WORKSHOP}
+        env = workshop_environment()
         options = self._lay_out()
         podman = [
             *workshop_arguments(self._ready.box),
@@ -82,10 +84,12 @@ class _Keeper(Init):
             mounts.mount("proc", "/proc", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
         with step("tmpfs"):
             make_workshop(ready.box)
+        with step("read-only-tree"):
+            seal_all_but_workshop()
+        with step("mounts"):
             os.mkdir(_IMAGES, 0o700)
             mounts.seal_tree(images)
             mounts.attach(images, _IMAGES)
-        with step("mounts"):
             shown = lay_out(ready.mounts, trees, ready.sealed, f"{WORKSHOP}/mounts")
         with step("container"):
             return [*self._options(), *shown]
@@ -112,7 +116,9 @@ class _Keeper(Init):
         """What podman said, asked once more: the first time its words went where the service's go."""
         if again.code in (_CANNOT_RUN, _NO_PROGRAM):
             return f"podman cannot start it: {again.last_words}"
-        raise StepFailed("container", again.last_words if again.code else "podman failed once, and then did not")
+        if not again.code:
+            return "podman failed once, and then did not; its words are in the log"
+        raise StepFailed("container", again.last_words)
 
     def _find(self) -> None:
         with open(_PID_FILE, encoding="ascii") as file:
@@ -123,8 +129,6 @@ class _Keeper(Init):
 
     def _give_up(self) -> None:
         """From now on it signals the container's first process, reads how it ended, and asks its port; nothing else."""
-        mounts.seal("/")
-        mounts.open_for_writing("/run")
         privileges.bound_capabilities(())
         privileges.hold_capabilities((privileges.CAP_KILL,))
         privileges.refuse_new_privileges()

@@ -35,8 +35,8 @@ class Pod:
         self._link: socket.socket | None = None
         self._output: Output | None = None
         self._log = around.outfits.log(spec.name)
-        self._unlimited = ""
-        """Why its limits do not hold on this box."""
+        self._notes: list[str] = []
+        """What a person should know of it, though it runs."""
         self._began = 0.0
         self._timer: Timer | None = None
         self._when_stopped: Callable[[], None] | None = None
@@ -56,7 +56,7 @@ class Pod:
         """As the agent is told."""
         course = self._course
         pid = self._pid if course.is_running else 0
-        said = course.why, self._unlimited, self._around.addresses.trouble(self.spec.name)
+        said = course.why, *self._notes, self._around.addresses.trouble(self.spec.name)
         why = "; ".join(one for one in said if one)
         return PodStatus(self.spec.name, course.state, pid, course.restarts, self._since, why, self._way)
 
@@ -68,7 +68,7 @@ class Pod:
     def start(self) -> None:
         """Starts it now."""
         self._course.begins()
-        self._unlimited = ""
+        self._notes.clear()
         if self.spec.isolated and (problem := self._around.problem):
             self._again(self._course.refused(problem.step, problem.why))
             return
@@ -146,8 +146,8 @@ class Pod:
             return
         for descriptor in descriptors:
             os.close(descriptor)
-        if word == words.UNLIMITED and len(said) == 1:
-            self._unlimited = f"no limit of memory and processors holds here: {said[0]}"
+        if word == words.NOTE and len(said) == 1:
+            self._notes.append(said[0])
             self._changed()
         elif word == words.TAKEN and len(said) == 2 and self._middle:
             self._around.addresses.taken(self.spec.name, *said)

@@ -20,8 +20,8 @@ CANNOT = "cannot"
 """reason: the service's program could not be executed."""
 PULLING = "pulling"
 """image: it is fetched first."""
-UNLIMITED = "unlimited"
-"""why: what was declared of memory and processors cannot be held here."""
+NOTE = "note"
+"""what: a person should know it, though the service runs."""
 STARTED = "started"
 READY = "ready"
 SLOW = "slow"
@@ -32,7 +32,7 @@ EXIT = "exit"
 """How the service ended."""
 
 _LIMIT = 1024
-_KNOWN = frozenset((MADE, ADDRESS, TAKEN, IMPOSSIBLE, CANNOT, PULLING, UNLIMITED, STARTED, READY, SLOW, UNREADY, EXIT))
+_KNOWN = frozenset((MADE, ADDRESS, TAKEN, IMPOSSIBLE, CANNOT, PULLING, NOTE, STARTED, READY, SLOW, UNREADY, EXIT))
 
 
 def send(link: socket.socket, *parts: str, descriptors: tuple[int, ...] = ()) -> None:
