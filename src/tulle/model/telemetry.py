@@ -149,7 +149,7 @@ class AccessLog:
     """Requests and connections as they end, one JSON object a line: all refusals and errors, and some of what was allowed. Stays on the box."""
 
     sample: Share = 0.01
-    """Share of what was allowed and went well that is logged too; 0: none."""
+    """Share of what was allowed and went well that is logged too; 0: none. Below 1 at most 50 lines a second."""
     query: bool = False
     """Log the query of a request's target too; it often holds what nobody should read later."""
     max_bytes: LogOctets = 4_194_304

@@ -35,6 +35,8 @@ FAILED: Final = tuple(name in ("5xx", "aborted", "truncated", "reset") for name 
 FLOOD_LINES: Final = 100
 """Lines alike (source, destination, reason) in FLOOD_SECONDS; what is beyond is counted in one line behind them."""
 FLOOD_SECONDS: Final = 10.0
+SAMPLES_PER_SECOND: Final = 50
+"""Of what went well, where a share of it is asked for and not all: a line costs as much as some requests."""
 MAX_LINE: Final = select.PIPE_BUF
 """Octets of a line, and of a write: those are never cut by a pipe, nor mixed with another proxy's."""
 MAX_PATH: Final = 1024
@@ -78,6 +80,8 @@ class AccessLog(Timed):
         self._missing = 0
         """Lines dropped since the last one that was taken."""
         self._floods: dict[tuple[str, str, str], Flood] = {}
+        self._samples = Flood(0.0)
+        """Of this second."""
         self._second = 0
         self._stamp = ""
 
@@ -108,6 +112,8 @@ class AccessLog(Timed):
             why = f"shadow {exchange.would_deny}" if exchange.would_deny and not reason else reason or ended
             if not self._admits(lane, why):
                 return
+        elif not self._takes_sample():
+            return
         upgrade = exchange.upgrade
         head = exchange.judged.head
         path = head.path
@@ -149,6 +155,8 @@ class AccessLog(Timed):
             why = f"shadow {tunnel.would_deny}" if tunnel.would_deny and not reason else reason or CLASSES[RESET]
             if not self._admits(tunnel.lane, why):
                 return
+        elif not self._takes_sample():
+            return
         self._add(
             {
                 **self._parties(tunnel.lane, tunnel.backend),
@@ -239,6 +247,15 @@ class AccessLog(Timed):
     def _drop(self, lines: int) -> None:
         self._missing += lines
         self._counters.log_dropped += lines
+
+    def _takes_sample(self) -> bool:
+        now = self._dispatcher.now
+        samples = self._samples
+        if now - samples.since >= 1.0:
+            samples.since = now
+            samples.lines = 0
+        samples.lines += 1
+        return samples.lines <= SAMPLES_PER_SECOND or self._settings.sample >= 1.0
 
     def _admits(self, lane: Lane, why: str) -> bool:
         """False: there were too many alike, and this one is only counted."""
