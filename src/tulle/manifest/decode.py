@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from tulle.manifest.forms import Form, Way, expectation, form_of, record_type
-from tulle.manifest.later import LATER
+from tulle.manifest.later import ELSEWHERE, LATER
 from tulle.manifest.tree import Fields, Items, Node, Scalar
 from tulle.model.place import Place, Problem, Word, nearest
 
@@ -27,6 +27,9 @@ HINTS = {
     ("ParentRef", "kind"): "write `kind: Service`",
 }
 """What to write for a field that is missing."""
+
+SHORT = {"container": "write `{{image: {0}}}`", "attach": "write `{{uid: {0}}}` or `{{systemd: {0}.service}}`"}
+"""What to write for a text where a mapping is wanted."""
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,15})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,9})?")
@@ -116,7 +119,9 @@ class Decoder:
 
     def _mistyped(self, node: Node, form: Form, what: str) -> Bad:
         found = {Items: "a list", Fields: "a mapping"}.get(type(node)) or shown(cast("Scalar", node))
-        hint = f"write `[{node.text}]`" if form.way is Way.LIST and isinstance(node, Scalar) and node.text else ""
+        hint = ""
+        if isinstance(node, Scalar) and node.text:
+            hint = f"write `[{node.text}]`" if form.way is Way.LIST else SHORT.get(what, "").format(node.text)
         return self.fault(
             node.place, "wrong-type", f"{said(what)} must be {expectation(form.hint)}, found {found}", hint
         )
@@ -230,7 +235,8 @@ class Decoder:
         if key.text in later:
             self.fault(key.place, "unsupported-field", f"`{key.text}` is not supported yet", later[key.text])
             return
-        hint = nearest(key.text, known) or "known here: " + ", ".join(f"`{one}`" for one in sorted(known))
+        meant = ELSEWHERE.get(kind.__name__, {}).get(key.text) or nearest(key.text, known)
+        hint = meant or "known here: " + ", ".join(f"`{one}`" for one in sorted(known))
         self.fault(key.place, "unknown-field", f"{said(what)} has no field {shown(key)}", hint)
 
 

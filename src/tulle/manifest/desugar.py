@@ -123,11 +123,17 @@ class _Sugar:
 
     def _check(self, named: _Named, entry: ServiceEntry) -> None:
         shown = f"`{named.key}`"
-        ways = (entry.run is not None, entry.container is not None, entry.attach is not None, bool(entry.versions))
-        if sum(ways) != 1:
-            self._fault(
-                named.place, "missing-field", f"{shown} needs one of `run`, `container`, `attach` and `versions`"
-            )
+        ways = {
+            "run": entry.run,
+            "container": entry.container,
+            "attach": entry.attach,
+            "versions": entry.versions or None,
+        }
+        said = [f"`{way}`" for way, value in ways.items() if value is not None]
+        if len(said) != 1:
+            has = f", and has {' and '.join(said)}" if said else ""
+            message = f"{shown} needs one of `run`, `container`, `attach` and `versions`{has}"
+            self._fault(named.place, "missing-field", message)
         for version, one in entry.versions.items():
             if (one.run is None) == (one.container is None):
                 self._fault(one.place, "missing-field", f"version `{version}` of {shown} needs `run` or `container`")

@@ -7,7 +7,7 @@ from typing import cast
 from tulle.manifest.consistent import inconsistencies
 from tulle.manifest.decode import Decoder, camel, snake
 from tulle.manifest.desugar import desugar
-from tulle.manifest.later import LATER_KINDS
+from tulle.manifest.later import KINDS_ELSEWHERE, LATER_KINDS
 from tulle.manifest.meshfile import MeshFile
 from tulle.manifest.tree import Entry, Fields, Node, Scalar
 from tulle.model.names import DEFAULT_NAMESPACE
@@ -104,7 +104,8 @@ def _resource(tree: Fields) -> Document:
 def _kind(written: Scalar, version: Scalar) -> type[Resource] | Problem:
     kind = _KINDS.get(written.text)
     if kind is None:
-        hint = nearest(written.text, _KINDS) or "known: " + ", ".join(_KINDS)
+        meant = KINDS_ELSEWHERE.get(written.text) or nearest(written.text, _KINDS)
+        hint = meant or "known: " + ", ".join(_KINDS)
         code, message = "unknown-kind", f"no kind named `{written.text[:64]}`"
         if (later := LATER_KINDS.get(written.text)) is not None:
             code, message, hint = "unsupported-kind", f"kind `{written.text}` is not supported yet", later

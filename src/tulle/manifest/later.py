@@ -1,4 +1,4 @@
-"""Fields that are known but not supported yet: refused with what to do instead, never ignored."""
+"""What others have and a manifest has not, or not yet: refused with what to do instead, never ignored."""
 
 LATER: dict[str, dict[str, str]] = {
     "MeshFile": {
@@ -58,3 +58,28 @@ LATER_KINDS: dict[str, str] = {
     "VirtualService": "write an HTTPRoute",
 }
 """Kind → hint."""
+
+ELSEWHERE: dict[str, dict[str, str]] = {
+    "ServiceEntry": {
+        "build": "build the image, and name it: `container: {image: …}`",
+        "command": "write `run`; in a container `container: {image: …, command: …}`",
+        "cpus": "write it inside of `container`",
+        "entrypoint": "write `run`; in a container `container: {image: …, command: …}`",
+        "environment": "write `env`",
+        "healthcheck": "write `readiness: /path`",
+        "image": "write `container: {image: …}`",
+        "memory": "write it inside of `container`",
+        "mounts": "write it inside of `container`",
+        "restart": "leave it out: what ends is started again",
+        "volumes": "write `container: {mounts: […]}`; what `run` starts sees the box, and may write where `writable` says",
+        "working_dir": "write `workdir`",
+    },
+}
+"""Type → field of a compose file, or at another place of ours → what to write."""
+
+KINDS_ELSEWHERE: dict[str, str] = {
+    "DestinationRule": "write a Service for each version, and their weights in an HTTPRoute",
+    "PeerAuthentication": "leave it out: on the box the kernel says who calls",
+    "Sidecar": "leave it out: a pod sees nothing but the mesh",
+}
+"""Kind of another mesh → what to write."""

@@ -32,7 +32,8 @@ def push_url_hint(text: str) -> str:
     """What to write instead."""
     scheme, separator, rest = text.partition("://")
     if not separator:
-        return f"write `http://{text}`" if is_push_url(f"http://{text}") else ""
+        whole = f"http://{text}" if "/" in text else f"http://{text}/api/v1/write"
+        return f"write `{whole}`" if is_push_url(whole) else ""
     if "@" in rest.partition("/")[0]:
         return "no secret stands in a manifest: say `basic_auth: {username, password_file}`"
     return f"write `{scheme.lower()}://{rest}`" if is_push_url(f"{scheme.lower()}://{rest}") else ""

@@ -195,6 +195,12 @@ def test_an_unknown_field_names_the_nearest_known() -> None:
     assert [one.hint for one in refused(HEAD + "    expsoe: 8080\n")] == ["did you mean `expose`?"]
 
 
+def test_a_service_that_says_two_ways_to_run_is_told_both() -> None:
+    (problem,) = refused(HEAD + "    container: {image: x}\n")
+
+    assert "and has `run` and `container`" in problem.message
+
+
 def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"mesh: \xff\n")
 
@@ -234,6 +240,18 @@ def test_an_empty_directory_is_a_problem(tmp_path: Path) -> None:
         (route("# all", "{headers: [{name: 'a:', value: c}]}"), "write `a`"),
         (POLICY + "spec: {rules: [{from: [{source: {principals: ['spiffe://a/*']}}]}]}\n", "write `a/*`"),
         (HEAD + "external: {db: {host: 'a:1', port: 1}}\n", "the port has a field of its own"),
+        (HEAD + "  job: {container: localhost/job:1}\n", "write `{image: localhost/job:1}`"),
+        (HEAD + "  job: {attach: web}\n", "write `{uid: web}` or `{systemd: web.service}`"),
+        (HEAD + "    environment: {A: b}\n", "write `env`"),
+        (HEAD + "    image: localhost/job:1\n", "write `container: {image: …}`"),
+        (
+            PUSH.replace("http://metrics.example/write", "metrics.example:9090"),
+            "write `http://metrics.example:9090/api/v1/write`",
+        ),
+        (
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\n",
+            "leave it out: on the box the kernel says who calls",
+        ),
     ],
 )
 def test_a_mistake_says_what_would_be_right(text: str, hint: str) -> None:
