@@ -75,35 +75,30 @@ class Receiver:
         files = _stamps(self._sink.tls)
         while True:
             exchange = Exchange("POST", self._target, body, content_type, host=self._authority, headers=own, keep=True)
-            if self._way is None or self._way.wire.is_closed or self._way.files != files:
+            way, is_kept = self._way, True
+            if way is None or way.wire.is_closed or way.files != files:
                 self.close()
                 wire = await _wire(self._host, self._port, self._sink.tls if self._is_tls else None)
-                self._way = _Way(wire, files)
-                return await self._exchange(self._way, exchange)
-            kept, self._way = self._way, None
+                way, is_kept = _Way(wire, files), False
+                self._way = way
             try:
-                answer = await self._exchange(kept, exchange)
+                return await self._exchange(way.wire, exchange)
             except (OSError, ResponseError):
-                kept.wire.close()
-                if exchange.head is not None:
+                self.close()
+                if not is_kept or exchange.head is not None:
                     raise
-            else:
-                return answer
 
-    async def _exchange(self, way: _Way, exchange: Exchange) -> Outcome:
+    async def _exchange(self, wire: Wire, exchange: Exchange) -> Outcome:
         """Leaves the connection for the next, when the answer lets it."""
-        await way.wire.write(exchange.request)
+        await wire.write(exchange.request)
         answer = b""
         while not exchange.is_done and len(answer) < ANSWER_BYTES:
-            answer += exchange.feed(await way.wire.read())
+            answer += exchange.feed(await wire.read())
         head = exchange.head
         if head is None:
             raise ResponseError("no answer")
-        if exchange.is_done and head.keep_alive:
-            self._way = way
-        else:
-            way.wire.close()
-            self._way = None
+        if not exchange.is_done or not head.keep_alive:
+            self.close()
         text = " ".join(answer[: 4 * SAID_CHARACTERS].decode(errors="replace").split())
         said = "".join(one if one.isprintable() else "?" for one in text)
         return outcome(head.status, _text(head.value(b"retry-after")), said[:SAID_CHARACTERS], self._now())
