@@ -346,3 +346,19 @@ def test_silent_tunnel_of_an_ended_connection_does_not_stay(mail: Town) -> None:
         assert b"400" in read_all(tunnel.sock)
         until(lambda: tunnel.reset_code is not None or tunnel.peer_done, "the stream's end")
         until(lambda: len(mail.proxy.get("/connections")) == 1, "the inner connection is gone")
+
+
+def test_tunnel_whose_caller_reads_nothing_ends_in_time() -> None:
+    """The endpoint has said all and left; what waits for the caller's window does not wait for ever."""
+
+    def serve(sock: socket.socket) -> None:
+        send_all(sock, bytes(1 << 16), 16)
+
+    with Town(serve, limits=Limits(idle_timeout=0.5)) as town:
+        town.become(WEB)
+        with town.link() as link:
+            tunnel = link.ask({":method": "CONNECT", ":authority": "orders:82"})
+            assert link.answered(tunnel)[":status"] == "200"
+            until(lambda: tunnel.reset_code is not None, "its end")
+            assert not tunnel.peer_done
+            assert town.proxy.metrics().sum("tulle_buffered_bytes") == 0

@@ -385,7 +385,7 @@ class Http2Downstream(LinkOwner):
             return
         self.codec.send_head(stream, [relay.fields.field(b":status", b"200")], False)
         near, inner = relay.passages.open(arrival, port)
-        passage = Passage(relay.dispatcher, self.link, self.codec, stream, near, inner)
+        passage = Passage(relay, self.link, self.codec, stream, near, inner)
         stream.owner = passage
         passage.start()
         if done:

@@ -6,15 +6,15 @@ import socket
 from typing import Final, final
 
 from tulle.http.h2.connection import Connection as Codec
-from tulle.http.h2.frames import CANCEL, CONNECT_ERROR, NO_ERROR
+from tulle.http.h2.frames import CANCEL, CONNECT_ERROR, ENHANCE_YOUR_CALM, NO_ERROR
 from tulle.http.h2.stream import Stream
 from tulle.proxy.http2 import Http2Link
-from tulle.proxy.loop import Dispatcher
+from tulle.proxy.relay import Relay
 from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Party, Wire
 
 LOOK: Final = 1.0
-"""Seconds between looks whether a connection that has said all has ended."""
+"""Seconds between looks whether the inner connection has ended."""
 
 
 @final
@@ -22,27 +22,33 @@ class Passage(Party):
     """Carries octets both ways, with half-close, resets and back-pressure. Time-outs are the inner connection's own."""
 
     def __init__(
-        self, dispatcher: Dispatcher, link: Http2Link, codec: Codec, stream: Stream, near: socket.socket, inner: Wire
+        self, relay: Relay, link: Http2Link, codec: Codec, stream: Stream, near: socket.socket, inner: Wire
     ) -> None:
         super().__init__()
-        self._dispatcher = dispatcher
+        self._relay = relay
+        self._moved = relay.dispatcher.now
+        """When the caller last took octets."""
         self._link = link
         self._codec = codec
         self._stream = stream
         self._inner = inner
         """Where the far end is served."""
-        self._wire = Wire(dispatcher, near, self)
+        self._wire = Wire(relay.dispatcher, near, self)
         self._unconsumed = 0
         """Octets of the caller's that the inner connection has not taken yet."""
         self._is_over = False
 
     def start(self) -> None:
         """Carries from now on."""
+        self.deadline = self._relay.dispatcher.now + LOOK
         self._wire.start()
 
     def on_octets(self, octets: bytes) -> None:
+        self._moved = self._relay.dispatcher.now
         if not self._codec.send_data(self._stream, octets, False):
             self._wire.pause()
+            if self._relay.is_full:
+                self._end(ENHANCE_YOUR_CALM)
         self._link.flush_if_large()
 
     def on_end(self) -> None:
@@ -52,8 +58,6 @@ class Passage(Party):
             self._codec.send_data(self._stream, b"", True)
             if self._stream.is_closed:
                 self._end(NO_ERROR)
-            else:
-                self.deadline = self._dispatcher.now + LOOK
 
     def on_lost(self) -> None:
         if self._inner.was_reset or not self._wire.is_ended:
@@ -72,8 +76,15 @@ class Passage(Party):
 
     def on_deadline(self, now: float) -> None:
         self.deadline = now + LOOK
-        if self._stream.is_closed or not self._inner.is_open:
-            self._end(CONNECT_ERROR if self._inner.was_reset else NO_ERROR)
+        if self._stream.is_closed:
+            self._end(NO_ERROR)
+        elif not self._inner.is_open:
+            if self._inner.was_reset:
+                self._end(CONNECT_ERROR)
+            elif self._wire.is_ended and not self._stream.queued:
+                self._end(NO_ERROR)
+            elif now - self._moved >= self._relay.idle_timeout:
+                self._end(CANCEL)
 
     def on_data(self, payload: bytes, done: bool) -> None:
         """More of the caller's octets, and perhaps the end of its half."""
@@ -86,6 +97,7 @@ class Passage(Party):
 
     def on_writable(self) -> None:
         """The caller takes more."""
+        self._moved = self._relay.dispatcher.now
         if self._stream.is_closed:
             self._end(NO_ERROR)
         else:
@@ -106,11 +118,12 @@ class Passage(Party):
             return
         stream = self._stream
         if code == NO_ERROR and stream.queued:
-            self.deadline = self._dispatcher.now + LOOK
             return
         self._is_over = True
         self.deadline = NEVER
         self._wire.close()
+        if code != NO_ERROR and self._inner.is_open:
+            self._inner.lose()
         if not stream.is_closed:
             self._codec.reset(stream, code)
         stream.owner = None

@@ -198,8 +198,8 @@ class Wire(Watched):
         elif mask & ERROR:
             self.lose()
             return
-        elif mask & HANGUP and not mask & WRITE:
-            self._dispatcher.hush(self)
+        elif mask & HANGUP and not self.mask:
+            self._dispatcher.hush(self)  # not when something is expected since: it comes with the next turn
         if mask & WRITE and self.kept and self.is_open:
             self._send_kept()
 

@@ -62,8 +62,7 @@ class Reason(enum.Enum):
         501,
         Fault.DOWNSTREAM,
         False,
-        "CONNECT where it is not served, an unknown transfer coding, an upgrade to more HTTP, or by the forward proxy "
-        "an `https` URI or a request to a port of TCP, which want CONNECT",
+        "an unknown transfer coding, an upgrade to more HTTP, CONNECT to a service, or `https` and TCP without CONNECT",
     )
     OVERLOADED = ("overloaded", 503, Fault.OURS, True, "a limit of the proxy is reached")
     DRAINING = ("draining", 503, Fault.OURS, True, "the proxy is shutting down")
