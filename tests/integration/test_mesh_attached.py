@@ -59,7 +59,7 @@ services:
 
 
 def address_of_web(mesh: Running) -> tuple[str, int]:
-    return address_of(mesh.ask_agent("/snapshot"), "default/web")
+    return address_of(mesh.ask_agent("/snapshot"), "default/web"), 8080
 
 
 def test_attached_caller_reaches_a_pod_and_another_does_not(box: Box) -> None:

@@ -47,7 +47,7 @@ services:
 
 def test_own_process_is_recognised_where_it_dials_the_mesh(mesh: Running) -> None:
     own = REQUEST.replace(b"GET / ", b"GET /own ")
-    assert get({}, address_of(mesh.ask_agent("/snapshot"), "default/web"), own) == 200
+    assert get({}, (address_of(mesh.ask_agent("/snapshot"), "default/web"), 8080), own) == 200
     with socket.create_connection(("127.0.0.1", DOOR), timeout=20) as outsider:
         assert status_of(outsider, own) == 403
 

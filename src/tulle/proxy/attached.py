@@ -151,7 +151,7 @@ class Approach(Waiter):
         except OSError:
             return False
         peer = dialer.attestor.diag.connection(place, place_of(name[0], name[1]))
-        if peer is None or not is_alive(sock):
+        if peer is None or not peer.is_same or not is_alive(sock):
             return False
         uid, cgroup = peer.uid, peer.cgroup
         listener = self._listener
@@ -164,7 +164,7 @@ class Approach(Waiter):
             if not self._is_unchanged(listener, place):
                 return False
             uid, cgroup = listener.uid, listener.cgroup
-        elif not peer.is_same or peer.state not in _HELD:
+        elif peer.state not in _HELD:
             return False
         elif peer.inode == 0 and uid == 0 and listener is not None:
             # Linux before 6.17 names no user until it is accepted; who listens has not changed, so it is theirs.
@@ -185,8 +185,10 @@ class Approach(Waiter):
         return not facts.is_doubtful(uid, cgroup) and facts.recognise(uid, cgroup) == self._endpoint.workload
 
     def _stands_for_all(self, listener: Owner) -> bool:
-        """Whoever else could take a connection here at the same time would be the workload too: the kernel lets only the same user listen
-        beside, which says enough where the user says who it is, or is root."""
+        """Whoever else could take a connection here meanwhile would be the workload too.
+
+        The kernel lets only the same user listen beside: which is enough where the user alone says who it is, or is root.
+        """
         by_user = self._dialer.attestor.facts.of_user(listener.uid)
         return listener.uid == 0 or by_user == self._endpoint.workload
 
