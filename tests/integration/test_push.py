@@ -1,10 +1,12 @@
 """Metrics arrive in a real Prometheus, and count what was sent: through its outage, through the agent's death, over TLS."""
 
+import os
 import ssl
 import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -239,6 +241,36 @@ def test_what_is_too_old_for_the_receiver_is_dropped_counted_and_said(node: Node
     assert pushing(node).dropped == {"too-old": 1}
     assert receiver.value('tulle_push_samples_dropped_total{reason="too-old"}') == 1
     assert "1 samples dropped: too-old" in node.log()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root: mounts a file system")
+def test_a_full_disk_stops_neither_the_agent_nor_the_counting(node: NodeAlone, receiver: Prometheus) -> None:
+    node.write(PUSH.format(url=receiver.write_url, more=""))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=768k,mode=700", "tmpfs", node.state], check=True)
+    try:
+        node.start()
+        call(node, 3)
+        counted(receiver, 3)
+        receiver.stop()
+
+        def dropped() -> int:
+            """Whatever is given up for the spool, another program takes."""
+            with suppress(OSError), (node.state / "filler").open("ab", buffering=0) as filler:
+                while True:
+                    filler.write(bytes(4096))
+            return pushing(node).dropped.get("spool-full", 0)
+
+        call(node, 9)
+        eventually(dropped, 30, "the full disk is said", every=0.2)
+
+        (node.state / "filler").unlink()
+        receiver.start()
+
+        counted(receiver, 12)
+        eventually(lambda: not (pushing(node).why or pushing(node).notes), 20, "nothing more is said")
+    finally:
+        node.stop()
+        subprocess.run(["umount", "-l", node.state], check=True)
 
 
 def test_series_that_end_are_marked_stale_at_once(node: NodeAlone, receiver: Prometheus) -> None:

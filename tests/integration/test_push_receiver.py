@@ -142,7 +142,13 @@ async def test_a_token_is_read_anew_for_each_request(make: Make, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "No such file"), (b"", "is empty"), (b"a\nb", "more than one line"), (b"\xff", "no text")],
+    [
+        (None, "No such file"),
+        (b"", "is empty"),
+        (b"a\nb", "more than one line"),
+        (b"\xff", "no text"),
+        ("tökén".encode(), "no token may"),
+    ],
 )
 async def test_a_secret_that_is_none_is_said_and_nothing_is_sent(
     content: bytes | None, said: str, make: Make, tmp_path: Path

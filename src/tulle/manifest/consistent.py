@@ -65,7 +65,10 @@ def _telemetry(telemetry: Telemetry) -> Iterator[Problem]:
         yield Problem.at(
             place_of(given, place), "missing-field", "a certificate needs its key, and a key its certificate"
         )
-    for name in push.headers:
+    for name, value in push.headers.items():
+        if not value.isascii():
+            message = f"header `{name}` holds what is not ASCII"
+            yield Problem.at(place_of(value, place), "bad-value", message, "write it as the receiver wants it encoded")
         if name.lower() in OWN_HEADERS:
             hint = "say `basic_auth` or `bearer_token_file`" if name.lower() == "authorization" else "leave it out"
             yield Problem.at(place_of(name, place), "bad-value", f"header `{name}` is the push's own", hint)

@@ -106,7 +106,7 @@ class Receiver:
     def _credentials(self) -> dict[str, str]:
         sink = self._sink
         if sink.bearer_token_file:
-            return {"authorization": f"Bearer {_secret(sink.bearer_token_file)}"}
+            return {"authorization": f"Bearer {_token(sink.bearer_token_file)}"}
         if sink.password_file:
             told = f"{sink.username}:{_secret(sink.password_file)}".encode()
             return {"authorization": f"Basic {base64.b64encode(told).decode()}"}
@@ -122,8 +122,17 @@ def _secret(file: str) -> str:
         raise SecretError(f"cannot read {file}: {fault.strerror}") from fault
     except UnicodeDecodeError as fault:
         raise SecretError(f"{file} is no text") from fault
-    if not text or not text.isprintable():
-        raise SecretError(f"{file} {'holds more than one line' if text else 'is empty'}")
+    if not text:
+        raise SecretError(f"{file} is empty")
+    if not text.isprintable():
+        raise SecretError(f"{file} holds more than one line")
+    return text
+
+
+def _token(file: str) -> str:
+    text = _secret(file)
+    if not text.isascii():
+        raise SecretError(f"{file} holds what no token may")
     return text
 
 

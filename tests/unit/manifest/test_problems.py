@@ -69,6 +69,7 @@ WORKLOAD = "apiVersion: tulle.dev/v1\nkind: Workload\nmetadata: {name: x}\nspec:
         (PUSH + "      interval: 121\n", "bad-value", 10),
         (PUSH + "      labels: {__name__: a}\n", "bad-value", 10),
         (PUSH + "      headers: {Authorization: a}\n", "bad-value", 10),
+        (PUSH + "      headers: {X-Tenant: Küche}\n", "bad-value", 10),
         (PUSH + "      tls_config: {ca_file: a}\n", "bad-value", 9),
         (PUSH.replace("http:", "https:") + "      tls_config: {cert_file: a}\n", "missing-field", 10),
         (PUSH + "      bearer_token_file: a\n      basic_auth: {username: a, password_file: b}\n", "bad-value", 10),
