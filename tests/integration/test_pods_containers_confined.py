@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_pods_intruder import SECURITY, VIRTUAL, bait
+from tests.integration.test_pods_intruder import VIRTUAL, bait
 from tests.support.images import BUSYBOX, Storage, container, own_storage, shell, supervised_with
-from tests.support.intruder import ATTEMPTS
+from tests.support.intruder import AS_ROOT_IN_CONTAINER, ATTEMPTS, IN_CONTAINER
 from tests.support.supervised import RUNNERS, Supervised
 from tools.footprint import descendants
 from tulle.wire.plan import Readiness
@@ -19,38 +19,6 @@ pytestmark = pytest.mark.skipif("root" not in RUNNERS, reason="containers need r
 
 WEB = "default/web"
 SLEEP = "exec sleep 1000"
-ABSENT = ("ENOENT",)
-OWN = ("done",)
-OTHERWISE = {
-    # pid 1 is the service itself
-    "read pid 1's environment": OWN,
-    "read pid 1's memory": ("EIO",),
-    "write pid 1's memory": ("EIO",),
-    "list pid 1's descriptors": OWN,
-    "walk out by pid 1's root": OWN,
-    "read pid 1's system call": OWN,
-    "shield pid 1 from the memory's end": ("EINVAL",),
-    # of the box's files there is nothing
-    "write the mesh file": ABSENT,
-    "rename the mesh file": ABSENT,
-    "create in /var/lib": ABSENT,
-    "read a world-readable file of the box": ABSENT,
-    "read a private file of the user who started Tulle, outside of Tulle's directories": ABSENT,
-    "connect to a socket in the tree outside of /run and /tmp that its permissions open to this user": ABSENT,
-    # libseccomp knows no other answer
-    "call by the 32-bit door": ("SIGSYS",),
-    "call by the x32 door": ("SIGSYS",),
-}
-"""Rows that a container answers otherwise than a pod of the box's own files."""
-AS_ROOT = {
-    # the image's files, in this container's own memory, are root's
-    "create in /etc": OWN,
-    "write /etc/passwd": OWN,
-    "create in /dev": OWN,
-    "see a device of the host": ("EEXIST",),
-    "become root": OWN,
-}
-"""Rows that root without a capability answers otherwise."""
 PYTHON = ("/usr", "/usr", "ro")
 """The box's Python, into an image that has none."""
 
@@ -93,17 +61,9 @@ def test_an_intruder_in_a_container_finds_every_door_as_the_table_says(storage: 
         *rows, end = [json.loads(line) for line in mesh.log_lines("default/intruder")][: len(ATTEMPTS) + 1]
         assert mesh.process.poll() is None
     assert end == {"end": len(ATTEMPTS)}
-    otherwise = OTHERWISE | (AS_ROOT if user else {})
+    otherwise = IN_CONTAINER | (AS_ROOT_IN_CONTAINER if user else {})
     unexpected = [row for row in rows if row["outcome"] not in otherwise.get(row["what"], row["expected"])]
     assert not unexpected, "\n".join(f"{row['what']}: {row['outcome']} {row['words']}" for row in unexpected)
-
-
-def test_the_outcomes_are_listed_in_the_security_document() -> None:
-    text = SECURITY.read_text(encoding="utf-8")
-
-    rows = [line for line in text.partition("### Containers")[2].splitlines() if line.startswith("| ")]
-    listed = {line.split("|")[1].strip(): line for line in rows}
-    assert [what for what in (*OTHERWISE, *AS_ROOT) if what not in listed] == []
 
 
 def test_pid_1_of_a_containers_pod_may_signal_and_no_more(mesh: Supervised) -> None:

@@ -1,5 +1,7 @@
 """Where a container's image comes from: the box, and from outside only where the manifest says so."""
 
+import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +9,8 @@ import pytest
 
 from tests.support.images import BUSYBOX, Storage, container, own_storage, shell, supervised_with
 from tests.support.registry import Registry, registry
-from tests.support.supervised import RUNNERS, Supervised
+from tests.support.supervised import PATIENCE_SECONDS, RUNNERS, Supervised
+from tools.footprint import descendants
 
 pytestmark = pytest.mark.skipif("root" not in RUNNERS, reason="containers need root")
 
@@ -79,6 +82,32 @@ def test_a_registry_that_does_not_answer_is_named(mesh: Supervised, served: Regi
     mesh.apply(container(mesh, WEB, image=f"{served.address}/silent", pull="missing"))
 
     assert "connection refused" in mesh.await_state(WEB, "impossible", f"podman pull {served.address}/silent").why
+
+
+def test_a_pull_that_does_not_end_can_be_stopped(mesh: Supervised, storage: Storage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        storage.trust(address)
+        mesh.apply(container(mesh, WEB, image=f"{address}/web", pull="missing"))
+        mesh.await_state(WEB, "starting", f"pulling {address}/web")
+        silent.settimeout(PATIENCE_SECONDS)
+        connection, _ = silent.accept()
+        with connection:
+            assert names_below(mesh).count("podman") == 1
+
+            mesh.apply()
+
+            mesh.await_absence(WEB)
+            mesh.wait_until(lambda: "podman" not in names_below(mesh), "podman is there")
+
+
+def names_below(mesh: Supervised) -> list[str]:
+    """Of the supervisor's descendants; those that end meanwhile are left out."""
+    found = []
+    for pid in descendants(mesh.process.pid):
+        with contextlib.suppress(OSError):
+            found.append(Path(f"/proc/{pid}/comm").read_text().strip())
+    return found
 
 
 def test_a_podman_that_fails_is_quoted(storage: Storage, tmp_path: Path) -> None:

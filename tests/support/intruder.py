@@ -582,6 +582,40 @@ ATTEMPTS = [
 ]
 
 
+_ABSENT = ("ENOENT",)
+_OWN = ("done",)
+IN_CONTAINER = {
+    # pid 1 is the service itself
+    "read pid 1's environment": _OWN,
+    "read pid 1's memory": ("EIO",),
+    "write pid 1's memory": ("EIO",),
+    "list pid 1's descriptors": _OWN,
+    "walk out by pid 1's root": _OWN,
+    "read pid 1's system call": _OWN,
+    "shield pid 1 from the memory's end": ("EINVAL",),
+    # of the box's files there is nothing
+    "write the mesh file": _ABSENT,
+    "rename the mesh file": _ABSENT,
+    "create in /var/lib": _ABSENT,
+    "read a world-readable file of the box": _ABSENT,
+    "read a private file of the user who started Tulle, outside of Tulle's directories": _ABSENT,
+    "connect to a socket in the tree outside of /run and /tmp that its permissions open to this user": _ABSENT,
+    # libseccomp knows no other answer
+    "call by the 32-bit door": ("SIGSYS",),
+    "call by the x32 door": ("SIGSYS",),
+}
+"""Rows that a container answers otherwise than a pod of the box's own files."""
+AS_ROOT_IN_CONTAINER = {
+    # the image's files, in this container's own memory, are root's
+    "create in /etc": _OWN,
+    "write /etc/passwd": _OWN,
+    "create in /dev": _OWN,
+    "see a device of the host": ("EEXIST",),
+    "become root": _OWN,
+}
+"""Rows that root without a capability answers otherwise."""
+
+
 def outcome_of(attempt: Attempt) -> tuple[str, str]:
     """The errno's name, or `done`; and the words that came with it."""
     try:

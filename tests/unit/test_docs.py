@@ -15,7 +15,7 @@ import click
 import pytest
 import yaml
 
-from tests.support.intruder import ATTEMPTS
+from tests.support.intruder import AS_ROOT_IN_CONTAINER, ATTEMPTS, IN_CONTAINER
 from tests.support.manifests import FACTS
 from tests.support.schema import faults
 from tulle.cli.main import VERBS, root
@@ -234,7 +234,7 @@ def test_the_architecture_names_every_route_of_an_api(module: str, title: str) -
 
 
 def test_the_security_document_says_the_outcomes_that_the_intruder_expects() -> None:
-    rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", (ROOT / "SECURITY.md").read_text(), re.MULTILINE))
+    rows = table_rows((ROOT / "SECURITY.md").read_text().replace(section_on_containers(), ""))
     for attempt in ATTEMPTS:
         (told,) = [outcome for what, outcome in rows.items() if attempt.what in (what, what.partition(" (")[0])]
         codes = set(re.findall(r"`(E[A-Z]+)`", told))
@@ -242,6 +242,23 @@ def test_the_security_document_says_the_outcomes_that_the_intruder_expects() -> 
         codes |= expected & {"ENOENT"} if "nothing there" in told else set()
         depends = ";" in told  # on who runs Tulle, or on how pods dial: this process knows one of the ways
         assert expected <= codes and (depends or codes == expected or "done" in attempt.expected), (attempt.what, told)
+
+
+def test_the_security_document_says_what_is_otherwise_in_a_container() -> None:
+    rows = table_rows(section_on_containers())
+    for what, expected in (IN_CONTAINER | AS_ROOT_IN_CONTAINER).items():
+        codes = set(re.findall(r"`((?:E|SIG)[A-Z]+)`", rows[what]))
+        assert codes == set(expected) - {"done"}, (what, rows[what])
+        assert what in IN_CONTAINER or "as `user: root`" in rows[what]
+    assert rows.keys() - {"attempt"} == (IN_CONTAINER | AS_ROOT_IN_CONTAINER).keys()
+
+
+def section_on_containers() -> str:
+    return (ROOT / "SECURITY.md").read_text().partition("\n### Containers\n")[2].partition("\nWhat stays open:\n")[0]
+
+
+def table_rows(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^\| (.+?) \| (.+) \|$", text, re.MULTILINE))
 
 
 def test_what_is_needed_beforehand_is_what_the_set_up_asks_for() -> None:
