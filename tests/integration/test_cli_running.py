@@ -132,6 +132,21 @@ def test_why_explains_a_request_that_was_refused(mesh: Running) -> None:
     assert unheard.stderr.startswith("error[unknown-request]")
 
 
+def test_why_says_how_the_endpoints_are_that_a_request_could_not_reach(mesh: Running) -> None:
+    late = "  late: {run: sleep 1000, port: 8080, allow: [{}]}\n"
+    applied(mesh, MESH.replace("calls: [web]", "calls: [web, late]") + late)
+    eventually(lambda: Door(DOOR).call("http://late:8080/")["status"] == 503, 10, "no answer of a service that is late")
+    refusal = json.loads(mesh.ask_agent("/refusals"))[-1]
+    assert (refusal["reason"], refusal["policy"]) == ("no-healthy-endpoint", "default/late-allow")
+
+    said = mesh.tulle("why", refusal["id"], check=False).stdout
+
+    assert said.startswith("no-healthy-endpoint: no endpoint of the backend is ready\n")
+    assert "denied" not in said
+    assert "now: default/late:8080 is starting; `tulle logs default/late` has its words\n" in said
+    applied(mesh, MESH)
+
+
 def test_second_up_of_the_same_mesh_is_refused(mesh: Running) -> None:
     again = mesh.tulle("up", str(mesh.manifest), check=False)
 

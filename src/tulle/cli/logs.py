@@ -76,7 +76,8 @@ def chosen(sources: Iterable[str], services: Iterable[str], everything: bool) ->
         if not matching and word not in OURS:
             from tulle.model.place import nearest
 
-            hint = nearest(qualify(word), known) or f"there is: {', '.join(known)}"
+            others = nearest(qualify(word), known) or f"there is: {', '.join(known) or 'nothing'}."
+            hint = f"{others} What never started has said nothing: `tulle status` says why"
             raise Failure("no-such-log", f"nothing named `{word}` has written anything", hint=hint, exit=Exit.USAGE)
         found += [one for one in matching if one not in found]
     return found + [one for one in OURS if everything and one in known and one not in found]

@@ -146,6 +146,7 @@ def start_detached(mesh: str, command: Sequence[str], timeout: float) -> None:
         time.sleep(0.05)
     say_what_lacks(mesh)
     say(f"mesh `{mesh}` runs, but was not ready within {timeout:g} s")
+    say("hint: `tulle logs NAME` has a service's last words, `tulle status` the rest")
     raise Ended(Exit.REFUSED)
 
 

@@ -93,7 +93,10 @@ def test_unknown_word_names_the_nearest() -> None:
     with pytest.raises(Failure) as caught:
         chosen(["default/orders", "agent"], ["ordres"], everything=False)
 
-    assert caught.value.hint == "did you mean `default/orders`?"
+    assert (
+        caught.value.hint
+        == "did you mean `default/orders`? What never started has said nothing: `tulle status` says why"
+    )
     assert caught.value.exit is Exit.USAGE
 
 
