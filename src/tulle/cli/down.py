@@ -14,7 +14,11 @@ from tulle.cli.words import Failure, say
 @mesh_option
 @click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="To wait for the end.")
 def down(mesh: str | None, timeout: float) -> None:
-    """End a running mesh: services stop gracefully, then the mesh itself. One that is installed starts again at the next boot."""
+    """End a running mesh: what is being served first, then the services, then the mesh itself.
+
+    An open WebSocket, stream or TCP connection is cut after 10 s (the limit `drain_timeout`). A mesh that is installed starts
+    again at the next boot.
+    """
     from tulle.cli.running import running, supervisor_pid
     from tulle.cli.scope import Scope, unit_running
 

@@ -69,7 +69,7 @@ class Admin:
                 return self._listen(_filter(request.query))
             case "GET", "/refusals":
                 wanted = request.query.get("id")
-                found = [*self._heir.refused(wanted), *self._relay.refusals.found(wanted)]
+                found = [*await self._heir.refused(wanted), *self._relay.refusals.found(wanted)]
                 return Response(200, msgspec.json.encode(found))
             case "POST", "/drain":
                 self._drain()

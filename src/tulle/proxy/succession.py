@@ -151,8 +151,9 @@ class Heir:
         counters = self._tally()
         return counters if self._latest is None else sum_of(counters, self._latest)
 
-    def refused(self, request_id: str | None) -> list[Refusal]:
-        """What the proxy that drains answered by itself, as it last said."""
+    async def refused(self, request_id: str | None) -> list[Refusal]:
+        """What the proxy that drains, if there is one, has answered by itself."""
+        await self.counters()
         kept = self._latest.refusals if self._latest is not None else []
         return [one for one in kept if request_id is None or one.id == request_id]
 

@@ -230,13 +230,16 @@ class ProxyKeeper:
 
     def _introduce(self, new: Incarnation) -> None:
         """Joins what drains with who goes on with its counts; without one the new one need not wait for it."""
+        theirs: socket.socket | None = None
+        ours: socket.socket | None = None
         if self._old and self._old.daemon.pid:
-            theirs, ours = socket.socketpair()
+            try:
+                theirs, ours = socket.socketpair()
+            except OSError as fault:  # what was decided is done, with or without
+                self._say(f"what the proxy that drains has counted is lost ({fault})")
             left = max(self._old.until - time.time(), 0.0)
             self._old.line.tell("retire", f"{left:.3f}", theirs, gives=True)
-            new.line.tell("inherit", "", ours, gives=True)
-        else:
-            new.line.tell("inherit", "")
+        new.line.tell("inherit", "", ours, gives=True)
 
     def _old_ended(self) -> None:
         old, self._old = self._old, None

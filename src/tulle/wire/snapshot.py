@@ -229,7 +229,8 @@ class Limits(Document, frozen=True):
     connect_timeout: float = 2.0
     """One attempt to reach an endpoint."""
     drain_timeout: float = 10.0
-    """From SIGTERM to the end of what is left."""
+    """From SIGTERM, by `tulle down`, to the end of what is left: WebSockets, streams and TCP that are open take all of it. An upgrade has
+    a deadline of its own."""
     header_bytes: int = 65536
     """A head, request or response: 431 or 502 above."""
     header_count: int = 128
