@@ -26,7 +26,15 @@ _ENGINES = (
         "/run/containers",
         "/run/libpod",
     ),
-    *("/run/crun", "/run/runc", "/run/systemd", "/run/dbus", "/var/lib/docker", "/var/lib/containerd"),
+    *(
+        "/run/crun",
+        "/run/runc",
+        "/run/systemd",
+        "/run/dbus",
+        "/var/lib/containers",
+        "/var/lib/docker",
+        "/var/lib/containerd",
+    ),
 )
 """Who speaks with them, or writes there, is root of the box."""
 _SOCKETS = frozenset(("podman.sock", "docker.sock", "containerd.sock", "crio.sock", "system_bus_socket"))
@@ -68,10 +76,10 @@ def settle(mount: Mount, ground: Ground) -> Mount:
     if own := _kernels(os.path.normpath(said)):
         raise StepFailed("mounts", f"{said} is the kernel's own: a container has its own {own}")
     links, real = trail(said)
-    if not os.path.exists(real):
-        raise StepFailed("mounts", f"{said} does not exist")
     if why := _why_refused(real, ground, writable=mount.writable):
         raise StepFailed("mounts", f"{said} {why}")
+    if not os.path.exists(real):
+        raise StepFailed("mounts", f"{said} does not exist")
     shared = [trail(one)[1] for one in ground.shared]
     for link in links:
         if any(is_below(link, one) for one in shared):
@@ -123,9 +131,9 @@ def _why_refused(real: str, ground: Ground, *, writable: bool) -> str:
         if _touches(real, hidden):
             return f"holds, or lies in, {hidden}, which is Tulle's or podman's own"
     for engine in _ENGINES:
-        if _touches(real, trail(engine)[1]) and os.path.exists(engine):
+        if _touches(real, trail(engine)[1]):
             return f"holds, or lies in, {engine}: who has it is root of the box"
-    if stat.S_ISSOCK(os.stat(real).st_mode) and (os.path.basename(real) in _SOCKETS or _is_engine(real)):
+    if _is_socket(real) and (os.path.basename(real) in _SOCKETS or _is_engine(real)):
         return "is a socket by which whoever has it is root of the box"
     for code in ground.code if writable else ():
         if real == (its_place := trail(code)[1]) or is_below(real, its_place):
@@ -143,6 +151,13 @@ def _kernels(path: str) -> str:
 
 def _touches(path: str, other: str) -> bool:
     return path == other or is_below(path, other) or is_below(other, path)
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _is_engine(path: str) -> bool:
