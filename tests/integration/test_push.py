@@ -1,5 +1,6 @@
 """Metrics arrive in a real Prometheus, and count what was sent: through its outage, through the agent's death, over TLS."""
 
+import asyncio
 import os
 import ssl
 import subprocess
@@ -11,14 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.manifests import FACTS, loaded
 from tests.support.node_alone import NodeAlone, node_alone
 from tests.support.processes import eventually
 from tests.support.programs import needs
 from tests.support.prometheus import Prometheus, prometheus
 from tests.support.proxy_harness import Client, backend_process
+from tulle.compiler import Compiled, compile_mesh
 from tulle.store.spool import Spool
+from tulle.telemetry.delivery import Outcome, Refused, Taken
 from tulle.telemetry.ledger import Point
-from tulle.telemetry.remote_write import bodies
+from tulle.telemetry.receiver import Receiver
+from tulle.telemetry.remote_write import HEADERS, bodies
+from tulle.wire.sinks import Sinks
 from tulle.wire.status import PushLine
 
 pytestmark = [needs("prometheus")]
@@ -172,6 +178,12 @@ basic_auth_users:
 """
 
 
+def sinks_of(text: str) -> Sinks:
+    made = compile_mesh(loaded(text).resources, FACTS)
+    assert isinstance(made, Compiled)
+    return made.sinks
+
+
 def make_certificates(home: Path) -> None:
     """An authority, and what it signed for the receiver and the node."""
 
@@ -271,6 +283,27 @@ def test_a_full_disk_stops_neither_the_agent_nor_the_counting(node: NodeAlone, r
     finally:
         node.stop()
         subprocess.run(["umount", "-l", node.state], check=True)
+
+
+async def test_prometheus_takes_what_the_spool_keeps_by_default_and_nothing_older_than_an_hour(
+    receiver: Prometheus,
+) -> None:
+    sink = sinks_of(f"mesh: edge\ntelemetry: {{prometheus: {{push: '{receiver.write_url}'}}}}\n").push
+    assert sink is not None
+    way, now = Receiver(sink, "test", time.time), time.time()
+
+    async def sent(series: str, age: float) -> Outcome:
+        (body,) = bodies([Point(series, ((int((now - age) * 1000), 1.0),))], {})
+        return await way.send(body.octets, HEADERS)
+
+    assert await sent("newest", 0) == Taken()
+    assert await sent("kept", sink.spool_seconds) == Taken()
+    refused = await sent("older", 3660)
+    way.close()
+    await asyncio.sleep(0)
+
+    assert isinstance(refused, Refused)
+    assert "out of bounds" in refused.why
 
 
 def test_series_that_end_are_marked_stale_at_once(node: NodeAlone, receiver: Prometheus) -> None:

@@ -1,9 +1,11 @@
 """What the agent says of the node and of itself."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.programs import needs
 from tulle.agent.candidate import Ground
 from tulle.agent.metrics import AGENT_METRICS, OUTCOMES, REASONS, PushCounts, exposition
 from tulle.agent.node import Node
@@ -40,6 +42,15 @@ def test_every_reason_and_outcome_is_shown_before_it_ever_was(node: Node) -> Non
     assert [found[f'tulle_push_requests_total{{outcome="{one}"}}'] for one in OUTCOMES] == [0, 0, 0]
     assert {one.__name__.lower() for one in (delivery.Taken, delivery.Refused, delivery.Later)} == set(OUTCOMES)
     assert (found["tulle_push_waiting_samples"], found["tulle_push_waiting_bytes"]) == (5, 99)
+
+
+@needs("promtool")
+def test_it_passes_promtool(node: Node) -> None:
+    text = exposition(node, PushCounts(), (0, 0), 0.0)
+
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_each_metric_that_is_declared_is_shown(node: Node) -> None:
