@@ -347,9 +347,19 @@ def _drawn(panel: Panel) -> dict[str, Any]:
         "description": panel.about,
         "datasource": _source(),
         "targets": targets,
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
         "options": _options(panel),
     }
+
+
+def _defaults(panel: Panel) -> dict[str, Any]:
+    if panel.kind != "state-timeline":
+        return {"unit": panel.unit, "min": 0}
+    states = {
+        "0": {"text": "not ready", "color": "red", "index": 0},
+        "1": {"text": "ready", "color": "green", "index": 1},
+    }
+    return {"mappings": [{"type": "value", "options": states}], "custom": {"fillOpacity": 80, "lineWidth": 0}}
 
 
 def _options(panel: Panel) -> dict[str, Any]:
