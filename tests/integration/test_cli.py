@@ -177,6 +177,32 @@ def test_why_says_what_is_no_header() -> None:
     assert done.stderr == "error[bad-header]: not a header: 'x-test'\nhint: NAME:VALUE\n"
 
 
+def test_a_directory_that_is_not_ours_alone_is_no_defect(tmp_path: Path, nowhere: dict[str, str]) -> None:
+    state, manifest = Path(nowhere["TULLE_STATE_DIR"]), tmp_path / "mesh.yaml"
+    state.mkdir()
+    state.chmod(0o777)
+    manifest.write_text("mesh: plain\nservices: {job: {run: sleep 9, isolation: none}}\n")
+
+    done = tulle("up", "--detach", str(manifest), **nowhere)
+    checked = tulle("check", "--json", **nowhere)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error[unsafe-directory]: {state} is writable for others (mode 0777)\nhint: ")
+    (row,) = [row for row in json.loads(checked.stdout) if row["probe"] == "directories"]
+    assert (row["possible"], row["reason"]) == (False, f"{state} is writable for others (mode 0777)")
+
+
+def test_a_place_that_is_closed_to_us_is_no_defect(tmp_path: Path, nowhere: dict[str, str]) -> None:
+    manifest = tmp_path / "mesh.yaml"
+    manifest.write_text("mesh: plain\nservices: {job: {run: sleep 9, isolation: none}}\n")
+
+    done = tulle("up", "--detach", str(manifest), **nowhere | {"TULLE_STATE_DIR": "/sys/kernel/tulle"})
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error[not-permitted]: /sys/kernel/tulle: ")
+    assert "TULLE_STATE_DIR" in done.stderr
+
+
 def test_completion_names_the_verbs() -> None:
     for shell in ("bash", "zsh", "fish"):
         assert "_TULLE_COMPLETE" in tulle("completion", shell).stdout

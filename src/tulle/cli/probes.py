@@ -162,10 +162,16 @@ _STRANGER = 65533
 
 
 def _directories() -> str:
-    from tulle.kit import paths
+    from tulle.kit import paths, places
 
     seen = []
     for directory in (paths.runtime_parent(), paths.state_parent()):
+        if directory.exists():
+            try:
+                places.refuse_unsafe(str(directory))
+            except places.UnsafeDirectory as fault:
+                remedy = "it must be yours, and writable to nobody else; or another place: TULLE_RUNTIME_DIR, TULLE_STATE_DIR"
+                raise Impossible(str(fault), remedy) from None
         standing = directory
         while not standing.exists():
             standing = standing.parent
@@ -285,7 +291,13 @@ PROBES = (
         _inotify,
         "more of them: sysctl fs.inotify.max_user_instances",
     ),
-    Probe("directories", "sockets and revisions", _directories, "another place: TULLE_RUNTIME_DIR, TULLE_STATE_DIR"),
+    Probe(
+        "directories",
+        "sockets and revisions",
+        _directories,
+        "another place: TULLE_RUNTIME_DIR, TULLE_STATE_DIR",
+        remedies={errno.ENOSPC: "make room there; or another place: TULLE_RUNTIME_DIR, TULLE_STATE_DIR"},
+    ),
     Probe(
         "metrics-port",
         f"Prometheus scrapes 127.0.0.1:{METRICS_PORT}",

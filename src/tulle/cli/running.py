@@ -152,7 +152,12 @@ def _start_one() -> str:
     scope = Scope.ours()
     if units := [scope.unit(mesh).name for mesh in scope.installed()]:
         return f"installed is {', '.join(units)}: `{' '.join(scope.systemctl)} start {units[0]}`"
-    return "start one: `tulle up mesh.yaml`"
+    of_root = "; if root's is meant, ask as root" if os.getuid() and Path(_OF_ROOT).exists() else ""
+    return f"start one: `tulle up mesh.yaml`{of_root}"
+
+
+_OF_ROOT = "/run/tulle"
+"""Root's meshes have their sockets there, closed to all others."""
 
 
 def all_running() -> list[Running]:

@@ -85,19 +85,8 @@ def config_parent() -> str:
     return f"{said}/tulle"
 
 
-def _under(parent: str, name: str, create: bool) -> str:
-    if not name or "/" in name or name in (".", ".."):
-        raise ValueError(f"not a directory name: {name!r}")
-    path = f"{parent}/{name}"
-    if create:
-        os.makedirs(parent, mode=0o700, exist_ok=True)  # noqa: PTH103
-        _check(parent)
-        os.makedirs(path, mode=0o700, exist_ok=True)  # noqa: PTH103
-        _check(path)
-    return path
-
-
-def _check(path: str) -> None:
+def refuse_unsafe(path: str) -> None:
+    """Raises UnsafeDirectory unless it is a directory of this user's that nobody else may write to."""
     facts = os.lstat(path)
     if not stat.S_ISDIR(facts.st_mode):
         raise UnsafeDirectory(f"{path} is not a directory")
@@ -105,3 +94,15 @@ def _check(path: str) -> None:
         raise UnsafeDirectory(f"{path} belongs to uid {facts.st_uid}, not to {os.getuid()}")
     if facts.st_mode & 0o022:
         raise UnsafeDirectory(f"{path} is writable for others (mode {stat.S_IMODE(facts.st_mode):04o})")
+
+
+def _under(parent: str, name: str, create: bool) -> str:
+    if not name or "/" in name or name in (".", ".."):
+        raise ValueError(f"not a directory name: {name!r}")
+    path = f"{parent}/{name}"
+    if create:
+        os.makedirs(parent, mode=0o700, exist_ok=True)  # noqa: PTH103
+        refuse_unsafe(parent)
+        os.makedirs(path, mode=0o700, exist_ok=True)  # noqa: PTH103
+        refuse_unsafe(path)
+    return path

@@ -4,6 +4,8 @@ import os
 
 from tulle.kit.users import user_name
 
+MESH = "mesh "
+"""How a holder begins that is another mesh."""
 _LISTENS = "0A"
 _UNMAPPED = 65534
 """What another user's socket belongs to, seen from within a user namespace."""
@@ -64,7 +66,7 @@ def _name_of(pid: int) -> str:
         with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
             words = file.read().split("\0")
         if "tulle.supervisor" in words and "--mesh" in words[:-1]:
-            return f"mesh {_printable(words[words.index('--mesh') + 1])}"
+            return f"{MESH}{_printable(words[words.index('--mesh') + 1])}"
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
             return _printable(file.read().strip())
     except OSError:

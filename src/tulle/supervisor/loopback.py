@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tulle.kit.listen import listen_at_port
 from tulle.supervisor.handover import ProxyLink
-from tulle.supervisor.holder import holder_of
+from tulle.supervisor.holder import MESH, holder_of
 from tulle.supervisor.loop import Loop, Timer
 from tulle.wire.plan import FORWARD_PORT, AddressStatus, DoorState, blame
 
@@ -68,7 +68,7 @@ class Loopback:
             if address in FORWARD and fault.errno in _NO_SUCH_FAMILY:
                 self._open.add(address)  # a box without IPv6 has nobody who would dial it
             elif (known := self._faults.get(address)) is None or known.why != os.strerror(fault.errno or 0):
-                self._faults[address] = _describe(address, fault, holders)
+                self._faults[address] = describe(address, fault, holders)
             return
         self._open.add(address)
         (self._proxy.forward if address in FORWARD else self._proxy.host)(address, listener)
@@ -86,7 +86,25 @@ class Loopback:
         self._changed()
 
 
-def _remedy(address: str, is_taken: bool) -> str:
+def describe(address: str, fault: OSError, holders: dict[int, str]) -> AddressStatus:
+    """Why there is no listener, who is in the way, and what helps. `holders` are those known by their port."""
+    is_taken = fault.errno == errno.EADDRINUSE
+    why = os.strerror(fault.errno) if fault.errno else str(fault)
+    port = int(address.rpartition(":")[2])
+    if is_taken and port not in holders:
+        holders[port] = holder_of(port)  # not free, and a thousand services may stand on one port
+    state = DoorState.TAKEN if is_taken else DoorState.REFUSED
+    holder = holders.get(port, "") if is_taken else ""
+    return AddressStatus(address, state, why, holder, _remedy(address, is_taken, holder))
+
+
+def _remedy(address: str, is_taken: bool, holder: str) -> str:
+    if holder.startswith(MESH):
+        return (
+            "One mesh of a box has the forward proxy: what is attached to this one reaches it by virtual addresses only"
+            if address in FORWARD
+            else "Another mesh of this box has a service of this name: rename one, or attach in one of the meshes only"
+        )
     if address in FORWARD:
         return (
             "Let that program listen elsewhere; until then attached services reach the mesh by virtual addresses only"
@@ -107,13 +125,3 @@ def _listen(address: str) -> socket.socket:
         return listen_at_port(host, FORWARD_PORT, socket.AF_INET6 if ":" in host else socket.AF_INET)
     host, _, port = address.partition(":")
     return listen_at_port(host, int(port))
-
-
-def _describe(address: str, fault: OSError, holders: dict[int, str]) -> AddressStatus:
-    is_taken = fault.errno == errno.EADDRINUSE
-    why = os.strerror(fault.errno) if fault.errno else str(fault)
-    port = int(address.rpartition(":")[2])
-    if is_taken and port not in holders:
-        holders[port] = holder_of(port)  # not free, and a thousand services may stand on one port
-    state = DoorState.TAKEN if is_taken else DoorState.REFUSED
-    return AddressStatus(address, state, why, holders.get(port, "") if is_taken else "", _remedy(address, is_taken))

@@ -1,0 +1,36 @@
+"""Virtual addresses of the box's own loopback that cannot be had: what is said of each."""
+
+import errno
+import os
+
+import pytest
+
+from tulle.supervisor.loopback import describe
+from tulle.wire.plan import DoorState
+
+TAKEN = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+@pytest.mark.parametrize(
+    ("address", "holder", "remedy"),
+    [
+        ("127.0.0.1:15001", "mesh other (pid 7)", "One mesh of a box has the forward proxy"),
+        ("127.0.0.1:15001", "squid (pid 7)", "Let that program listen elsewhere"),
+        ("127.80.1.2:80", "mesh other (pid 7)", "Another mesh of this box has a service of this name"),
+        ("127.80.1.2:80", "nginx (pid 7)", "Let that program listen on 127.0.0.1"),
+    ],
+)
+def test_a_taken_address_has_the_remedy_for_its_holder(address: str, holder: str, remedy: str) -> None:
+    port = int(address.rpartition(":")[2])
+
+    said = describe(address, TAKEN, {port: holder})
+
+    assert (said.state, said.holder) == (DoorState.TAKEN, holder)
+    assert said.remedy.startswith(remedy)
+
+
+def test_an_address_that_is_refused_has_no_holder() -> None:
+    said = describe("127.80.1.2:80", PermissionError(errno.EACCES, os.strerror(errno.EACCES)), {})
+
+    assert (said.state, said.holder) == (DoorState.REFUSED, "")
+    assert "need root" in said.remedy
