@@ -1,7 +1,9 @@
 """Containers in pods: run by podman as root, they start, speak, are reached, end, come back and stop as any pod does."""
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -236,6 +238,26 @@ def test_where_cgroups_are_not_to_be_had_containers_run_and_the_status_says_that
 
         mesh.await_state(WEB, "ready", "no limit of memory and processors holds here: ")
         assert mesh.await_state("default/other", "ready").why == ""
+
+
+def test_what_lies_below_run_is_found_by_podman_all_the_same(storage: Storage) -> None:
+    """As where nothing else is said: there Tulle's runtime directory is, and a container's own /run covers it."""
+    place = Path(tempfile.mkdtemp(prefix="tulle-test-", dir="/run"))
+    (place / "given").write_text("given\n")
+    mesh = Supervised("root")
+    mesh.environment = storage.environment | {"TULLE_RUNTIME_DIR": str(place / "tulle")}
+    try:
+        with mesh:
+            mounts = [(str(place / "given"), "/given", "ro")]
+            mesh.apply(
+                shell(mesh, WEB, f"cat /given /etc/hosts; {SLEEP}", mounts=mounts),
+                hosts={"default": "127.0.0.1 localhost\n127.80.3.4 orders\n"},
+            )
+
+            mesh.await_line(WEB, "orders")
+            assert "given" in mesh.log_lines(WEB)
+    finally:
+        shutil.rmtree(place)
 
 
 def processors(directories: list[Path]) -> float:

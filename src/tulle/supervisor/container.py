@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from tulle.kit import privileges
 from tulle.supervisor import words
-from tulle.supervisor.container_box import Box, known_box
+from tulle.supervisor.container_box import known_box
 from tulle.supervisor.container_cgroup import clear_cgroup
 from tulle.supervisor.container_mounts import Ground, Mount, settle
-from tulle.supervisor.container_podman import Answer, ask, podman_environment
+from tulle.supervisor.container_podman import Answer, Box, ask, podman_environment
 from tulle.supervisor.fork import fork
 from tulle.supervisor.reach import why_not_write
 from tulle.supervisor.steps import StepFailed, step

@@ -14,7 +14,9 @@ import time
 from tulle.kit import mounts, privileges, seccomp
 from tulle.supervisor import words
 from tulle.supervisor.container import Container, Ready
-from tulle.supervisor.container_box import (
+from tulle.supervisor.container_mounts import lay_out, take
+from tulle.supervisor.container_podman import Answer, ask
+from tulle.supervisor.container_workshop import (
     WORKSHOP,
     confining_arguments,
     leave_network,
@@ -23,8 +25,6 @@ from tulle.supervisor.container_box import (
     workshop_arguments,
     workshop_environment,
 )
-from tulle.supervisor.container_mounts import lay_out, take
-from tulle.supervisor.container_podman import Answer, ask
 from tulle.supervisor.init import Init, Service
 from tulle.supervisor.steps import StepFailed, step
 

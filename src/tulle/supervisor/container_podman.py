@@ -14,6 +14,25 @@ _OWN = "TULLE_"
 """Variables that are nobody else's business."""
 
 
+class Box(NamedTuple):
+    """Podman on this box."""
+
+    stamp: str
+    """Of the programs this was found out with."""
+    podman: str
+    version: str
+    images: str
+    """Directory of the box's images."""
+    driver: str
+    """How they are stored."""
+    runtime: str
+    limits: bool
+    """True: its cgroups hold a container to memory, processors and processes."""
+    why_no_limits: str
+    profile: str
+    """Where podman's list of system calls is, tightened."""
+
+
 class Answer(NamedTuple):
     """How a program ended, and what it said."""
 
