@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.denied import run_after, run_denied
+from tests.support.programs import needs
 from tests.support.supervised import RUNNERS
 from tulle.cli.probes import PROBES
 from tulle.cli.version import is_compiled
@@ -58,7 +59,7 @@ DENIALS: dict[str, set[str]] = {
     "statfs": {"directories"},
 }
 """System call → the rows that change when it is denied, and no others do."""
-CONTAINERS = {"unshare", "mount", "memfd_create", "prctl", "statfs"}
+CONTAINERS = {"unshare", "mount", "mount_setattr", "memfd_create", "prctl", "statfs"}
 """System calls without which there is no container, where there is one."""
 ELSEWHERE = {"containers", "kernel", "metrics-port", "attached-ports", "cgroup", "compiled"}
 """Rows that no denied call stands for: each has a test of its own."""
@@ -124,6 +125,7 @@ def test_it_is_tried_whether_others_can_dial_an_attached_services_own_port() -> 
     assert guarded["reason"].endswith("was refused: Connection refused")
 
 
+@needs("podman")
 @pytest.mark.skipif("root" not in RUNNERS, reason="containers need root")
 def test_a_podman_that_does_not_run_one_is_named_and_what_it_says(here: Rows, tmp_path: Path) -> None:
     assert here["containers"]["possible"], here["containers"]

@@ -10,6 +10,7 @@ import pytest
 from tests.support.denied import run_after
 from tests.support.images import BUSYBOX, own_storage
 from tests.support.processes import eventually, free_port
+from tests.support.programs import needs
 from tests.support.running import Door, Running, peer, running
 from tests.support.supervised import RUNNERS
 
@@ -43,6 +44,7 @@ services:
     allow: [{{paths: ["/call*"]}}]
 """
 needs_root = pytest.mark.skipif("root" not in RUNNERS, reason="containers need root")
+needs_podman = needs("podman", "busybox")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @needs_root
+@needs_podman
 def test_a_container_answers_whom_its_policy_lets_in_and_no_other(mesh: Running) -> None:
     allowed = Door(OPEN).call("http://files/index.html")
     other_path = Door(OPEN).call("http://files/else")
@@ -69,6 +72,7 @@ def test_a_container_answers_whom_its_policy_lets_in_and_no_other(mesh: Running)
 
 
 @needs_root
+@needs_podman
 def test_a_container_calls_as_its_service_and_what_it_says_is_in_its_log(mesh: Running) -> None:
     eventually(lambda: "refused too" in mesh.log("default/fetcher"), 20, "all three calls")
 
@@ -84,6 +88,7 @@ def test_a_container_calls_as_its_service_and_what_it_says_is_in_its_log(mesh: R
 
 
 @needs_root
+@needs_podman
 def test_a_container_is_a_pod_in_the_status(mesh: Running) -> None:
     pods = {pod.name: pod for pod in mesh.status().pods}
 

@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.images import Storage, container, own_storage, shell, supervised_with
+from tests.support.programs import needs
 from tests.support.supervised import RUNNERS, Supervised
 from tools.footprint import descendants, is_running
 from tulle.wire.plan import Readiness
 
-pytestmark = pytest.mark.skipif("root" not in RUNNERS, reason="containers need root")
+pytestmark = [
+    pytest.mark.skipif("root" not in RUNNERS, reason="containers need root"),
+    needs("podman", "busybox"),
+]
 
 WEB = "default/web"
 SERVE = "mkdir -p /tmp/www; echo served > /tmp/www/index.html; exec httpd -f -p {port} -h /tmp/www"

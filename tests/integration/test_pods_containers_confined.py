@@ -11,11 +11,15 @@ import pytest
 from tests.integration.test_pods_intruder import VIRTUAL, bait
 from tests.support.images import BUSYBOX, Storage, container, own_storage, shell, supervised_with
 from tests.support.intruder import AS_ROOT_IN_CONTAINER, ATTEMPTS, IN_CONTAINER
+from tests.support.programs import needs
 from tests.support.supervised import RUNNERS, Supervised
 from tools.footprint import descendants
 from tulle.wire.plan import Readiness
 
-pytestmark = pytest.mark.skipif("root" not in RUNNERS, reason="containers need root")
+pytestmark = [
+    pytest.mark.skipif("root" not in RUNNERS, reason="containers need root"),
+    needs("podman", "busybox"),
+]
 
 WEB = "default/web"
 SLEEP = "exec sleep 1000"

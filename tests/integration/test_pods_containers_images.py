@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.images import BUSYBOX, Storage, container, own_storage, shell, supervised_with
+from tests.support.programs import needs
 from tests.support.registry import Registry, registry
 from tests.support.supervised import PATIENCE_SECONDS, RUNNERS, Supervised
 from tools.footprint import descendants
 
-pytestmark = pytest.mark.skipif("root" not in RUNNERS, reason="containers need root")
+pytestmark = [
+    pytest.mark.skipif("root" not in RUNNERS, reason="containers need root"),
+    needs("podman", "busybox"),
+]
 
 WEB = "default/web"
 LATER = "localhost/tulle-later"

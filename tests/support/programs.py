@@ -5,11 +5,13 @@ import shutil
 import pytest
 
 PACKAGES = {
+    "busybox": "busybox-static",
     "cc": "gcc",
     "curl": "curl",
     "h2load": "nghttp2-client",
     "nghttp": "nghttp2-client",
     "nghttpd": "nghttp2-server",
+    "podman": "podman crun runc",
     "prometheus": "prometheus",
     "promtool": "prometheus",
 }
