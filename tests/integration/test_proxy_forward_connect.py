@@ -362,3 +362,32 @@ def test_tunnel_whose_caller_reads_nothing_ends_in_time() -> None:
             until(lambda: tunnel.reset_code is not None, "its end")
             assert not tunnel.peer_done
             assert town.proxy.metrics().sum("tulle_buffered_bytes") == 0
+
+
+@WAYS
+def test_tcp_is_connected_before_connect_is_answered(way: str) -> None:
+    """Whoever cannot be reached is no tunnel that breaks, but an answer that says why."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = int(server.getsockname()[1])
+    with Town() as town:
+        town.endpoint = closed
+        town.put()
+        town.become(WEB)
+        with town.connect(way, "orders:82") as opened:
+            assert (opened.status, opened.reason) == (503, "connect-failed")
+            if way == "h1":
+                assert read_all(opened.sock).startswith(b"tulle: connect-failed: ")
+        until(lambda: not town.proxy.get("/connections"), "nothing is left of it")
+        metrics = town.proxy.metrics()
+        assert metrics.sum("tulle_answers_total", source=WEB, reason="connect-failed") == 1
+        assert metrics.sum("tulle_tcp_connections_total", source=WEB, response_class="reset") == 1
+        assert town.proxy.get("/refusals")[-1]["reason"] == "connect-failed"
+
+
+@WAYS
+def test_endpoint_may_speak_before_connect_is_answered_to(mail: Town, way: str) -> None:
+    """Its octets come behind the answer, never before it."""
+    for _ in range(20):
+        with mail.connect(way, "orders:82") as opened:
+            assert opened.status == 200
+            assert opened.sock.recv(100) == b"220 ready\r\n"

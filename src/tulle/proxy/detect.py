@@ -10,7 +10,7 @@ from tulle.proxy.arrival import Connection
 from tulle.proxy.downstream import HttpDownstream
 from tulle.proxy.http2_downstream import Http2Downstream
 from tulle.proxy.relay import Lane, Relay
-from tulle.proxy.stream import Speaker
+from tulle.proxy.stream import Asker, Speaker
 from tulle.proxy.tcp import Dial, Tunnel
 from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Wire
@@ -59,6 +59,8 @@ class Detector(Speaker):
         self._connection = connection
         self._lane = lane
         self._dial = dial
+        self._asker: Asker | None = None
+        """Who waits for the answer to CONNECT."""
         self._octets = b""
         port = lane.port
         self._is_http = lane.is_forward or (port is not None and port.protocol in (Protocol.HTTP, Protocol.HTTP2))
@@ -118,8 +120,18 @@ class Detector(Speaker):
         self.wire.start()
         self._begin()
 
-    def take_over(self, wire: Wire, octets: bytes) -> None:
+    def attend(self, sock: socket.socket, asker: Asker) -> None:
+        """Has a connection; begins with `on_turn`, once whoever waits knows of its other end."""
+        self._asker = asker
+        self.wire = Wire(self._relay.dispatcher, sock, self)
+        self.wire.start()
+
+    def on_turn(self) -> None:
+        self._begin()
+
+    def take_over(self, wire: Wire, octets: bytes, asker: Asker) -> None:
         """Begins with one that somebody else spoke on, and what was read of it already."""
+        self._asker = asker
         self.wire = wire
         wire.pass_to(self)
         port = self._lane.port
@@ -134,6 +146,10 @@ class Detector(Speaker):
     def _begin(self) -> None:
         """As the port says, or by waiting for octets."""
         port = self._lane.port
+        asker = self._asker
+        if asker is not None and (port is None or port.protocol is not Protocol.TCP):
+            self._asker = None
+            asker.established()
         if self._is_http:
             self._connection.speaker = self
             self.deadline = self._relay.dispatcher.now + self._relay.idle_timeout
@@ -165,7 +181,7 @@ class Detector(Speaker):
         self.deadline = NEVER
         self._look_again()
         self._connection.become(self._lane, "tcp", self._relay.counters)
-        Tunnel(self._relay, self._connection, self._lane, self.wire, self._octets, self._dial).begin()
+        Tunnel(self._relay, self._connection, self._lane, self.wire, self._octets, self._dial, self._asker).begin()
 
     def _look_again(self) -> None:
         """A snapshot may have come since this connection was accepted, or its caller turned out to be nobody."""

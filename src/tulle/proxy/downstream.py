@@ -16,7 +16,7 @@ from tulle.proxy.counters import ABORTED
 from tulle.proxy.exchange import Exchange
 from tulle.proxy.own_answers import reason_of_refusal, write_own_answer
 from tulle.proxy.relay import MAX_REMEMBERED_HEAD, Judged, Lane, Relay
-from tulle.proxy.stream import NO_TRAILERS, CallerEnd, Trailers
+from tulle.proxy.stream import NO_TRAILERS, Asker, CallerEnd, Trailers
 from tulle.proxy.upgrade import Upgrade
 from tulle.proxy.upgraded import UpgradedCaller
 from tulle.proxy.wheel import NEVER
@@ -370,9 +370,20 @@ class HttpDownstream(CallerEnd):
         rest = self._buffer[head.size :]
         self._buffer = b""
         self.deadline = NEVER
-        self._wire.write(ESTABLISHED)
-        relay.passages.lead_on(self._connection, port, self._wire, rest)
+        relay.passages.lead_on(self._connection, port, self._wire, rest, Http1Asker(self, self._wire, lane, head))
         return False
+
+    def decline(self, lane: Lane, head: RequestHead, reason: Reason, policy: str) -> None:
+        """CONNECT came to nothing: says so and closes."""
+        relay = self._relay
+        own = head.request_id
+        request_id = own.decode("latin-1") if own is not None else relay.next_id()
+        relay.refusals.remember(lane, request_id, head, reason, policy)
+        wire = self._wire
+        wire.pass_to(self)
+        self._closes = True
+        wire.write(write_own_answer(reason, request_id, close=True, with_body=True, client_minor=head.version_minor))
+        self._linger()
 
     def _begin(self, judged: Judged, end: int) -> bool:
         relay = self._relay
@@ -453,3 +464,20 @@ class HttpDownstream(CallerEnd):
         self.deadline = NEVER
         self._connection.closed()
         self._wire.close()
+
+
+@final
+class Http1Asker(Asker):
+    """A caller that waits for the answer to CONNECT."""
+
+    def __init__(self, downstream: HttpDownstream, wire: Wire, lane: Lane, head: RequestHead) -> None:
+        self._downstream = downstream
+        self._wire = wire
+        self._lane = lane
+        self._head = head
+
+    def established(self) -> None:
+        self._wire.write(ESTABLISHED)
+
+    def refused(self, reason: Reason, policy: str) -> None:
+        self._downstream.decline(self._lane, self._head, reason, policy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Final, final
 
 from tulle.http.h2.connection import SERVER
@@ -21,7 +22,7 @@ from tulle.proxy.http2 import Http2Link, LinkOwner
 from tulle.proxy.own_answers import grpc_trailers, own_answer_fields, reason_of_refusal
 from tulle.proxy.passage import Passage
 from tulle.proxy.relay import Judged, Lane, Relay
-from tulle.proxy.stream import NO_TRAILERS, CallerEnd, Trailers
+from tulle.proxy.stream import NO_TRAILERS, Asker, CallerEnd, Trailers
 from tulle.proxy.upgrade import Upgrade
 from tulle.proxy.wheel import NEVER, Alarm
 from tulle.proxy.wire import Wire
@@ -383,13 +384,59 @@ class Http2Downstream(LinkOwner):
                 exchange = call.exchange = Exchange(relay, lane, refused, call)
                 exchange.begin([], True, NO_TRAILERS)
             return
-        self.codec.send_head(stream, [relay.fields.field(b":status", b"200")], False)
-        near, inner = relay.passages.open(arrival, port)
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        far.setblocking(False)
+        speaker = relay.passages.open(arrival, port, far, Http2Asker(self, stream, lane, head))
+        inner = speaker.line
+        if inner is None:
+            return
         passage = Passage(relay, self.link, self.codec, stream, near, inner)
         stream.owner = passage
         passage.start()
+        speaker.on_turn()
         if done:
             passage.on_data(b"", True)
+
+    def establish(self, stream: Stream) -> None:
+        """What CONNECT asked for is there."""
+        self.codec.send_head(stream, [self.relay.fields.field(b":status", b"200")], False)
+
+    def decline(self, stream: Stream, lane: Lane, head: RequestHead, reason: Reason, policy: str) -> None:
+        """CONNECT came to nothing: says so."""
+        relay = self.relay
+        passage = stream.owner
+        if isinstance(passage, Passage):
+            passage.let_go()
+        if stream.is_closed:
+            return
+        own = head.request_id
+        request_id = own.decode("latin-1") if own is not None else relay.next_id()
+        relay.refusals.remember(lane, request_id, head, reason, policy)
+        fields, body = own_answer_fields(relay.fields, reason, request_id, True)
+        self.codec.send_head(stream, fields, not body)
+        self.codec.send_data(stream, body, True)
+        call = Http2Call(self, stream)
+        call.is_answered = True
+        stream.owner = call
+        call.linger()
+
+
+@final
+class Http2Asker(Asker):
+    """A caller that waits for the answer to CONNECT."""
+
+    def __init__(self, owner: Http2Downstream, stream: Stream, lane: Lane, head: RequestHead) -> None:
+        self._owner = owner
+        self._stream = stream
+        self._lane = lane
+        self._head = head
+
+    def established(self) -> None:
+        self._owner.establish(self._stream)
+
+    def refused(self, reason: Reason, policy: str) -> None:
+        self._owner.decline(self._stream, self._lane, self._head, reason, policy)
 
 
 @final

@@ -112,6 +112,13 @@ class Passage(Party):
             if self._inner.is_open:
                 self._inner.lose()
 
+    def let_go(self) -> None:
+        """Nothing came of it: both ends close, and the stream is somebody else's."""
+        self._is_over = True
+        self.deadline = NEVER
+        self._wire.close()
+        self._inner.close()
+
     def _end(self, code: int) -> None:
         """The inner connection is over; what waits for the caller's window still goes, unless it was reset."""
         if self._is_over:

@@ -9,7 +9,7 @@ from tulle.core.tables import ServicePortTable
 from tulle.proxy.arrival import Connection, Register
 from tulle.proxy.detect import Detector
 from tulle.proxy.relay import Arrival, Relay
-from tulle.proxy.stream import Passages
+from tulle.proxy.stream import Asker, Passages, Speaker
 from tulle.proxy.tcp import Dial
 from tulle.proxy.wire import Wire
 
@@ -23,9 +23,9 @@ class ToServices(Passages):
         self._register = register
         self._dial = dial
 
-    def lead_on(self, connection: Connection, port: ServicePortTable, wire: Wire, octets: bytes) -> None:
+    def lead_on(self, connection: Connection, port: ServicePortTable, wire: Wire, octets: bytes, asker: Asker) -> None:
         connection.lead_on(connection.arrival.to(port.address, port.port))
-        self._detector(connection).take_over(wire, octets)
+        self._detector(connection).take_over(wire, octets, asker)
 
     def is_full(self, arrival: Arrival) -> bool:
         limits = self._relay.limits
@@ -34,14 +34,12 @@ class ToServices(Passages):
             limits.connections_per_caller
         )
 
-    def open(self, arrival: Arrival, port: ServicePortTable) -> tuple[socket.socket, Wire]:
-        near, far = socket.socketpair()
-        near.setblocking(False)
-        far.setblocking(False)
-        connection = self._register.add(arrival.to(port.address, port.port), self._relay.dispatcher.now)
+    def open(self, arrival: Arrival, port: ServicePortTable, far: socket.socket, asker: Asker) -> Speaker:
+        relay = self._relay
+        connection = self._register.add(arrival.to(port.address, port.port), relay.dispatcher.now)
         detector = self._detector(connection)
-        detector.start(far)
-        return near, detector.wire
+        detector.attend(far, asker)
+        return detector
 
     def _detector(self, connection: Connection) -> Detector:
         relay = self._relay

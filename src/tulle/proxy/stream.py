@@ -132,10 +132,22 @@ class Connector:
         raise NotImplementedError
 
 
+class Asker:
+    """Whoever asked by CONNECT; told once what comes of it."""
+
+    def established(self) -> None:
+        """Octets go through from now on."""
+        raise NotImplementedError
+
+    def refused(self, reason: Reason, policy: str) -> None:
+        """Nothing was let through, and nothing will be. Its end of the connection is for it to close."""
+        raise NotImplementedError
+
+
 class Passages:
     """Opens what CONNECT asks for: a connection to a service port, as if its virtual address had been dialled."""
 
-    def lead_on(self, connection: Connection, port: ServicePortTable, wire: Wire, octets: bytes) -> None:
+    def lead_on(self, connection: Connection, port: ServicePortTable, wire: Wire, octets: bytes, asker: Asker) -> None:
         """The rest of a caller's connection is that one. `octets` of it have been read."""
         raise NotImplementedError
 
@@ -143,6 +155,6 @@ class Passages:
         """This caller may open no more connections."""
         raise NotImplementedError
 
-    def open(self, arrival: Arrival, port: ServicePortTable) -> tuple[socket.socket, Wire]:
-        """One more connection of this caller: its near end, and the wire on which the far end is served."""
+    def open(self, arrival: Arrival, port: ServicePortTable, far: socket.socket, asker: Asker) -> Speaker:
+        """One more connection of this caller: who speaks at its far end, and begins with `on_turn`."""
         raise NotImplementedError

@@ -16,7 +16,7 @@ from tulle.proxy.access_log import FAILED
 from tulle.proxy.arrival import Connection, Opaque
 from tulle.proxy.counters import CLOSED, RESET
 from tulle.proxy.relay import Lane, Relay
-from tulle.proxy.stream import failure_of
+from tulle.proxy.stream import Asker, failure_of
 from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Party, Wire
 from tulle.wire.reason import Reason
@@ -78,7 +78,16 @@ class OpaqueEnd(Party):
 class Tunnel(Opaque):
     """A caller's connection and the endpoint's that belongs to it."""
 
-    def __init__(self, relay: Relay, connection: Connection, lane: Lane, wire: Wire, early: bytes, dial: Dial) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        connection: Connection,
+        lane: Lane,
+        wire: Wire,
+        early: bytes,
+        dial: Dial,
+        asker: Asker | None = None,
+    ) -> None:
         self.relay = relay
         self.lane = lane
         self.backend: BackendTable | None = None
@@ -96,6 +105,8 @@ class Tunnel(Opaque):
         """The last endpoint that was dialled."""
         self._connection = connection
         self._dial = dial
+        self._asker = asker
+        """Who waits for the answer to CONNECT, until there is an endpoint."""
         self._caller = OpaqueEnd(self, wire)
         self._caller.early = early
         self._caller.received = len(early)
@@ -201,6 +212,11 @@ class Tunnel(Opaque):
             self.reason = reason
             self.relay.counters.answer(self.lane.source, self.lane.destination, reason.code)
         self._count(RESET)
+        asker = self._asker
+        if asker is not None and reason is not None:
+            self._asker = None
+            asker.refused(reason, self.policy)
+            return
         self._caller.wire.reset()
         if self._far is not None:
             self._far.wire.reset()
@@ -221,6 +237,10 @@ class Tunnel(Opaque):
 
     def _join(self, sock: socket.socket) -> None:
         caller = self._caller
+        asker = self._asker
+        if asker is not None:
+            self._asker = None
+            asker.established()
         far = self._far = OpaqueEnd(self, caller.wire)
         far.wire = Wire(self.relay.dispatcher, sock, far)
         self.relay.counters.upstreams += 1
