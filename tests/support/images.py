@@ -98,7 +98,7 @@ def supervised_with(storage: Storage, way: str = "auto") -> Iterator[Supervised]
 def _clear_cgroups() -> None:
     """Removes what a killed supervisor leaves, which its next start would clear; what runs keeps its own."""
     for directory, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
-        if f"/tulle/{MESH}." in directory:
+        if f"/tulle/{MESH}." in directory or directory.endswith("/tulle"):
             with contextlib.suppress(OSError):
                 Path(directory).rmdir()
 
