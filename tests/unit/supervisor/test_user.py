@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -53,6 +55,18 @@ def test_a_table_that_cannot_be_written_still_answers(tmp_path: Path) -> None:
     table = UidTable(str(tmp_path / "missing" / "uids"))
 
     assert table.uid_of("default/web") == choose_uid("default/web", frozenset())
+
+
+def test_a_uid_of_the_meshs_own_is_looked_for_without_services_of_the_box() -> None:
+    """Libraries that ask such services stay in the supervisor's memory for good."""
+    asked = """
+from tulle.supervisor.user import Identity, is_known
+print([is_known(Identity(uid, uid, [], "/", "", changes=True)) for uid in (0, 74711)])
+print("libnss" in open("/proc/self/maps").read())
+"""
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[True, False]\nFalse\n"
 
 
 def test_an_ordinary_user_cannot_start_a_service_as_another() -> None:
