@@ -74,7 +74,7 @@ def endpoint_lines(route: RouteTable, status: NodeStatus) -> Iterator[str]:
             why = f" ({pod.why})" if pod.why else ""
             yield f"now: {one.workload}:{one.port} is {pod.state}{why}; `tulle logs {one.workload}` has its words"
         elif one.workload in attached:
-            held = holder_of(one.port)
+            held = holder_of(one.port, virtual=False)
             yield f"now: {one.workload} is attached; at port {one.port} {f'listens {held}' if held else 'nobody listens'}"
         else:
             yield f"now: {one.workload} is {one.host}:{one.port}, beyond the mesh"

@@ -7,13 +7,18 @@ from tulle.kit.users import user_name
 MESH = "mesh "
 """How a holder begins that is another mesh."""
 _LISTENS = "0A"
+_VIRTUAL = "507F:"
+"""127.80.x.y, as the kernel writes it on a little-endian box."""
 _UNMAPPED = 65534
 """What another user's socket belongs to, seen from within a user namespace."""
 
 
-def holder_of(port: int) -> str:
-    """`nginx (pid 812)`; `a program of user alice` where that is all that can be seen; empty where nothing is."""
-    sockets = _listening(port)
+def holder_of(port: int, *, virtual: bool = True) -> str:
+    """`nginx (pid 812)`; `a program of user alice` where that is all that can be seen; empty where nothing is.
+
+    Without `virtual` addresses of meshes do not count: who is where an attached service should be.
+    """
+    sockets = _listening(port, virtual)
     names = {f"socket:[{inode}]" for _, inode in sockets}
     for pid in _processes() if names else ():
         if _holds(pid, names):
@@ -22,8 +27,8 @@ def holder_of(port: int) -> str:
     return f"a program of user {user_name(owners[0]) or owners[0]}" if owners else ""
 
 
-def _listening(port: int) -> list[tuple[int, str]]:
-    """Owner and inode of every socket that listens at the port, on any address."""
+def _listening(port: int, virtual: bool) -> list[tuple[int, str]]:
+    """Owner and inode of every socket that listens at the port, on any address or any that is not virtual."""
     found: list[tuple[int, str]] = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -35,6 +40,7 @@ def _listening(port: int) -> list[tuple[int, str]]:
             (int(words[7]), words[9])
             for words in lines[1:]
             if words[3] == _LISTENS and int(words[1].rpartition(":")[2], 16) == port
+            if virtual or not words[1].startswith(_VIRTUAL, 4)
         ]
     return found
 

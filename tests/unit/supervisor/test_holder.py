@@ -24,3 +24,11 @@ def test_a_port_that_nobody_listens_at_has_no_holder() -> None:
         bound.bind(("127.0.0.1", 0))
 
         assert holder_of(bound.getsockname()[1]) == ""
+
+
+def test_a_virtual_address_holds_no_port_of_an_attached_service() -> None:
+    with socket.create_server(("127.80.3.4", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        assert holder_of(port) != ""
+        assert holder_of(port, virtual=False) == ""
