@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.attached import cgroup2_tree
 from tests.support.denied import run_after, run_denied
 from tests.support.programs import needs
 from tests.support.supervised import RUNNERS
@@ -39,8 +40,15 @@ rule = '''table inet guard {
 subprocess.run(["nft", "-f", "-"], input=rule, text=True, check=True)
 """
 )
-NO_CGROUP = OWN_NAMESPACES + "mounts.mount('tmpfs', '/sys/fs')\n"
-CGROUP = NO_CGROUP + "os.mkdir('/sys/fs/cgroup')\nopen('/sys/fs/cgroup/cgroup.controllers', 'w').write('cpu memory')\n"
+NO_CGROUP = (
+    OWN_NAMESPACES
+    + """
+import subprocess
+for line in reversed(open("/proc/self/mounts").read().splitlines()):
+    if line.split()[2] == "cgroup2":
+        subprocess.run(["umount", "--lazy", line.split()[1]], check=True)
+"""
+)
 OLD_KERNEL = "import ctypes\nctypes.CDLL(None).personality(0x0020000)  # UNAME26\n"
 FEW_DESCRIPTORS = (
     "import resource, sys\nfew = int(sys.argv.pop(1))\nresource.setrlimit(resource.RLIMIT_NOFILE, (few, few))\n"
@@ -53,15 +61,15 @@ DENIALS: dict[str, set[str]] = {
     "memfd_create": {"memfd"},
     "pidfd_open": {"pidfd"},
     "inotify_init1": {"inotify"},
-    "socket": {"redirect", "addresses", "pod"},
-    "bind": {"redirect", "addresses", "pod"},
+    "socket": {"redirect", "addresses", "pod", "attestation", "cgroup"},
+    "bind": {"redirect", "addresses", "pod", "attestation", "cgroup"},
     "prctl": {"seccomp", "pod"},
     "statfs": {"directories"},
 }
 """System call → the rows that change when it is denied, and no others do."""
 CONTAINERS = {"unshare", "mount", "mount_setattr", "memfd_create", "prctl", "statfs"}
 """System calls without which there is no container, where there is one."""
-ELSEWHERE = {"containers", "kernel", "metrics-port", "attached-ports", "cgroup", "compiled"}
+ELSEWHERE = {"containers", "kernel", "metrics-port", "attached-ports", "compiled"}
 """Rows that no denied call stands for: each has a test of its own."""
 
 
@@ -137,12 +145,19 @@ def test_a_podman_that_does_not_run_one_is_named_and_what_it_says(here: Rows, tm
     assert (there["possible"], there["reason"]) == (False, "podman: podman info: this podman is broken")
 
 
-def test_cgroups_are_seen_where_they_are() -> None:
-    without = rows_of(run_after(NO_CGROUP, "check", "--json"))["cgroup"]
-    there = rows_of(run_after(CGROUP, "check", "--json"))["cgroup"]
+def test_cgroups_are_seen_where_they_are(here: Rows) -> None:
+    without = rows_of(run_after(NO_CGROUP, "check", "--json"))
 
-    assert (without["possible"], without["reason"]) == (False, "no cgroup v2 at /sys/fs/cgroup")
-    assert (there["possible"], there["reason"]) == (True, "v2: cpu memory")
+    assert (without["cgroup"]["possible"], without["cgroup"]["reason"]) == (False, "no cgroup2 tree is mounted")
+    assert without["attestation"]["possible"]
+    assert (here["cgroup"]["possible"], here["cgroup"]["reason"]) == (True, f"the tree is at {cgroup2_tree()}")
+
+
+def test_whose_a_connection_is_is_tried(here: Rows) -> None:
+    row = here["attestation"]
+
+    assert row["possible"]
+    assert row["reason"].startswith(f"a connection and a listener of uid {os.getuid()} were recognised, in the control")
 
 
 def test_compiled_modules_are_told_from_sources(here: Rows) -> None:
@@ -153,7 +168,9 @@ def test_compiled_modules_are_told_from_sources(here: Rows) -> None:
     assert (pure["possible"], pure["reason"].partition(" ")[0]) == (False, "interpreted")
 
 
-@pytest.mark.parametrize(("few", "rows"), [(5, {"redirect", "addresses", "pod"}), (7, {"pod"})])
+@pytest.mark.parametrize(
+    ("few", "rows"), [(5, {"redirect", "addresses", "pod", "attestation", "cgroup"}), (7, {"pod"})]
+)
 def test_few_descriptors_are_a_reason(few: int, rows: set[str], here: Rows) -> None:
     there = rows_of(run_after(FEW_DESCRIPTORS, str(few), "check", "--json"))
 

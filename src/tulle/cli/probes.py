@@ -153,10 +153,7 @@ def _attached_ports() -> str:
     )
 
 
-_GUARD_PORTS = (
-    "run the service in a pod, let it listen on a unix socket, or let a firewall keep all but the proxy from its port"
-    " (nftables: meta skuid)"
-)
+_GUARD_PORTS = "run the service in a pod, or let a firewall keep all but the proxy from its port (nftables: meta skuid)"
 _STRANGER = 65533
 """A uid that no service of the box has."""
 
@@ -184,11 +181,34 @@ def _directories() -> str:
     return ", ".join(seen)
 
 
+def _attestation() -> str:
+    """Asks whose a connection of ours is, and who listens where it goes."""
+    from tulle.kit.sock_diag import SockDiag, open_sock_diag, place_of
+
+    with socket.socket() as service, socket.socket() as caller, open_sock_diag() as opened:
+        service.bind(("127.0.0.1", 0))
+        service.listen()
+        caller.connect(service.getsockname())
+        ours, theirs = place_of(*service.getsockname()), place_of(*caller.getsockname())
+        kernel = SockDiag(opened)
+        told, listens = kernel.connection(theirs, ours), kernel.listener(ours)
+    if told is None or listens is None:
+        raise OSError(errno.ENOENT, "the kernel does not tell whose a socket is")
+    if (told.uid, listens.uid) != (os.getuid(), os.getuid()):
+        raise OSError(errno.EPERM, f"the kernel calls this user uid {told.uid}")
+    return f"a connection and a listener of uid {told.uid} were recognised" + (
+        f", in the control group {told.cgroup}" if told.cgroup else ""
+    )
+
+
 def _cgroup() -> str:
-    controllers = Path("/sys/fs/cgroup/cgroup.controllers")
-    if not controllers.exists():
-        raise OSError(errno.ENOENT, "no cgroup v2 at /sys/fs/cgroup")
-    return f"v2: {controllers.read_text().strip() or 'no controllers'}"
+    from tulle.supervisor import cgroups
+
+    if not (tree := cgroups.tree()):
+        raise OSError(errno.ENOENT, "no cgroup2 tree is mounted")
+    if "control group" not in _attestation():
+        raise OSError(errno.ENODATA, f"the tree is at {tree}, but the kernel tells no socket's group")
+    return f"the tree is at {tree}"
 
 
 def _containers() -> str:
@@ -261,6 +281,20 @@ PROBES = (
     ),
     Probe("pod", "all of it together", _pod, "see the rows above"),
     Probe(
+        "attestation",
+        "services that run here already are recognised (`attach:`)",
+        _attestation,
+        "modprobe -a inet_diag tcp_diag, or a kernel with CONFIG_INET_TCP_DIAG; run such services in pods until then",
+        needed=False,
+    ),
+    Probe(
+        "cgroup",
+        "they are recognised by unit and control group, not by user alone",
+        _cgroup,
+        "mount -t cgroup2 none /sys/fs/cgroup, or a kernel of Linux 5.8 or newer with CONFIG_SOCK_CGROUP_DATA; attach by `uid` until then",
+        needed=False,
+    ),
+    Probe(
         "attached-ports",
         "others cannot dial an attached service's own port",
         _attached_ports,
@@ -307,12 +341,5 @@ PROBES = (
     ),
     Probe(
         "compiled", "the fast data plane", _compiled, "a compiled wheel, or a C compiler when installing", needed=False
-    ),
-    Probe(
-        "cgroup",
-        "limits of memory and CPU (of containers; the old hierarchies will do)",
-        _cgroup,
-        "mount cgroup v2",
-        needed=False,
     ),
 )
