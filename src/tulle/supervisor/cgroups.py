@@ -4,6 +4,7 @@ A group's id, as sock_diag gives it with a socket, is its directory's inode; ids
 """
 
 import os
+import stat
 from collections.abc import Iterator
 
 MAX_GROUPS = 256
@@ -72,18 +73,35 @@ def groups_of(root: str, path: str, uid: int) -> dict[int, str]:
 
 
 def _who_may_enter(root: str, path: str, uid: int) -> str:
-    """Whoever owns a group above may move their processes into this one. Empty when that is root alone, or who asks."""
+    """Whoever may write a group above may move their processes into this one. Empty when that is root alone, or who asks."""
     above = ""
     for part in path.split("/")[1:]:
         try:
-            owner = os.stat(root + above).st_uid
+            writers = _writers(root + above)
         except OSError:
             return f"there is no control group {path}"
-        is_own = owner in (0, uid)
-        if not is_own and not (owner == _UNMAPPED and _is_the_systems(above)):
-            return f"who owns the control group {above} (uid {owner}) may move other processes into {path}"
+        for owner in writers:
+            if owner not in (0, uid) and not (owner == _UNMAPPED and _is_the_systems(above)):
+                whose = f"uid {owner}" if owner is not None else "its group, or everybody"
+                return f"who may write the control group {above or '/'} ({whose}) may move other processes into {path}"
         above = f"{above}/{part}"
     return ""
+
+
+def _writers(group: str) -> list[int | None]:
+    """Owners of a group and of its list of processes; None for others who may write either. Raises OSError."""
+    found: list[int | None] = []
+    for path in (group, f"{group}/cgroup.procs"):
+        try:
+            facts = os.stat(path)
+        except FileNotFoundError:
+            if path == group:
+                raise
+            continue
+        found.append(facts.st_uid)
+        if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            found.append(None)
+    return found
 
 
 def _is_the_systems(path: str) -> bool:

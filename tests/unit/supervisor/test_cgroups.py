@@ -72,6 +72,19 @@ def test_a_group_that_another_user_may_move_processes_into_is_refused(tmp_path: 
     assert groups_of(root, "/system.slice/theirs.service", 0)  # its own members cannot be joined from outside
 
 
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_group_above_whose_processes_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+    root = tree(tmp_path, "system.slice/some.slice/web.service")
+    processes = tmp_path / "system.slice/some.slice/cgroup.procs"
+    processes.touch()
+    assert groups_of(root, "/system.slice/some.slice/web.service", OURS)
+
+    processes.chmod(mode)
+
+    with pytest.raises(NoGroup, match="everybody"):
+        groups_of(root, "/system.slice/some.slice/web.service", OURS)
+
+
 def test_a_group_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(NoGroup, match="no control group"):
         groups_of(tree(tmp_path, "system.slice"), "/system.slice/web.service", OURS)
