@@ -95,6 +95,15 @@ def test_logs_of_a_mesh_that_never_was_are_not_there(nowhere: dict[str, str]) ->
     assert (done.returncode, done.stderr) == (4, "error[no-logs]: there are no logs of mesh `gone`\n")
 
 
+def test_logs_of_a_mesh_that_has_ended_are_offered_by_its_name(nowhere: dict[str, str]) -> None:
+    (Path(nowhere["TULLE_STATE_DIR"]) / "hall" / "logs").mkdir(parents=True)
+
+    done = tulle("logs", **nowhere)
+
+    assert done.returncode == 4
+    assert done.stderr == "error[no-mesh]: no mesh runs here\nhint: logs are kept of hall: say --mesh NAME\n"
+
+
 def test_problems_of_references_are_said_beside_the_others(tmp_path: Path) -> None:
     file = tmp_path / "mesh.yaml"
     file.write_text("mesh: bad\nservices:\n  web: {run: x, calls: [cart, crat]}\n  cart: {run: x, port: 99999}\n")

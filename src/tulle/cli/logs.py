@@ -53,11 +53,30 @@ def log_directory(mesh: str | None) -> Path:
     from tulle.cli.running import running
     from tulle.kit import paths
 
-    name = mesh or running(mesh).name
+    try:
+        name = mesh or running(mesh).name
+    except Failure as fault:
+        if not (kept := _kept()):
+            raise
+        raise Failure(
+            fault.code, fault.message, hint=f"logs are kept of {kept}: say --mesh NAME", exit=fault.exit
+        ) from None
     directory = paths.log_dir(name, create=False)
     if not directory.is_dir():
         raise Failure("no-logs", f"there are no logs of mesh `{name}`", exit=Exit.NOT_RUNNING)
     return directory
+
+
+def _kept() -> str:
+    """Meshes that have logs, whether they run or not."""
+    from tulle.kit import paths, places
+
+    parent = Path(places.log_parent() or places.state_parent())
+    try:
+        names = sorted(one.name for one in parent.iterdir())
+    except OSError:
+        return ""
+    return ", ".join(name for name in names if paths.log_dir(name, create=False).is_dir())
 
 
 def sources_in(directory: Path) -> list[str]:
