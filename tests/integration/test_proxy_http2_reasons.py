@@ -18,7 +18,7 @@ from tests.support.relay_bench import Bench, broken_dial
 from tulle.http.h2.frames import HEADERS
 from tulle.wire import snapshot as wire
 from tulle.wire.reason import Reason
-from tulle.wire.snapshot import Limits, PodEndpoint, Protocol, Route, Snapshot, WeightedBackend
+from tulle.wire.snapshot import AttachedEndpoint, Limits, PodEndpoint, Protocol, Route, Snapshot, WeightedBackend
 
 SHORT = 0.2
 
@@ -181,6 +181,11 @@ PROVOKE: dict[Reason, Provoke] = {
         lambda door, backends: one_service({door: Protocol.HTTP}, (PodEndpoint("default/late", 1),))
     ),
     Reason.CONNECT_FAILED: answer_to(refuses),
+    Reason.SQUATTED: answer_to(
+        lambda door, backends: one_service(
+            {door: Protocol.HTTP}, (AttachedEndpoint(workload="default/shop", port=backends.serve(Endpoint(answers))),)
+        )
+    ),
     Reason.UPSTREAM_TIMEOUT: answer_to(behind(silent, Limits(request_timeout=SHORT))),
     Reason.UPSTREAM_RESET: answer_to(behind(leaves)),
     Reason.UPSTREAM_PROTOCOL: answer_to(behind(babbles)),
@@ -213,6 +218,9 @@ def test_a_reason_is_given(proxy: Proxy, backends: Backends, reason: Reason, kin
 
     assert found["x-tulle-reason"] == reason.code
     assert found["x-request-id"]
+    if reason is Reason.SQUATTED:
+        assert "is held by another" in proxy.complaints()
+        proxy.log.truncate(0)
     if kind is GRPC:
         assert (found[":status"], found["grpc-status"]) == ("200", str(reason.grpc_status))
         assert found["grpc-message"].startswith(f"tulle: {reason.code}: ")

@@ -22,7 +22,16 @@ from tests.support.proxy_harness import (
 )
 from tests.support.relay_bench import Bench, broken_dial
 from tulle.wire.reason import Reason
-from tulle.wire.snapshot import Caller, Limits, PodEndpoint, Protocol, Route, Snapshot, WeightedBackend
+from tulle.wire.snapshot import (
+    AttachedEndpoint,
+    Caller,
+    Limits,
+    PodEndpoint,
+    Protocol,
+    Route,
+    Snapshot,
+    WeightedBackend,
+)
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 SHORT = 0.2
@@ -183,6 +192,12 @@ PROVOKE: dict[Reason, Provoke] = {
     Reason.CONNECT_FAILED: answer_to(
         GET, lambda door, backends: one_service({door: Protocol.HTTP}, (host(closed_port()),))
     ),
+    Reason.SQUATTED: answer_to(
+        GET,
+        lambda door, backends: one_service(
+            {door: Protocol.HTTP}, (AttachedEndpoint(workload="default/shop", port=backends.serve(echo)),)
+        ),
+    ),
     Reason.UPSTREAM_TIMEOUT: answer_to(GET, behind(silent, Limits(request_timeout=SHORT))),
     Reason.UPSTREAM_RESET: answer_to(GET, behind(leaves)),
     Reason.UPSTREAM_PROTOCOL: answer_to(GET, behind(babbles)),
@@ -207,6 +222,9 @@ def test_a_reason_is_given(proxy: Proxy, backends: Backends, reason: Reason) -> 
     assert head.startswith(b"HTTP/1.1 %d " % reason.status), head
     assert b"\r\nx-tulle-reason: %b\r\n" % reason.code.encode() in head
     assert b"\r\nx-request-id: " in head
+    if reason is Reason.SQUATTED:
+        assert "is held by another" in proxy.complaints()
+        proxy.log.truncate(0)
     if reason not in (Reason.INTERNAL, Reason.DRAINING):
         assert proxy.metrics().sum("tulle_answers_total", reason=reason.code) == 1
         until(lambda: proxy.metrics().sum("tulle_requests_in_flight") <= 1, "nothing is left of it")
