@@ -21,6 +21,7 @@ from tulle.kit.sock_diag import open_sock_diag
 from tulle.wire.plan import Handover, encode
 from tulle.wire.snapshot import (
     Action,
+    AttachedEndpoint,
     Backend,
     Door,
     HostEndpoint,
@@ -287,7 +288,7 @@ ALLOW_ALL = Policy(name="default/all", action=Action.ALLOW, rules=(Rule(),))
 
 def one_service(
     doors: dict[int, Protocol],
-    endpoints: tuple[HostEndpoint | PodEndpoint, ...],
+    endpoints: tuple[HostEndpoint | PodEndpoint | AttachedEndpoint, ...],
     *,
     generation: int = 1,
     limits: Limits | None = None,
