@@ -55,7 +55,7 @@ def test_an_intruder_in_a_container_finds_every_door_as_the_table_says(storage: 
             f"/usr/bin/python3 -I /intruder.py; {SLEEP}",
             user=user,
             mounts=[PYTHON, (str(mesh.home / "intruder.py"), "/intruder.py", "ro")],
-            env={"INTRUDER_TARGETS": json.dumps(targets)},
+            env={"INTRUDER_TARGETS": json.dumps(targets | {"container": "yes"})},
         )
         mesh.apply(*mesh.plan.pods, intruder, addresses=[VIRTUAL])
         mesh.await_line("default/intruder", '"end"')

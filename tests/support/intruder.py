@@ -33,6 +33,7 @@ NEWNS, NEWUSER, NEWPID, NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 REFUSED = ("EACCES", "EROFS", "EPERM")
 TARGETS: dict[str, str] = json.loads(os.environ.get("INTRUDER_TARGETS", "{}"))
 IS_ORDINARY = TARGETS.get("runner") == "user"
+IS_CONTAINER = TARGETS.get("container") == "yes"
 BY_ADDRESSES = TARGETS.get("way") == "addresses"
 """Listeners stand at the virtual addresses, since nothing redirects."""
 
@@ -145,7 +146,7 @@ def only_plain_devices() -> None:
     extra = set(os.listdir("/dev")) - {
         *("null", "zero", "full", "random", "urandom"),
         *("fd", "stdin", "stdout", "stderr", "ptmx", "pts", "shm"),
-        *("tty", "mqueue"),  # a container's own
+        *(("tty", "mqueue") if IS_CONTAINER else ()),
     }
     if extra:
         raise OSError(errno.EEXIST, str(extra))
@@ -194,7 +195,8 @@ def set_mount_writable() -> None:
 def own_environment() -> None:
     """Nothing but what a service is given."""
     given = {"PATH", "HOME", "USER", "LANG", "TZ", "INTRUDER_TARGETS", "LC_CTYPE"}
-    given |= {"TULLE_TEST_POD", "container", "HOSTNAME", "TERM", "PWD", "SHLVL"}  # podman's, and its shell's
+    if IS_CONTAINER:
+        given |= {"TULLE_TEST_POD", "container", "HOSTNAME", "TERM", "PWD", "SHLVL"}  # podman's, and its shell's
     if extra := set(os.environ) - given:
         raise OSError(errno.EEXIST, str(extra))
 
