@@ -133,6 +133,12 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ),
                 "reqps",
             ),
+            Panel(
+                "Squatted",
+                ((rate("tulle_squatted_total", "instance", "workload"), "{{instance}} {{workload}}"),),
+                "ops",
+                about="Attempts to reach an attached service that found another program at its port. Nothing was sent.",
+            ),
         ),
     ),
     (

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -76,9 +77,26 @@ def test_pod_reaches_an_attached_service_and_nobody_in_its_place(box: Box) -> No
     box.store.run(close_store)
     box.evil.run(open_store, PORT)
     assert (door.call(url)["status"], door.call(url)["reason"]) == (503, "squatted")
+    assert shown(box.mesh) == ("squatted", f"has it now: {name_of(box.evil)} (pid {box.evil.pid})")
     box.evil.run(close_store)
+    assert shown(box.mesh) == ("squatted", "nobody has it now")
     squatted = [one for one in box.mesh.series() if one.name == "tulle_squatted_total"]
     assert [(one.labels["workload"], one.value) for one in squatted] == [("default/store", 2)]
+    box.store.run(open_store, PORT)
+    assert door.call(url)["status"] == 200
+    assert shown(box.mesh) == ("recognised", "")
+
+
+def name_of(actor: Actor) -> str:
+    """As the kernel has it."""
+    return Path(f"/proc/{actor.pid}/comm").read_text().strip()
+
+
+def shown(mesh: Running) -> tuple[str, str]:
+    """State of `store` in `tulle status`, and who is said to be in its place."""
+    (line,) = [one for one in mesh.tulle("status").stdout.splitlines() if one.startswith("default/store ")]
+    _, state, _, *why = re.split("  +", line.strip())
+    return state, "".join(why).rpartition("; ")[2]
 
 
 def test_caller_whose_group_was_made_anew_is_known_at_once(box: Box) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 import tulle
+from tulle.agent.data_plane import squatted_ports
 from tulle.agent.doors import closed_doors
 from tulle.agent.faults import fault_of, refusal
 from tulle.agent.leaving import Leaving
@@ -102,7 +103,12 @@ class Api:
         """Now; with `ready=SECONDS`, as soon as the node is ready or the time is over."""
         if "ready" in request.query:
             await self._until(lambda: not self._node.waits_for(), _seconds(request.query["ready"]))
-        return _json(self.status())
+        status = self.status()
+        if status.attached and status.proxy.reachable:
+            squatted = await squatted_ports(self._admin)
+            attached = (msgspec.structs.replace(one, squatted=squatted.get(one.name, ())) for one in status.attached)
+            status = msgspec.structs.replace(status, attached=tuple(attached))
+        return _json(status)
 
     def status(self) -> NodeStatus:
         """How the node is."""

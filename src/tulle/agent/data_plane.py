@@ -22,6 +22,30 @@ class _Serving(msgspec.Struct):
     generation: int = 0
 
 
+class _Endpoint(msgspec.Struct):
+    workload: str
+    address: str
+    squatted: bool = False
+
+
+class _Dialled(msgspec.Struct):
+    endpoints: list[_Endpoint] = []
+
+
+async def squatted_ports(admin: Path) -> dict[str, tuple[int, ...]]:
+    """Ports of attached workloads at which the proxy found somebody else when it last dialled; none where it does not answer."""
+    try:
+        reply = await AsyncUnixConnection(admin, timeout=ANSWER_SECONDS).request("GET", "/status")
+        endpoints = msgspec.json.decode(reply.body, type=_Dialled).endpoints if reply.is_ok else []
+    except (OSError, TimeoutError, ResponseError, msgspec.MsgspecError):
+        return {}
+    found: dict[str, set[int]] = {}
+    for one in endpoints:
+        if one.squatted:
+            found.setdefault(one.workload, set()).add(int(one.address.rpartition(":")[2]))
+    return {workload: tuple(sorted(ports)) for workload, ports in found.items()}
+
+
 async def keep_proxy(node: Node, admin: Path, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
     """Never returns. Sleeps while the proxy has what it shall have: its death ends a connection kept for that."""
     backoff = Backoff(*_PAUSES_SECONDS)

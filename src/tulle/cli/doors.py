@@ -10,7 +10,7 @@ from tulle.wire.plan import DoorState
 if TYPE_CHECKING:
     from tulle.model.resource import Resource
     from tulle.wire.plan import DoorStatus
-    from tulle.wire.status import DoorLine
+    from tulle.wire.status import AttachedLine, DoorLine
 
 FREED_SECONDS = 1.0
 """How long a mesh that was just killed may take to let go of its ports."""
@@ -39,6 +39,13 @@ def holder(door: "DoorLine") -> str:
     from tulle.supervisor.holder import holder_of
 
     return (holder_of(door.port) or door.holder) if door.state is DoorState.TAKEN else ""
+
+
+def squatters(one: "AttachedLine") -> tuple[str, ...]:
+    """Who listens now where an attached service should; an empty text where nobody does any more."""
+    from tulle.supervisor.holder import holder_of
+
+    return tuple(holder_of(port, virtual=False) for port in one.squatted)
 
 
 def _tried(port: int) -> "DoorStatus | None":

@@ -21,12 +21,13 @@ def status(wait: float, mesh: str | None, as_json: bool) -> None:
     """Show whether the mesh is ready, its pods and its problems. Exits 1 while it is not ready."""
     import msgspec
 
-    from tulle.cli.doors import holder
+    from tulle.cli.doors import holder, squatters
     from tulle.cli.running import running
 
     found = running(mesh).status(wait)
     doors = (msgspec.structs.replace(door, holder=holder(door)) for door in found.doors)
-    found = msgspec.structs.replace(found, doors=tuple(doors))
+    attached = (msgspec.structs.replace(one, holders=squatters(one)) for one in found.attached)
+    found = msgspec.structs.replace(found, doors=tuple(doors), attached=tuple(attached))
     if as_json:
         show_json(found)
     else:
@@ -63,7 +64,7 @@ def _show(found: "NodeStatus") -> None:
         )
     if found.attached:
         show("")
-        rows = [(one.name, _attached(one), _ago(one.since), one.why) for one in found.attached]
+        rows = [(one.name, _attached(one), _ago(one.since), _why(one)) for one in found.attached]
         show_table(("ATTACHED", "STATE", "SINCE", "WHY"), rows)
     for closed in found.closed_addresses:
         say(f"note: cannot listen at {closed.address}: {blame(closed.why, closed.holder)}. {closed.remedy}")
@@ -116,7 +117,18 @@ def _door(door: "DoorLine") -> str:
 
 
 def _attached(one: "AttachedLine") -> str:
+    if one.squatted:
+        return red("squatted")
     return green("recognised") if one.is_known else yellow("not there")
+
+
+def _why(one: "AttachedLine") -> str:
+    """Who is in its place, and what else there is to say."""
+    said = (
+        f"another had port {port} when it was last dialled; {f'has it now: {holder}' if holder else 'nobody has it now'}"
+        for port, holder in zip(one.squatted, one.holders, strict=True)
+    )
+    return "; ".join([*said, *([one.why] if one.why else [])])
 
 
 def _ago(moment: float) -> str:

@@ -157,6 +157,10 @@ class AttachedLine(Answer, frozen=True):
     is_known: bool
     why: str = ""
     since: float = 0.0
+    squatted: tuple[int, ...] = ()
+    """Its ports at which the proxy found another program when it last dialled them: nothing was sent there."""
+    holders: tuple[str, ...] = ()
+    """Who listens at each of them now, where that can be seen."""
 
 
 class AddressLine(Answer, frozen=True):
