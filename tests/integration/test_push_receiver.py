@@ -128,6 +128,17 @@ async def test_nobody_there_is_said(make: Make) -> None:
     assert "refused" in outcome.why or "Connect call failed" in outcome.why
 
 
+async def test_a_name_that_no_resolver_can_spell_is_said() -> None:
+    sink = PushSink(
+        url=f"http://{'a' * 64}.example/", interval=1.0, timeout=20.0, spool_bytes=1 << 20, spool_seconds=60.0
+    )
+
+    outcome = await sent(Receiver(sink, "tulle/test", lambda: NOW))
+
+    assert isinstance(outcome, Later)
+    assert "idna" in outcome.why
+
+
 async def test_a_token_is_read_anew_for_each_request(make: Make, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("one\n")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
+from tulle.model.checks import is_host
 from tulle.model.fields import Between, Check, HeaderName, HeaderValue, Host, Text
 from tulle.model.place import NOWHERE, Place
 from tulle.model.resource import Resource
@@ -20,7 +21,7 @@ def is_push_url(text: str) -> bool:
         return False
     return (
         parts.scheme in {"http", "https"}
-        and bool(parts.hostname)
+        and is_host(parts.hostname or "")
         and port != 0
         and "@" not in parts.netloc
         and not parts.fragment
@@ -64,7 +65,7 @@ OWN_HEADERS = frozenset(
     | {"content-type", "content-encoding", "content-length"}
 )
 """What `headers` may not replace."""
-Octets = Annotated[int, Between(65_536, 17_179_869_184)]
+SpoolOctets = Annotated[int, Between(65_536, 17_179_869_184)]
 Share = Annotated[float, Between(0, 1)]
 LogOctets = Annotated[int, Between(65_536, 1_073_741_824)]
 LogFiles = Annotated[int, Between(0, 10)]
@@ -98,7 +99,7 @@ class TlsConfig:
 class Spool:
     """What is kept of the samples that the receiver has not taken yet."""
 
-    max_bytes: Octets = 16_777_216
+    max_bytes: SpoolOctets = 16_777_216
     """On disk; beyond it the oldest are dropped."""
     max_age: AgeSeconds = 3300.0
     """Seconds; older ones are dropped. A Prometheus takes none older than an hour unless its `out_of_order_time_window` is longer."""

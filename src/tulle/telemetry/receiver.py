@@ -58,7 +58,7 @@ class Receiver:
             why = str(fault)
         except TimeoutError:
             why = f"no answer within {self._sink.timeout:g} s"
-        except (OSError, ResponseError) as fault:
+        except (OSError, ResponseError, UnicodeError) as fault:  # the last: a name that the resolver cannot spell
             why = _said(fault)
         self.close()
         return Later(why)
