@@ -8,12 +8,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.support.attached import EVIL, ORDERS, ROOT, WEB, Actor, groups, id_of
 from tests.support.attached_mesh import (
     ADDRESS,
+    MAPPED,
     REQUEST,
     AttachedMesh,
     State,
@@ -78,6 +80,37 @@ def mesh(web: Actor, evil: Actor, proxy: Proxy, backends: Backends) -> Iterator[
         yield made
 
 
+class Way(NamedTuple):
+    """How a caller speaks to the mesh."""
+
+    to: tuple[str, int]
+    request: bytes
+    any: str
+    """Any address of that family."""
+
+
+@pytest.fixture(params=["IPv4", "IPv4 mapped to IPv6", "IPv6"])
+def way(mesh: AttachedMesh, request: pytest.FixtureRequest) -> Way:
+    """IPv6 of its own leads to the forward proxy alone: virtual addresses are of IPv4."""
+    match request.param:
+        case "IPv4":
+            return Way((ADDRESS, mesh.port), REQUEST, "0.0.0.0")
+        case "IPv4 mapped to IPv6":
+            return Way((MAPPED, mesh.port), REQUEST, "::")
+        case _:
+            asked = f"GET http://orders.default:{mesh.port}/ HTTP/1.1\r\nhost: orders.default:{mesh.port}\r\n\r\n"
+            return Way(("::1", mesh.forward6()), asked.encode(), "::")
+
+
+def test_attached_user_is_known_by_every_family_and_another_is_nobody(
+    mesh: AttachedMesh, way: Way, web: Actor, evil: Actor
+) -> None:
+    for actor, status in (web, 200), (evil, 403):
+        actor.run(connect, "it", way.to)
+        assert actor.run(ask, "it", way.request) == status
+    assert (mesh.served("default/web"), mesh.denied()) == (1, 1)
+
+
 def to(mesh: AttachedMesh) -> tuple[str, int]:
     return ADDRESS, mesh.port
 
@@ -107,20 +140,22 @@ def test_anonymous_caller_is_let_in_by_a_policy_without_callers(mesh: AttachedMe
     assert mesh.served("anonymous") == 1
 
 
-def test_caller_that_has_closed_is_nobody_not_root(mesh: AttachedMesh, evil: Actor) -> None:
+def test_caller_that_has_closed_is_nobody_not_root(mesh: AttachedMesh, way: Way, evil: Actor) -> None:
     with stopped(mesh.proxy):
-        source = evil.run(connect, "it", to(mesh), 0, REQUEST)
+        source = evil.run(connect, "it", way.to, 0, way.request)
         evil.run(close, "it")
-        until(lambda: mesh.seen_by_kernel(source).state == FIN_WAIT2, "the kernel keeps a remainder of the socket")
-        naive = mesh.seen_by_kernel(source)
+        until(
+            lambda: mesh.seen_by_kernel(source, way.to).state == FIN_WAIT2, "the kernel keeps a remainder of the socket"
+        )
+        naive = mesh.seen_by_kernel(source, way.to)
         assert (naive.uid, naive.inode, naive.is_same) == (ROOT, 0, True)
     mesh.until_denied()
 
 
-def test_caller_that_has_closed_with_octets_on_their_way_is_nobody(mesh: AttachedMesh, web: Actor) -> None:
+def test_caller_that_has_closed_with_octets_on_their_way_is_nobody(mesh: AttachedMesh, way: Way, web: Actor) -> None:
     with stopped(mesh.proxy):
-        source = web.run(send_and_leave, to(mesh))
-        naive = mesh.seen_by_kernel(source)
+        source = web.run(send_and_leave, way)
+        naive = mesh.seen_by_kernel(source, way.to)
         assert (naive.state, naive.inode) == (FIN_WAIT1, 0)
     mesh.until_denied()
 
@@ -135,48 +170,54 @@ def test_half_closed_caller_is_known(mesh: AttachedMesh, web: Actor, evil: Actor
         assert actor.run(receive_octets, "it") == answer
 
 
-def test_listening_socket_at_the_callers_port_lends_no_name(mesh: AttachedMesh, web: Actor, evil: Actor) -> None:
+def test_listening_socket_at_the_callers_port_lends_no_name(
+    mesh: AttachedMesh, way: Way, web: Actor, evil: Actor
+) -> None:
     with stopped(mesh.proxy):
-        source = evil.run(connect, "it", to(mesh), free_port(), REQUEST)
+        source = evil.run(connect, "it", way.to, free_port(), way.request)
         evil.run(reset, "it")
         web.run(listen, "trap", source)
-        naive = mesh.seen_by_kernel(source)
+        naive = mesh.seen_by_kernel(source, way.to)
         assert (naive.uid, naive.state, naive.is_same) == (WEB, LISTEN, False)
     mesh.until_denied()
     assert mesh.ask(web) == 200
 
 
-def test_listening_socket_of_any_address_lends_no_name(mesh: AttachedMesh, web: Actor, evil: Actor) -> None:
+def test_listening_socket_of_any_address_lends_no_name(mesh: AttachedMesh, way: Way, web: Actor, evil: Actor) -> None:
     with stopped(mesh.proxy):
-        source = evil.run(connect, "it", to(mesh), free_port(), REQUEST)
+        source = evil.run(connect, "it", way.to, free_port(), way.request)
         evil.run(reset, "it")
-        web.run(listen, "trap", ("0.0.0.0", source[1]))
-        assert mesh.seen_by_kernel(source).uid == WEB
+        web.run(listen, "trap", (way.any, source[1]))
+        assert mesh.seen_by_kernel(source, way.to).uid == WEB
     mesh.until_denied()
 
 
-def test_port_that_another_takes_over_after_a_reset_lends_no_name(mesh: AttachedMesh, web: Actor, evil: Actor) -> None:
+def test_port_that_another_takes_over_after_a_reset_lends_no_name(
+    mesh: AttachedMesh, way: Way, web: Actor, evil: Actor
+) -> None:
     with stopped(mesh.proxy):
-        source = evil.run(connect, "it", to(mesh), free_port(), REQUEST)
+        source = evil.run(connect, "it", way.to, free_port(), way.request)
         evil.run(reset, "it")
-        assert web.run(connect, "it", to(mesh), source[1]) == source
-        naive = mesh.seen_by_kernel(source)
+        assert web.run(connect, "it", way.to, source[1]) == source
+        naive = mesh.seen_by_kernel(source, way.to)
         assert (naive.uid, naive.state, naive.is_same) == (WEB, ESTABLISHED, True)
         assert naive.inode
     mesh.until_denied()
-    assert web.run(ask, "it") == 200
+    assert web.run(ask, "it", way.request) == 200
     assert (mesh.served("default/web"), mesh.backends.connections) == (1, 1)
 
 
-def test_port_that_another_takes_over_after_a_close_lends_no_name(mesh: AttachedMesh, web: Actor, evil: Actor) -> None:
+def test_port_that_another_takes_over_after_a_close_lends_no_name(
+    mesh: AttachedMesh, way: Way, web: Actor, evil: Actor
+) -> None:
     with stopped(mesh.proxy):
-        source = evil.run(connect, "it", to(mesh), free_port(), REQUEST)
+        source = evil.run(connect, "it", way.to, free_port(), way.request)
         evil.run(close, "it")
-        until(lambda: bool(web.run(try_connect, "it", to(mesh), source[1])), "the port may be used again")
-        naive = mesh.seen_by_kernel(source)
+        until(lambda: bool(web.run(try_connect, "it", way.to, source[1])), "the port may be used again")
+        naive = mesh.seen_by_kernel(source, way.to)
         assert (naive.uid, naive.state, naive.is_same) == (WEB, ESTABLISHED, True)
     mesh.until_denied()
-    assert web.run(ask, "it") == 200
+    assert web.run(ask, "it", way.request) == 200
 
 
 def test_caller_bound_to_a_device_is_known(mesh: AttachedMesh, web: Actor, evil: Actor) -> None:
@@ -203,12 +244,6 @@ def test_user_counts_that_made_the_socket_not_the_one_who_uses_it(mesh: Attached
             assert changes.run(ask, name) == status
         assert changes.run(chown, "evils", WEB) == errno.EPERM
     assert mesh.served("default/web") == 1
-
-
-def test_caller_by_v4_mapped_addresses_is_known(mesh: AttachedMesh, web: Actor, evil: Actor) -> None:
-    for actor, status in (web, 200), (evil, 403):
-        actor.run(connect, "it", (f"::ffff:{ADDRESS}", mesh.port))
-        assert actor.run(ask, "it") == status
 
 
 def test_caller_by_mptcp_is_known(mesh: AttachedMesh, web: Actor, evil: Actor) -> None:
@@ -332,7 +367,9 @@ def half_close(state: State, name: str) -> None:
 
 
 def listen(state: State, name: str, at: tuple[str, int]) -> None:
-    state[name] = socket.create_server(at)
+    is_v6 = ":" in at[0]
+    family = socket.AF_INET6 if is_v6 else socket.AF_INET
+    state[name] = socket.create_server(at, family=family, dualstack_ipv6=is_v6)
 
 
 def try_connect(state: State, name: str, address: tuple[str, int], source: int) -> bool:
@@ -343,8 +380,8 @@ def try_connect(state: State, name: str, address: tuple[str, int], source: int) 
     return True
 
 
-def send_and_leave(state: State, address: tuple[str, int]) -> tuple[str, int]:
-    source = connect(state, "it", address, 0, REQUEST)
+def send_and_leave(state: State, way: Way) -> tuple[str, int]:
+    source = connect(state, "it", way.to, 0, way.request)
     state["it"].setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while True:

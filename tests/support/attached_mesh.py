@@ -27,6 +27,9 @@ from tulle.wire.snapshot import (
 )
 
 ADDRESS = "127.80.0.1"
+MAPPED = f"::ffff:{ADDRESS}"
+LOOPBACK_TO = {MAPPED: "::ffff:127.0.0.1", "::1": "::1"}
+"""Whence a caller dials that speaks IPv6."""
 REQUEST = b"GET / HTTP/1.1\r\nhost: orders\r\n\r\n"
 Endpoint = AttachedEndpoint | HostEndpoint
 
@@ -88,9 +91,15 @@ class AttachedMesh:
         )
         self.proxy.hand_over("synced", "")
 
-    def seen_by_kernel(self, theirs: tuple[str, int]) -> Owner:
-        """What one who believes the kernel's first word would believe of the caller at this address."""
-        found = self.diag.connection(place_of(*theirs), place_of(ADDRESS, self.port))
+    def forward6(self) -> int:
+        """Opens the forward proxy's listener of IPv6, and returns its port: by the name's own family it is the only way in."""
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+            self.proxy.hand_over("forward", "[::1]:15001", listener)
+            return int(listener.getsockname()[1])
+
+    def seen_by_kernel(self, theirs: tuple[str, int], ours: tuple[str, int] | None = None) -> Owner:
+        """What one who believes the kernel's first word would believe of the caller at this address, who dialled `ours`."""
+        found = self.diag.connection(place_of(*theirs), place_of(*(ours or (ADDRESS, self.port))))
         assert found is not None
         return found
 
@@ -158,7 +167,7 @@ def connect(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
     if source:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", source))
+        sock.bind((LOOPBACK_TO.get(address[0], "127.0.0.1"), source))
     sock.connect(address)
     if octets:
         sock.sendall(octets)
