@@ -127,6 +127,15 @@ def test_attached_user_is_known_and_another_is_nobody(mesh: AttachedMesh, web: A
     )
 
 
+def test_connection_is_looked_up_once_however_many_requests_it_brings(mesh: AttachedMesh, web: Actor) -> None:
+    web.run(connect, "it", to(mesh))
+    assert web.run(ask, "it") == 200
+    mesh.proxy.deafen_kernel()
+    assert [web.run(ask, "it") for _ in range(30)] == [200] * 30
+    assert mesh.ask(web) == 403
+    assert (mesh.served("default/web"), mesh.denied()) == (31, 1)
+
+
 def test_root_is_nobody_unless_it_is_attached(mesh: AttachedMesh) -> None:
     with Actor(ROOT) as root:
         assert mesh.ask(root) == 200

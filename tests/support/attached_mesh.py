@@ -92,7 +92,7 @@ class AttachedMesh:
         self.proxy.hand_over("synced", "")
 
     def forward6(self) -> int:
-        """Opens the forward proxy's listener of IPv6, and returns its port: by the name's own family it is the only way in."""
+        """Opens the forward proxy's listener of IPv6, and returns its port: the only way in by that family."""
         with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
             self.proxy.hand_over("forward", "[::1]:15001", listener)
             return int(listener.getsockname()[1])

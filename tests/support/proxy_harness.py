@@ -40,6 +40,7 @@ from tulle.wire.snapshot import (
     encode_snapshot,
 )
 
+NOBODYS_NETLINK_PORT = 1 << 31
 DEADLINE = 20.0
 """Seconds that a fact is waited for before the test fails."""
 
@@ -191,6 +192,10 @@ class Proxy:
     def tell(self, kind: str, name: str = "", uid: int = -1, cgroups: list[int] | None = None) -> None:
         """A fact about attached workloads."""
         self.control.send(encode(Handover(kind, name, uid, cgroups)))
+
+    def deafen_kernel(self) -> None:
+        """From now on no question of the proxy's reaches the kernel: whoever is looked up is nobody. The socket is this one."""
+        self._diag.connect((NOBODYS_NETLINK_PORT, 0))
 
     def hand_over(self, kind: str, name: str, sock: socket.socket | None = None) -> None:
         """Says what the supervisor would say."""
