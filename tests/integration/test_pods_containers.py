@@ -60,6 +60,21 @@ def test_environment_and_name_are_as_declared(mesh: Supervised) -> None:
     assert mesh.log_lines(WEB) == ["a b=c # d|one", "two|/bin:/else|web|0"]
 
 
+def test_no_value_of_a_variable_stands_in_a_command_that_others_may_read(storage: Storage, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    podman = tmp_path / "podman"
+    podman.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >&2\nexec {shutil.which("podman")} "$@"\n')
+    podman.chmod(0o755)
+    env = {"KEY": "-----BEGIN\nhunter2\n", "TOKEN": "hunter3"}
+    with supervised_with(storage, PATH=f"{tmp_path}:{os.environ['PATH']}") as mesh:
+        mesh.apply(shell(mesh, WEB, f"echo has ${{#KEY}} and ${{#TOKEN}}; {SLEEP}", env=env))
+        mesh.await_line(WEB, "has 19 and 7")
+
+        said = mesh.log_lines(WEB)
+    assert "--detach" in said
+    assert not [line for line in said if "hunter" in line]
+
+
 def test_a_container_is_ready_once_its_port_answers_and_is_reached_there(mesh: Supervised) -> None:
     mesh.apply(shell(mesh, WEB, SERVE.format(port=80), readiness=Readiness(80, "/index.html")))
 

@@ -86,10 +86,10 @@ def own_storage() -> Iterator[Storage]:
 
 
 @contextmanager
-def supervised_with(storage: Storage, way: str = "auto") -> Iterator[Supervised]:
+def supervised_with(storage: Storage, way: str = "auto", **environment: str) -> Iterator[Supervised]:
     """A supervisor as root whose podman has this storage."""
     mesh = Supervised("root", way)
-    mesh.environment = storage.environment
+    mesh.environment = storage.environment | environment
     with mesh:
         yield mesh
     _clear_cgroups()

@@ -58,7 +58,9 @@ class _Keeper(Init):
 
     def _start(self) -> str:
         env = workshop_environment()
-        options = self._lay_out()
+        shown = self._lay_out()
+        with step("container"):
+            options = [*self._options(), *self._variables(env), *shown]
         podman = [
             *workshop_arguments(self._ready.box),
             *("--storage-opt", f"{self._ready.box.driver}.imagestore={_IMAGES}"),
@@ -74,7 +76,7 @@ class _Keeper(Init):
         return ""
 
     def _lay_out(self) -> list[str]:
-        """Makes this mount namespace podman's workshop; returns the options of the container."""
+        """Makes this mount namespace podman's workshop; returns the options by which the container has what is mounted."""
         ready = self._ready
         with step("private-mounts"):
             mounts.keep_to_ourselves()
@@ -90,9 +92,7 @@ class _Keeper(Init):
             os.mkdir(_IMAGES, 0o700)
             mounts.seal_tree(images)
             mounts.attach(images, _IMAGES)
-            shown = lay_out(ready.mounts, trees, ready.sealed, f"{WORKSHOP}/mounts")
-        with step("container"):
-            return [*self._options(), *shown]
+            return lay_out(ready.mounts, trees, ready.sealed, f"{WORKSHOP}/mounts")
 
     def _options(self) -> list[str]:
         service, spec, box = self._service, self._container.spec, self._ready.box
@@ -104,13 +104,25 @@ class _Keeper(Init):
             options.append(f"--memory={spec.memory}")
         if box.limits and spec.cpus:
             options.append(f"--cpus={spec.cpus:g}")
-        with open(_ENVIRONMENT, "w", encoding="utf-8") as file:
-            for name, value in service.env.items():
-                if "\n" in value:
-                    options.append(f"--env={name}={value}")
-                else:
-                    file.write(f"{name}={value}\n")
-        return [*options, f"--env-file={_ENVIRONMENT}"]
+        return options
+
+    def _variables(self, env: dict[str, str]) -> list[str]:
+        """Options by which the container has its variables. No value is among them: everybody on the box may read a command."""
+        options = [f"--env-file={_ENVIRONMENT}"]
+        with open(_ENVIRONMENT, "w", encoding="utf-8") as lines:
+            for number, (name, value) in enumerate(self._service.env.items()):
+                if "\n" not in value:
+                    lines.write(f"{name}={value}\n")
+                    continue
+                secret = f"variable{number}"
+                with open(f"{WORKSHOP}/{secret}", "w", encoding="utf-8") as file:
+                    file.write(value)
+                podman = workshop_arguments(self._ready.box)
+                made = ask([*podman, "secret", "create", secret, file.name], env, before=leave_network)
+                if made.code:
+                    raise StepFailed("container", f"{name}: {made.last_words}")
+                options.append(f"--secret={secret},type=env,target={name}")
+        return options
 
     def _refusal(self, again: Answer) -> str:
         """What podman said, asked once more: the first time its words went where the service's go."""
