@@ -82,8 +82,8 @@ def refuse_foreign_program() -> None:
         raise Failure(
             "foreign-program",
             f"{others[0]}{more}: whoever may write Tulle decides what root runs",
-            hint="install Tulle where only root writes: `pipx install --global tulle`, or `python3 -m venv /opt/tulle &&"
-            " /opt/tulle/bin/pip install tulle`; or install the mesh as that user",
+            hint="install Tulle where only root writes: `pipx install --global .` in its checkout, or"
+            " `python3 -m venv /opt/tulle && /opt/tulle/bin/pip install .`; or install the mesh as that user",
         )
 
 
