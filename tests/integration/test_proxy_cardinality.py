@@ -26,7 +26,8 @@ KNOWN: dict[str, set[str]] = {
     "response_class": set(CLASSES),
     "policy": {"", "default/only"},
     "reason": {reason.code for reason in Reason},
-    "cause": {"connect", "stale", "refused", "direct", "limit", "caller-limit"},
+    "cause": {"connect", "stale", "refused", "direct", "limit", "caller-limit", "full", "flood"},
+    "workload": {"default/orders-v1"},
     "result": {"accepted", "refused"},
     "le": {str(bound) for bound in BOUNDS} | {"+Inf"},
 }
@@ -51,18 +52,20 @@ def hostile(dice: random.Random, number: int) -> bytes:
     return whole[: dice.choice((len(whole), len(whole), len(whole), len(whole) // 2, 3))]
 
 
-def unknown(metrics: Metrics) -> list[tuple[str, str]]:
-    """Labels that say what they may not."""
+def unknown(metrics: Metrics, port: int) -> list[tuple[str, str]]:
+    """Labels that say what they may not. The snapshot's endpoint is at `port`."""
+    known = KNOWN | {"port": {str(port)}}
     labelled = [labels for name, labels, _ in metrics.samples if name != "tulle_build_info"]
     seen = {(key, value) for labels in labelled for key, value in labels.items()}
-    return [(key, value) for key, value in sorted(seen) if value not in KNOWN.get(key, ())]
+    return [(key, value) for key, value in sorted(seen) if value not in known.get(key, ())]
 
 
 def test_what_callers_choose_makes_no_series(proxy: Proxy) -> None:
     backends = Backends()
     doors = {proxy.door(): protocol for protocol in (Protocol.HTTP, Protocol.DETECT, Protocol.TCP)}
     closed = proxy.door()  # leads nowhere: nothing is declared behind it
-    proxy.put(one_service(doors, (host(backends.serve(echo)),), policies=(only("GET", "PUT"),)))
+    endpoint = backends.serve(echo)
+    proxy.put(one_service(doors, (host(endpoint),), policies=(only("GET", "PUT"),)))
     dice = random.Random(7)
 
     def call(number: int) -> None:
@@ -79,7 +82,7 @@ def test_what_callers_choose_makes_no_series(proxy: Proxy) -> None:
     metrics = proxy.metrics()
     assert metrics.sum("tulle_requests_total") > CALLS / 2
     assert metrics.sum("tulle_answers_total", reason="bad-request") > 0
-    assert unknown(metrics) == []
+    assert unknown(metrics, endpoint) == []
     backends.close()
 
 
@@ -100,7 +103,8 @@ def test_what_callers_and_endpoints_say_in_grpc_makes_no_series(proxy: Proxy) ->
         talk.h2.send_headers(event.stream_id, [("grpc-status", said[-1])], end_stream=True)
 
     door = proxy.door()
-    proxy.put(one_service({door: Protocol.HTTP}, (host(backends.serve(Endpoint(react))),)))
+    endpoint = backends.serve(Endpoint(react))
+    proxy.put(one_service({door: Protocol.HTTP}, (host(endpoint),)))
     with Caller(door) as caller:
         for number in range(200):
             kind = dice.choice(("application/grpc", f"application/grpc+{number}", "application/grpcx", "text/plain"))
@@ -112,5 +116,5 @@ def test_what_callers_and_endpoints_say_in_grpc_makes_no_series(proxy: Proxy) ->
     assert len(set(said)) > 8
     assert metrics.sum("tulle_requests_total", protocol="http2") > 0
     assert metrics.sum("tulle_grpc_responses_total") == metrics.sum("tulle_requests_total", protocol="grpc") > 0
-    assert unknown(metrics) == []
+    assert unknown(metrics, endpoint) == []
     backends.close()

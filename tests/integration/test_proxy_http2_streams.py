@@ -104,6 +104,7 @@ def test_a_stream_is_told_and_its_refusal_found_by_its_id(proxy: Proxy, backends
     assert (second["protocol"], second["status"], second["reason"]) == ("http2", 403, "denied")
     (one,) = proxy.get(f"/refusals?id={refused['x-request-id']}")
     assert one.pop("time") > 0
+    assert one.pop("trace") == second["trace"]
     assert one == {
         "id": refused["x-request-id"], "generation": 7, "source": "anonymous", "pod": "", "destination": "default/orders",
         "port": 8001, "method": "DELETE", "host": "orders", "path": "/a/b", "reason": "denied", "policy": "",
