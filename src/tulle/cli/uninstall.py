@@ -88,6 +88,7 @@ def _remains(scope: "Scope", mesh: str, *, keep_state: bool) -> list[Path]:
         unit.with_name(f"{unit.name}.d"),
         unit,
         *(parent / mesh for parent in (scope.manifests, *scope.states) if parent not in kept),
+        scope.states[-1] / f"{mesh}.forward",
     ]
     if not [one for one in scope.installed() if one != mesh]:
         profile = apparmor.profile_file(apparmor.program())

@@ -14,9 +14,12 @@ NOT_FORWARDED: Final = Refusal(400, "the target names no host")
 """Of a target in origin form: whoever sends it took the proxy for a service."""
 
 
-def parse_forwarded(head: bytes, limits: Limits, plain: PlainLines = NOTHING_KNOWN) -> RequestHead | Refusal:
+def parse_forwarded(
+    head: bytes, limits: Limits, plain: PlainLines = NOTHING_KNOWN, takes_host: bool = False
+) -> RequestHead | Refusal:
     """Judges one whole head. What is accepted names the host and port of its target, whatever Host says (RFC 9112, 3.2.2).
 
+    With `takes_host` a target in origin form means the host and port that Host says.
     A CONNECT has the method, `host:port` as its target, and neither path nor body.
     """
     begin = 2 if head.startswith(CRLF) else 0
@@ -32,6 +35,9 @@ def parse_forwarded(head: bytes, limits: Limits, plain: PlainLines = NOTHING_KNO
     scheme, separated, rest = target.partition(b"://")
     if not separated or target[:1] == b"/":
         is_misplaced = target[:1] == b"/" or target == b"*"
+        if is_misplaced and takes_host:
+            named = parse_request(head, limits, plain)
+            return named if isinstance(named, Refusal) or named.host else NOT_FORWARDED
         return NOT_FORWARDED if is_misplaced else Refusal(400, "target is neither a path nor an http URI")
     if scheme.lower() != b"http":
         return Refusal(501, "only http URIs are forwarded; for others there is CONNECT")

@@ -24,12 +24,12 @@ def listen_at_port(host: str, port: int, family: socket.AddressFamily = socket.A
     return listener
 
 
-def listen_at_path(path: str) -> socket.socket:
-    """A fresh unix socket, which from the first moment on only its owner may open; what lay there is removed."""
+def listen_at_path(path: str, *, is_for_all: bool = False) -> socket.socket:
+    """A fresh unix socket, which from the first moment on only its owner may dial, or anyone; what lay there is removed."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # noqa: PTH108  (the supervisor has no use for pathlib)
     listener = socket.socket(socket.AF_UNIX, _FLAGS)
-    mask = os.umask(0o177)
+    mask = os.umask(0o111 if is_for_all else 0o177)
     try:
         listener.bind(path)
     except OSError:
@@ -37,5 +37,5 @@ def listen_at_path(path: str) -> socket.socket:
         raise
     finally:
         os.umask(mask)
-    listener.listen(_PATH_BACKLOG)
+    listener.listen(_PORT_BACKLOG if is_for_all else _PATH_BACKLOG)
     return listener

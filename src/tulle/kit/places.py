@@ -1,6 +1,7 @@
 """Where Tulle keeps things on this box: the one module that knows. Text; `tulle.kit.paths` has the same as Path.
 
-Directories are made with mode 0700 and refused when somebody else owns them or may write to them.
+Directories are made with mode 0700 and refused when somebody else owns them or may write to them. Only the forward proxy's
+socket lies where others may pass.
 It does without pathlib, which costs the supervisor and every fork of it most of a megabyte.
 """
 
@@ -42,6 +43,27 @@ def process_log(mesh: str, process: str, *, create: bool = True) -> str:
 def admin_socket(mesh: str, *, create: bool = True) -> str:
     """The admin API of the proxy that serves: a link to that proxy's own socket."""
     return f"{runtime_dir(mesh, create=create)}/admin.sock"
+
+
+def forward_directory(mesh: str, *, create: bool = True) -> str:
+    """Where the forward proxy's socket lies: anyone may pass through it, only its owner may change what is in it.
+
+    Beside the runtime directory, which stays closed. Others may pass through the parent from then on, unless TULLE_RUNTIME_DIR names
+    it: its mode is then the operator's matter.
+    """
+    parent, name = runtime_parent(), f"{mesh}.forward"
+    path = _under(parent, name, create)
+    if create:
+        os.chmod(path, 0o755)  # noqa: S103, PTH101
+        mode = stat.S_IMODE(os.lstat(parent).st_mode)
+        if not os.environ.get("TULLE_RUNTIME_DIR") and mode & 0o011 != 0o011:
+            os.chmod(parent, mode | 0o011)  # noqa: S103, PTH101
+    return path
+
+
+def forward_socket(mesh: str, *, create: bool = True) -> str:
+    """Where attached services of any user reach the forward proxy by a path."""
+    return f"{forward_directory(mesh, create=create)}/proxy.sock"
 
 
 def supervisor_pid_file(mesh: str, *, create: bool = True) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from tulle.core.tables import Tables
 from tulle.proxy.arrival import Register
-from tulle.proxy.attest import Attestor
+from tulle.proxy.attest import Attestor, Welcome
 from tulle.proxy.listen import Listener
 from tulle.proxy.loop import READ, Dispatcher, Foremost
 from tulle.proxy.relay import Relay
@@ -80,6 +80,9 @@ class Listeners:
             self._replace(self.hosts, name, listener)
         elif kind == "no-host":
             self._drop(self.hosts, name)
+        elif kind == "forward" and sock is not None and sock.family == socket.AF_UNIX:
+            listener = Listener(self._relay, self._register, self._dial, sock, "", 0, None, None, True, self._peers())
+            self._replace(self.forwards, name, listener)
         elif kind == "forward" and sock is not None:
             host, port = sock.getsockname()[:2]
             listener = Listener(self._relay, self._register, self._dial, sock, "", 0, (host, port), self.attestor, True)
@@ -105,6 +108,12 @@ class Listeners:
             raise ValueError(f"kind {kind!r} is not known, or lacks its descriptor")
         if kind in ("pod", "ready", "unready", "gone") and self._relay.tables is not None:
             self.mark_ready(self._relay.tables, name)
+
+    def _peers(self) -> Callable[[socket.socket, Welcome], None] | None:
+        """Says who calls at a path."""
+        from tulle.proxy.peers import Peers
+
+        return Peers(self.attestor).attest if self.attestor is not None else None
 
     def mark_ready(self, tables: Tables, pod: str | None = None) -> None:
         """Tells endpoints in pods whether they are ready: those of one pod, or all."""

@@ -351,7 +351,7 @@ class HttpDownstream(CallerEnd):
             return refuse_early(buffer, 0, limits)
         octets = buffer if end == len(buffer) else buffer[:end]
         if lane.is_forward:
-            return parse_forwarded(octets, limits, relay.plain_lines)
+            return parse_forwarded(octets, limits, relay.plain_lines, lane.takes_host)
         head = parse_request(octets, limits, relay.plain_lines)
         if learns and isinstance(head, RequestHead):
             self._strays += 1

@@ -72,7 +72,7 @@ class Facts:
         return True
 
     def recognise(self, uid: int, cgroup: int) -> str:
-        """The workload; empty: nobody."""
+        """The workload; empty: nobody. A control group below 0 is unknown: it may be any."""
         is_named = uid >= 0 and (uid != OVERFLOW_UID or self._sees_all_users)
         if is_named:
             both = self._by_both.get((uid, cgroup))
@@ -81,6 +81,8 @@ class Facts:
         found = self._by_cgroup.get(cgroup)
         if found is not None:
             return found
+        if cgroup < 0:
+            return self.of_user(uid) if is_named else ""
         return self._by_uid.get(uid, "") if is_named else ""
 
     def of_user(self, uid: int) -> str:
@@ -91,7 +93,7 @@ class Facts:
         """It was not told whose this control group is, and it may be that of a workload that was started anew."""
         if not self._is_by_cgroup and uid not in self._grouped_uids:
             return False
-        return cgroup not in self._cgroups and cgroup not in self._strangers
+        return cgroup >= 0 and cgroup not in self._cgroups and cgroup not in self._strangers
 
     def remember_stranger(self, cgroup: int) -> None:
         """It was looked at, and is nobody's; remembered until the facts change."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 from typing import Final, final
 
 from tulle.kit.sock_diag import place_of
 from tulle.proxy.arrival import Register
-from tulle.proxy.attest import Attestor, Who
+from tulle.proxy.attest import Attestor, Welcome, Who
 from tulle.proxy.detect import Detector
 from tulle.proxy.loop import READ, Watched
-from tulle.proxy.relay import FORWARD, Arrival, Relay
+from tulle.proxy.relay import FORWARD, FORWARD_PATH, Arrival, Relay
 from tulle.proxy.tcp import Dial
 from tulle.proxy.wheel import Timed
 
@@ -36,6 +37,7 @@ class Listener(Watched):
         meant: tuple[str, int] | None = None,
         attestor: Attestor | None = None,
         is_forward: bool = False,
+        peers: Callable[[socket.socket, Welcome], None] | None = None,
     ) -> None:
         super().__init__(sock)
         sock.setblocking(False)
@@ -44,7 +46,10 @@ class Listener(Watched):
         self._dial = dial
         self.pod = pod
         """`namespace/workload`; empty for others."""
-        self._door = Arrival("", FORWARD, 0) if is_forward else Arrival("", "", door)
+        self._is_at_path = sock.family == socket.AF_UNIX
+        """It listens at a path of the box, and is the forward proxy's."""
+        forward = FORWARD_PATH if self._is_at_path else FORWARD
+        self._door = Arrival("", forward, 0) if is_forward else Arrival("", "", door)
         """What it accepts when nobody says who calls."""
         self._meant = meant
         """The address that it listens at itself; None: connections are redirected to it, or it is a door."""
@@ -52,6 +57,8 @@ class Listener(Watched):
         """It is the forward proxy's: requests say which service they mean."""
         self._attestor = attestor
         """On the box itself: says who calls."""
+        self._peers = peers
+        """At a path: says who calls."""
         self._place = place_of(meant[0], meant[1]) if meant is not None else None
         self._attested = self._on_attested
 
@@ -81,6 +88,9 @@ class Listener(Watched):
             if attestor is not None and place is not None:
                 sock.setblocking(False)
                 attestor.attest(sock, place_of(peer[0], peer[1]), place, self._attested)
+            elif self._peers is not None:
+                sock.setblocking(False)
+                self._peers(sock, self._attested)
             else:
                 self._welcome(sock)
 
@@ -110,7 +120,7 @@ class Listener(Watched):
     def _on_attested(self, sock: socket.socket, who: Who) -> None:
         meant = self._meant
         if self._is_forward:
-            self._enter(sock, Arrival(who.workload, FORWARD, 0, who.uid, who.cgroup))
+            self._enter(sock, Arrival(who.workload, self._door.address, 0, who.uid, who.cgroup))
         elif meant is not None:
             self._enter(sock, Arrival(who.workload, meant[0], meant[1], who.uid, who.cgroup))
 
@@ -126,7 +136,8 @@ class Listener(Watched):
             relay.counters.refuse(self._source(arrival.pod), "caller-limit")
             sock.close()
             return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not self._is_at_path:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = register.add(arrival, relay.dispatcher.now)
         Detector(relay, connection, relay.lane(arrival), self._dial).start(sock)
 

@@ -56,6 +56,8 @@ UNKNOWN: Final = "unknown"
 """Destination label of what is not declared."""
 FORWARD: Final = "forward-proxy"
 """Destination label of connections to the forward proxy, and of what says there no destination."""
+FORWARD_PATH: Final = "forward-path"
+"""Where connections came to that dialled the forward proxy by its path."""
 HTTP_PORT: Final = 80
 """Of an authority that names none."""
 
@@ -70,7 +72,7 @@ class Arrival:
         self.pod = pod
         """`namespace/workload`; empty: anonymous."""
         self.address = address
-        """The virtual address that was dialled, or FORWARD; empty: by a door."""
+        """The virtual address that was dialled, FORWARD or FORWARD_PATH; empty: by a door."""
         self.port = port
         """The port that was dialled, or the door's."""
         self.uid = uid
@@ -224,7 +226,12 @@ class Lane:
     """One caller to one service port, in one generation: what its requests share."""
 
     def __init__(
-        self, tables: Tables, caller: CallerRef, port: ServicePortTable | None, is_forward: bool = False
+        self,
+        tables: Tables,
+        caller: CallerRef,
+        port: ServicePortTable | None,
+        is_forward: bool = False,
+        takes_host: bool = False,
     ) -> None:
         self.tables = tables
         self.caller = caller
@@ -232,6 +239,8 @@ class Lane:
         """None: nothing is declared there."""
         self.is_forward = is_forward
         """It came to the forward proxy: the next request of the same connection may name another service."""
+        self.takes_host = takes_host
+        """It came by the path: what names no host in its target means that of Host. There is no address to be confused with."""
         self.source = caller.service
         self.destination = port.service if port is not None else UNKNOWN
         self.memo: dict[bytes, Judged] = {}
@@ -382,8 +391,9 @@ class Relay:
         address = arrival.address
         caller = tables.callers.get(arrival.pod, ANONYMOUS) if arrival.pod else ANONYMOUS
         port = tables.by_address.get((address, arrival.port)) if address else tables.doors.get(arrival.port)
-        is_forward = address == FORWARD
-        lane = Lane(tables, caller, port, is_forward)
+        is_by_path = address == FORWARD_PATH
+        is_forward = is_by_path or address == FORWARD
+        lane = Lane(tables, caller, port, is_forward, is_by_path)
         if is_forward:
             lane.destination = FORWARD
         if port is not None:
@@ -400,7 +410,7 @@ class Relay:
         port: ServicePortTable | None = None
         if host is not None:
             port = named_port(tables, caller, host, head.port if head.port >= 0 else HTTP_PORT)
-        return self._forward_lane(tables, arrival.pod, caller, port)
+        return self._forward_lane(tables, arrival, caller, port)
 
     def lane_again(self, arrival: Arrival, lane: Lane) -> Lane:
         """The same caller and service, by the tables in force."""
@@ -409,15 +419,17 @@ class Relay:
         if not lane.is_forward or before is None or tables is None:
             return self.lane(arrival)
         caller = tables.callers.get(arrival.pod, ANONYMOUS) if arrival.pod else ANONYMOUS
-        return self._forward_lane(tables, arrival.pod, caller, tables.by_name.get((before.service, before.port)))
+        return self._forward_lane(tables, arrival, caller, tables.by_name.get((before.service, before.port)))
 
-    def _forward_lane(self, tables: Tables, pod: str, caller: CallerRef, port: ServicePortTable | None) -> Lane:
+    def _forward_lane(self, tables: Tables, arrival: Arrival, caller: CallerRef, port: ServicePortTable | None) -> Lane:
+        takes_host = arrival.address == FORWARD_PATH
         if port is None:
-            return Lane(tables, caller, None, True)
-        key = (pod, port.service, port.port)
+            return Lane(tables, caller, None, True, takes_host)
+        # What is remembered of heads holds for one way in alone: only by the path may a target name no host.
+        key = (arrival.pod, port.service, -port.port if takes_host else port.port)
         found = self._lanes.get(key)
         if found is None:
-            found = self._lanes[key] = Lane(tables, caller, port, True)
+            found = self._lanes[key] = Lane(tables, caller, port, True, takes_host)
         return found
 
     def count_unread(

@@ -1,15 +1,16 @@
-"""How attached workloads reach the mesh: a listener at each virtual address of the box, and the forward proxy's.
+"""How attached workloads reach the mesh: a listener at each virtual address of the box, and the forward proxy's, one at a path.
 
 A program that listens on every address at a service's port is in the way of its virtual address there; that is said with
 who it is and what helps, and tried again. The forward proxy leads to the same services.
 """
 
+import contextlib
 import errno
 import os
 import socket
 from collections.abc import Callable
 
-from tulle.kit.listen import listen_at_port
+from tulle.kit.listen import listen_at_path, listen_at_port
 from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.holder import MESH, holder_of
 from tulle.supervisor.loop import Loop, Timer
@@ -18,13 +19,21 @@ from tulle.wire.plan import FORWARD_PORT, AddressStatus, DoorState, blame
 RETRY_SECONDS = 5.0
 FORWARD = {f"127.0.0.1:{FORWARD_PORT}": "127.0.0.1", f"[::1]:{FORWARD_PORT}": "::1"}
 """Address as it is shown → host."""
+_PATH_REMEDY = (
+    "Remove what lies there; where the path is too long, or cannot be made, name another by TULLE_RUNTIME_DIR. Until then attached"
+    f" services use the forward proxy, http://127.0.0.1:{FORWARD_PORT}"
+)
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 class Loopback:
     """Opens on the box what the plan names, closes what it no longer names, and tries again what is taken."""
 
-    def __init__(self, loop: Loop, proxy: ProxyLink, say: Callable[[str], None], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: Loop, proxy: ProxyLink, say: Callable[[str], None], changed: Callable[[], None], path: str
+    ) -> None:
+        self._path = path
+        """Where the forward proxy's socket is to lie."""
         self._loop = loop
         self._proxy = proxy
         self._say = say
@@ -41,10 +50,13 @@ class Loopback:
 
     def want(self, addresses: list[str]) -> None:
         """Exactly these virtual addresses, `127.80.x.y:port`, and the forward proxy with any."""
-        self._wanted = [*FORWARD, *addresses] if addresses else []
+        self._wanted = [*FORWARD, self._path, *addresses] if addresses else []
         wanted = set(self._wanted)
         for address in self._open - wanted:
-            (self._proxy.no_forward if address in FORWARD else self._proxy.no_host)(address)
+            (self._proxy.no_forward if _is_forward(address) else self._proxy.no_host)(address)
+            if address == self._path:
+                with contextlib.suppress(OSError):
+                    os.unlink(address)
         self._open &= wanted
         self._faults = {address: fault for address, fault in self._faults.items() if address in wanted}
         self._try()
@@ -58,7 +70,7 @@ class Loopback:
                 self._open_one(address, holders)
         if self._faults != before:
             self._tell_of({one: fault for one, fault in self._faults.items() if before.get(one) != fault})
-        if any(fault.state is DoorState.TAKEN for fault in self._faults.values()):
+        if any(fault.state is DoorState.TAKEN or address == self._path for address, fault in self._faults.items()):
             self._timer = self._loop.later(RETRY_SECONDS, self._try)
 
     def _open_one(self, address: str, holders: dict[int, str]) -> None:
@@ -71,7 +83,7 @@ class Loopback:
                 self._faults[address] = describe(address, fault, holders)
             return
         self._open.add(address)
-        (self._proxy.forward if address in FORWARD else self._proxy.host)(address, listener)
+        (self._proxy.forward if _is_forward(address) else self._proxy.host)(address, listener)
         if self._faults.pop(address, None):
             self._say(f"{address} is open now")
 
@@ -90,6 +102,8 @@ def describe(address: str, fault: OSError, holders: dict[int, str]) -> AddressSt
     """Why there is no listener, who is in the way, and what helps. `holders` are those known by their port."""
     is_taken = fault.errno == errno.EADDRINUSE
     why = os.strerror(fault.errno) if fault.errno else str(fault)
+    if address.startswith("/"):
+        return AddressStatus(address, DoorState.REFUSED, why, "", _PATH_REMEDY)
     port = int(address.rpartition(":")[2])
     if is_taken and port not in holders:
         holders[port] = holder_of(port)  # not free, and a thousand services may stand on one port
@@ -120,7 +134,13 @@ def _remedy(address: str, is_taken: bool, holder: str) -> str:
     )
 
 
+def _is_forward(address: str) -> bool:
+    return address in FORWARD or address.startswith("/")
+
+
 def _listen(address: str) -> socket.socket:
+    if address.startswith("/"):
+        return listen_at_path(address, is_for_all=True)
     if host := FORWARD.get(address):
         return listen_at_port(host, FORWARD_PORT, socket.AF_INET6 if ":" in host else socket.AF_INET)
     host, _, port = address.partition(":")

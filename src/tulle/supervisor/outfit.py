@@ -115,6 +115,8 @@ def hidden_directories(mesh: str) -> list[str]:
         (places.state_parent(), "TULLE_STATE_DIR"),
     ):
         found.append(os.path.realpath(f"{parent}/{mesh}" if os.environ.get(variable) else parent))
+    if os.environ.get("TULLE_RUNTIME_DIR"):
+        found.append(os.path.realpath(places.forward_directory(mesh, create=False)))
     if parent := places.log_parent():
         found.append(os.path.realpath(parent))
     return found

@@ -101,7 +101,8 @@ class Supervisor:
             )
         )
         self._doors = Doors(self._loop, self._proxy_link, say, self._report_soon)
-        self._loopback = Loopback(self._loop, self._proxy_link, say, self._report_soon)
+        # Made before any pod is: what a pod does not see is decided when it starts.
+        self._loopback = Loopback(self._loop, self._proxy_link, say, self._report_soon, places.forward_socket(mesh))
         self._recognition = Recognition(self._loop, self._proxy_link, say, self._report_soon)
         self._proxy = ProxyKeeper(
             mesh,
@@ -186,6 +187,8 @@ class Supervisor:
         self._broker.stop()
         self._access_log.finish()
         _remove(places.supervisor_pid_file(self._mesh))
+        with contextlib.suppress(OSError):
+            os.rmdir(places.forward_directory(self._mesh, create=False))
         self._loop.stop()
 
     def _proxy_command(self, one: Incarnation) -> tuple[Sequence[str], Sequence[int]]:

@@ -168,10 +168,10 @@ class AttachedStatus(NamedTuple):
 
 
 class AddressStatus(NamedTuple):
-    """A virtual address, or the forward proxy's, on the box's own loopback."""
+    """A virtual address on the box's own loopback, or one of the forward proxy's."""
 
     address: str
-    """`127.80.x.y:port`, `127.0.0.1:15001`, `[::1]:15001`."""
+    """`127.80.x.y:port`, `127.0.0.1:15001`, `[::1]:15001`, or the path of a unix socket."""
     state: DoorState
     why: str = ""
     """The kernel's words."""
@@ -221,7 +221,8 @@ class Handover(NamedTuple):
     `door` (+fd: a host listener; name is the port), `ready` / `unready` (a pod), `gone` (a pod, or a door by its port),
     `attached` (a workload and the sockets that are its: of `uid`, of `cgroups`, or of both where both are given), `detached` (it is none any more),
     `looked` (answers `look`: what it found has been told), `host` (+fd: a listener at a virtual address of the box; name is
-    `127.80.x.y:port`), `no-host` (it is no more), `forward` (+fd: the forward proxy's listener; name is `127.0.0.1:15001` or `[::1]:15001`),
+    `127.80.x.y:port`), `no-host` (it is no more), `forward` (+fd: the forward proxy's listener; name is `127.0.0.1:15001`, `[::1]:15001`
+    or the path of a unix socket),
     `no-forward`,
     `synced` (all that exists has been handed over), `broker` (the broker was forked again: ask again what it has not answered).
 

@@ -69,6 +69,25 @@ def test_unknown_group_is_in_doubt_where_it_could_be_somebodys(facts: Facts) -> 
     assert [facts.is_doubtful(*one) for one in ((10, 5), (11, 6), (12, 7), (12, 8))] == [True, False, False, True]
 
 
+def test_caller_whose_group_is_not_said_is_known_by_its_user_where_no_group_could_make_it_another(facts: Facts) -> None:
+    facts.tell("a/user", 10, None)
+    facts.tell("a/other", 11, None)
+    facts.tell("a/both", 11, [5])
+    assert [facts.recognise(uid, -1) for uid in (10, 11, 12)] == ["a/user", "", ""]
+    assert not any(facts.is_doubtful(uid, -1) for uid in (10, 11, 12))
+    assert facts.may_stay("a/user", 10, -1)
+    facts.tell("a/group", -1, [6])
+    assert facts.recognise(10, -1) == ""
+    assert not facts.is_doubtful(10, -1)
+    assert not facts.may_stay("a/user", 10, -1)
+
+
+def test_caller_without_a_name_and_a_group_is_nobody() -> None:
+    facts = Facts(sees_all_users=False)
+    facts.tell("a/nobody", NOBODY_UID, None)
+    assert facts.recognise(NOBODY_UID, -1) == ""
+
+
 def test_strangers_are_remembered_until_the_facts_change(facts: Facts) -> None:
     facts.tell("a/group", -1, [7])
     facts.remember_stranger(5)

@@ -17,4 +17,4 @@ def test_of_a_place_that_was_chosen_only_what_is_this_meshs_is_hidden(monkeypatc
     monkeypatch.setenv("TULLE_RUNTIME_DIR", "/srv/run")
     monkeypatch.setenv("TULLE_STATE_DIR", "/srv/state")
 
-    assert hidden_directories("shop") == ["/srv/run/shop", "/srv/state/shop"]
+    assert hidden_directories("shop") == ["/srv/run/shop", "/srv/state/shop", "/srv/run/shop.forward"]
