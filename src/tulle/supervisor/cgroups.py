@@ -7,10 +7,10 @@ import os
 import stat
 from collections.abc import Iterator
 
+from tulle.kit.users import OVERFLOW_UID
+
 MAX_GROUPS = 256
 """Looked at below one group."""
-_UNMAPPED = 65534
-"""Whom another user's file belongs to, seen from within a user namespace."""
 
 
 class NoGroup(Exception):
@@ -81,7 +81,7 @@ def _who_may_enter(root: str, path: str, uid: int) -> str:
         except OSError:
             return f"there is no control group {path}"
         for owner in writers:
-            if owner not in (0, uid) and not (owner == _UNMAPPED and _is_the_systems(above)):
+            if owner not in (0, uid) and not (owner == OVERFLOW_UID and _is_the_systems(above)):
                 whose = f"uid {owner}" if owner is not None else "its group, or everybody"
                 return f"who may write the control group {above or '/'} ({whose}) may move other processes into {path}"
         above = f"{above}/{part}"

@@ -2,15 +2,13 @@
 
 import os
 
-from tulle.kit.users import user_name
+from tulle.kit.users import OVERFLOW_UID, user_name
 
 MESH = "mesh "
 """How a holder begins that is another mesh."""
 _LISTENS = "0A"
 _VIRTUAL = "507F:"
 """127.80.x.y, as the kernel writes it on a little-endian box."""
-_UNMAPPED = 65534
-"""What another user's socket belongs to, seen from within a user namespace."""
 
 
 def holder_of(port: int, *, virtual: bool = True) -> str:
@@ -23,7 +21,7 @@ def holder_of(port: int, *, virtual: bool = True) -> str:
     for pid in _processes() if names else ():
         if _holds(pid, names):
             return f"{_name_of(pid)} (pid {pid})"
-    owners = sorted({uid for uid, _ in sockets} - {_UNMAPPED})
+    owners = sorted({uid for uid, _ in sockets} - {OVERFLOW_UID})
     return f"a program of user {user_name(owners[0]) or owners[0]}" if owners else ""
 
 

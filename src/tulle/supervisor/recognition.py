@@ -1,7 +1,8 @@
 """Attached workloads: from users, units and control groups by name to the numbers that the kernel gives with a socket.
 
-Looked up when the plan says so, when the proxy met a control group that it was not told of, and now and then: a unit
-that is started again has a new one.
+Control groups are looked up when the plan says so, when the proxy met one that it was not told of, and now and then: a unit
+that is started again has a new one. A user is asked for by name until there is one, and then not again before the next plan:
+where users come from a directory in the network, asking takes as long as that does, and nothing else happens meanwhile.
 """
 
 import os
@@ -10,15 +11,14 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tulle.kit.users import OVERFLOW_UID
 from tulle.supervisor import cgroups
 from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.loop import Loop, Timer
 from tulle.wire.plan import AttachedStatus, AttachSpec
 
 LOOK_SECONDS = 5.0
-"""Between looks by ourselves, while anything is attached by its control group."""
-_NOBODY = 65534
-"""What the kernel calls users that it cannot name here."""
+"""Between looks by ourselves, while anything is attached by its control group, or is not there."""
 
 
 class Facts(NamedTuple):
@@ -34,15 +34,34 @@ NONE = Facts(-1, [])
 """Of what is not there: no socket at all."""
 
 
+def uid_named(name: str) -> int:
+    """As the box's accounts have it. Raises LookupError."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise LookupError(f"no user named {name}") from None
+
+
 class Recognition:
     """Keeps the proxy told of what is attached."""
 
-    def __init__(self, loop: Loop, proxy: ProxyLink, say: Callable[[str], None], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        proxy: ProxyLink,
+        say: Callable[[str], None],
+        changed: Callable[[], None],
+        find_uid: Callable[[str], int] = uid_named,
+    ) -> None:
+        """`find_uid` raises LookupError for a name that no user has."""
         self._loop = loop
         self._proxy = proxy
         self._say = say
         self._changed = changed
+        self._find_uid = find_uid
         self._specs: list[AttachSpec] = []
+        self._uids: dict[str, int] = {}
+        """By name, as far as they are known."""
         self._told: dict[str, Facts] = {}
         self._statuses: dict[str, AttachedStatus] = {}
         self._timer: Timer | None = None
@@ -57,6 +76,7 @@ class Recognition:
         before = {spec.name: spec for spec in self._specs}
         wanted = {spec.name: spec for spec in specs}
         self._specs = specs
+        self._uids.clear()
         for name in [one for one in self._told if wanted.get(one) != before.get(one)]:
             del self._told[name], self._statuses[name]
             self._proxy.detached(name)
@@ -67,18 +87,24 @@ class Recognition:
         if self._timer:
             self._timer.cancel()
         is_grouped = any(spec.unit or spec.cgroup for spec in self._specs)
-        for name, (facts, why) in find(self._specs, cgroups.tree() if is_grouped else "").items():
+        found = find(self._specs, cgroups.tree() if is_grouped else "", self._uid)
+        for name, (facts, why) in found.items():
             if self._told.get(name) != facts:
                 self._told[name] = facts
                 self._proxy.attached(name, facts.uid, facts.cgroups)
             self._note(name, why)
-        if is_grouped:
+        if is_grouped or any(why for _, why in found.values()):
             self._timer = self._loop.later(LOOK_SECONDS, self.look)
 
     def answer(self) -> None:
         """The proxy met a group that it was not told of."""
         self.look()
         self._proxy.looked()
+
+    def _uid(self, name: str) -> int:
+        if name not in self._uids:
+            self._uids[name] = self._find_uid(name)
+        return self._uids[name]
 
     def _note(self, name: str, why: str) -> None:
         before = self._statuses.get(name)
@@ -91,13 +117,15 @@ class Recognition:
             self._changed()
 
 
-def find(specs: list[AttachSpec], root: str) -> dict[str, tuple[Facts, str]]:
+def find(
+    specs: list[AttachSpec], root: str, find_uid: Callable[[str], int] = uid_named
+) -> dict[str, tuple[Facts, str]]:
     """Facts of each, and why there are none. A group within two attached ones belongs to the inner."""
     found: dict[str, tuple[Facts, str]] = {}
     homes: dict[str, tuple[str, dict[int, str]]] = {}
     for spec in specs:
         try:
-            uid = _uid(spec.uid)
+            uid = _uid(spec.uid, find_uid)
             if spec.unit or spec.cgroup:
                 homes[spec.name] = _home(root, spec)
             found[spec.name] = Facts(uid, None), ""
@@ -121,18 +149,12 @@ def _home(root: str, spec: AttachSpec) -> tuple[str, dict[int, str]]:
     return home, cgroups.groups_of(root, home, os.getuid())
 
 
-def _uid(written: str) -> int:
+def _uid(written: str, find_uid: Callable[[str], int]) -> int:
     """Raises LookupError."""
     if not written:
         return -1
-    if written.isdecimal():
-        uid = int(written)
-    else:
-        try:
-            uid = pwd.getpwnam(written).pw_uid
-        except KeyError:
-            raise LookupError(f"no user named {written}") from None
-    if uid == _NOBODY:
+    uid = int(written) if written.isdecimal() else find_uid(written)
+    if uid == OVERFLOW_UID:
         raise LookupError(
             "nobody is what the kernel calls users that it cannot name: give the service a user of its own"
         )

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -90,3 +91,46 @@ def test_what_is_recognised_otherwise_than_before_is_gone_first() -> None:
         ("attached", "d/a", 3, None),
         ("detached", "d/a"),
     ]
+
+
+class Later:
+    """A loop of which only the timers are of interest."""
+
+    def __init__(self) -> None:
+        self.due: list[Callable[[], object]] = []
+
+    def later(self, seconds: float, callback: Callable[[], object]) -> "Later":
+        self.due.append(callback)
+        return self
+
+    def cancel(self) -> None:
+        self.due.clear()
+
+
+def test_a_user_is_asked_for_until_there_is_one_and_then_once_a_plan() -> None:
+    told, later, asked = Told(), Later(), list[str]()
+    uids = {"cam": 7}
+
+    def find_uid(name: str) -> int:
+        asked.append(name)
+        if name not in uids:
+            raise LookupError(f"no user named {name}")
+        return uids[name]
+
+    recognition = Recognition(cast("Loop", later), cast("ProxyLink", told), print, lambda: None, find_uid)
+    specs = [AttachSpec("d/cam", uid="cam"), AttachSpec("d/new", uid="new")]
+    recognition.want(specs)
+    uids["new"] = 8
+    later.due[0]()
+    recognition.look()
+
+    assert asked == ["cam", "new", "new"]
+    assert told.said == [
+        ("attached", "d/cam", 7, None),
+        ("attached", "d/new", *NONE),
+        ("attached", "d/new", 8, None),
+    ]
+    assert not later.due
+
+    recognition.want(specs)
+    assert asked == ["cam", "new", "new", "cam", "new"]
