@@ -8,12 +8,12 @@ import contextlib
 import fcntl
 import os
 
-from tulle.supervisor.journal import FLOW, Flow, LogFile, Watching
+from tulle.supervisor.flow import FLOW, Credit, Flow
+from tulle.supervisor.journal import LogFile, Watching
 
 PIPE_BYTES = 1 << 18
 """Some seconds of a busy box. It holds memory only while lines wait."""
 _READ_BYTES = 64 << 10
-_READ_COST_BYTES = 1 << 10
 
 
 class AccessLog:
@@ -22,9 +22,7 @@ class AccessLog:
     def __init__(self, loop: Watching, log: LogFile, flow: Flow = FLOW) -> None:
         self._loop = loop
         self._log = log
-        self._flow = flow
-        self._credit = flow.burst
-        self._counted = loop.now()
+        self._credit = Credit(flow, loop.now())
         self._rest = b""
         self._is_kept = True
         self._read, self.descriptor = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -49,9 +47,9 @@ class AccessLog:
 
     def _take(self) -> None:
         self._pump()
-        if self._credit < 0:
+        if seconds := self._credit.pause():
             self._loop.forget(self._read)
-            self._loop.later(-self._credit / self._flow.per_second, self._go_on)
+            self._loop.later(seconds, self._go_on)
 
     def _go_on(self) -> None:
         self._loop.read(self._read, self._take)
@@ -64,8 +62,5 @@ class AccessLog:
         whole, newline, rest = (self._rest + octets).rpartition(b"\n")
         self._rest = rest if len(rest) < _READ_BYTES else b""
         stored = self._log.append_records(whole + newline) if newline and self._is_kept else 0
-        now = self._loop.now()
-        earned = (now - self._counted) * self._flow.per_second
-        self._credit = min(self._credit + earned, self._flow.burst) - stored - _READ_COST_BYTES
-        self._counted = now
+        self._credit.charge(stored, self._loop.now())
         return True

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from tulle.kit import privileges
 from tulle.kit.backoff import Backoff
+from tulle.supervisor.flow import OWN_FLOW
 from tulle.supervisor.fork import describe_exit, execute, fork, raise_descriptor_limit
-from tulle.supervisor.journal import OWN_FLOW, LogFile, Output
+from tulle.supervisor.journal import LogFile, Output
 from tulle.supervisor.loop import Loop, Timer
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0

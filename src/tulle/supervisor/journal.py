@@ -17,8 +17,9 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from tulle.supervisor.flow import FLOW, Credit, Flow
 from tulle.supervisor.loop import Timer
 
 LIMIT_BYTES = 4 << 20
@@ -27,23 +28,8 @@ MOST_FILES = 10
 """That any log may be told to keep."""
 _PART_BYTES = 16 << 10
 _READ_BYTES = 64 << 10
-_READ_COST_BYTES = 1 << 10
-"""Charged for each read: a flood of single octets costs, too."""
 _LEFT_READS = 64
 """Of what an ended process has left: more than a pipe holds, and an end where another goes on writing."""
-
-
-class Flow(NamedTuple):
-    """How much one process may have stored."""
-
-    per_second: float
-    burst: float
-    """Bytes, with stamps."""
-
-
-FLOW = Flow(1 << 20, 4 << 20)
-OWN_FLOW = Flow(1 << 30, 1 << 30)
-"""Of the proxy and the agent, which must never wait for their log."""
 
 
 class Watching(Protocol):
@@ -132,9 +118,7 @@ class Output:
     def __init__(self, loop: Watching, log: LogFile, flow: Flow = FLOW) -> None:
         self._loop = loop
         self._log = log
-        self._flow = flow
-        self._credit = flow.burst
-        self._counted = loop.now()
+        self._credit = Credit(flow, loop.now())
         self._pause: Timer | None = None
         self._rest: dict[int, bytes] = {}
         self._streams: dict[int, str] = {}
@@ -145,7 +129,7 @@ class Output:
             os.close(out)
             os.close(self.stdout)
             raise
-        """Ends for the process; closed here by `handed_over`."""
+        # `stdout` and `stderr` are ends for the process: `handed_over` closes them here.
         for descriptor, stream in ((out, "stdout"), (err, "stderr")):
             os.set_blocking(descriptor, False)
             self._rest[descriptor] = b""
@@ -179,10 +163,10 @@ class Output:
         if descriptor not in self._rest or self._pause:
             return
         self._pump(descriptor)
-        if self._credit < 0 and self._rest:
+        if self._rest and (seconds := self._credit.pause()):
             for one in self._rest:
                 self._loop.forget(one)
-            self._pause = self._loop.later(-self._credit / self._flow.per_second, self._listen)
+            self._pause = self._loop.later(seconds, self._listen)
 
     def _pump(self, descriptor: int) -> bool:
         """True when there may be more."""
@@ -192,16 +176,10 @@ class Output:
         except BlockingIOError:
             return False
         lines, self._rest[descriptor] = split_lines(self._rest[descriptor] + text, at_end=not text)
-        self._charge(_READ_COST_BYTES + (self._log.append(stream, lines) if lines else 0))
+        self._credit.charge(self._log.append(stream, lines) if lines else 0, self._loop.now())
         if not text:
             self._forget(descriptor)
         return bool(text)
-
-    def _charge(self, size: int) -> None:
-        now = self._loop.now()
-        self._credit += (now - self._counted) * self._flow.per_second
-        self._credit = min(self._credit, self._flow.burst) - size
-        self._counted = now
 
     def _forget(self, descriptor: int) -> None:
         self._loop.forget(descriptor)

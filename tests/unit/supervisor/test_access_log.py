@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.hand_loop import HandLoop
 from tulle.supervisor.access_log import AccessLog
-from tulle.supervisor.journal import Flow, LogFile
+from tulle.supervisor.flow import Flow
+from tulle.supervisor.journal import LogFile
 
 NEVER = Flow(1 << 30, 1 << 30)
 

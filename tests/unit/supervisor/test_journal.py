@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.hand_loop import HandLoop
-from tulle.supervisor.journal import Flow, LogFile, Output, split_lines
+from tulle.supervisor.flow import Flow
+from tulle.supervisor.journal import LogFile, Output, split_lines
 
 PART = 16 << 10
 
