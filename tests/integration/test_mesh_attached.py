@@ -12,9 +12,12 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.attached import EVIL, Actor, cgroup2_tree, groups, id_of
-from tests.support.attached_mesh import State, address_of, get
+from tests.support.attached_calls import BROKEN, Calls, answered
+from tests.support.attached_mesh import REQUEST, State, address_of, get
 from tests.support.processes import eventually, free_port
 from tests.support.running import Door, Running, peer, running
+from tools.exposition import total
+from tulle.wire.plan import FORWARD_PORT
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="several users are needed: run as root")
 
@@ -85,6 +88,7 @@ def test_pod_reaches_an_attached_service_and_nobody_in_its_place(box: Box) -> No
     box.store.run(open_store, PORT)
     assert door.call(url)["status"] == 200
     assert shown(box.mesh) == ("recognised", "")
+    box.store.run(close_store)
 
 
 def name_of(actor: Actor) -> str:
@@ -97,6 +101,94 @@ def shown(mesh: Running) -> tuple[str, str]:
     (line,) = [one for one in mesh.tulle("status").stdout.splitlines() if one.startswith("default/store ")]
     _, state, _, *why = re.split("  +", line.strip())
     return state, "".join(why).rpartition("; ")[2]
+
+
+class Traffic(NamedTuple):
+    """Of the attached caller, of a stranger and to the attached service, all the time."""
+
+    box: Box
+    calls: tuple[Calls, ...]
+    strangers: tuple[Calls, ...]
+    served: Calls
+    counted_before: float
+
+    def goes_on(self) -> None:
+        """Returns once each has had more answers."""
+        for one in (*self.calls, *self.strangers, self.served):
+            wanted = sum(one.answers().values()) + 20
+            eventually(lambda one=one, wanted=wanted: sum(one.answers().values()) >= wanted, 30, f"more of {one.name}")  # type: ignore[misc]
+
+
+def counted(mesh: Running) -> float:
+    """The attached caller's requests, as the proxy has them."""
+    return total(mesh.series(), "tulle_requests_total", source="default/till", destination="default/web")
+
+
+@pytest.fixture
+def traffic(box: Box) -> Iterator[Traffic]:
+    """By virtual address and by the forward proxy, each with a connection for each request and with one that is kept."""
+    address = address_of_web(box.mesh)
+    named = b"GET http://web:8080/ HTTP/1.1\r\nhost: web:8080\r\n\r\n"
+    ways = {"address": (address, REQUEST), "forward proxy": (("127.0.0.1", FORWARD_PORT), named)}
+    box.store.run(open_store, PORT)
+    before = counted(box.mesh)
+    served = f"GET /call?url=http%3A%2F%2Fstore%3A{PORT}%2F HTTP/1.1\r\nhost: web\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+
+        def calls(actor: Actor, way: str, kept: bool) -> Calls:
+            one = Calls(actor, f"{actor.pid} by {way}{', kept' if kept else ''}", *ways[way], kept=kept)
+            stack.callback(one.end)
+            return one
+
+        with Actor() as outsider:
+            by_pod = Calls(outsider, "the pod's", ("127.0.0.1", DOOR), served, kept=False)
+            stack.callback(by_pod.end)
+            yield Traffic(
+                box,
+                tuple(calls(box.till, way, kept) for way in ways for kept in (False, True)),
+                tuple(calls(box.evil, way, False) for way in ways),
+                by_pod,
+                before,
+            )
+            stack.close()
+    box.store.run(close_store)
+
+
+def test_upgrade_fails_no_attached_caller_and_lets_no_stranger_in(traffic: Traffic) -> None:
+    mesh = traffic.box.mesh
+    for _ in range(2):
+        traffic.goes_on()
+        old = mesh.status().proxies[0].pid
+        mesh.tulle("upgrade", "--wait", "--drain", "10")
+        assert mesh.status().proxies[0].pid != old
+        traffic.goes_on()
+    said = [one.end() for one in (*traffic.calls, traffic.served)]
+    assert [set(one) for one in said] == [{200}] * 5, said
+    assert [set(one.end()) for one in traffic.strangers] == [{403}] * 2
+    assert counted(mesh) - traffic.counted_before == answered(*traffic.calls)
+
+
+def test_killed_agent_fails_no_attached_caller(traffic: Traffic) -> None:
+    mesh = traffic.box.mesh
+    traffic.goes_on()
+    before = mesh.status().agent_pid
+    mesh.processes.kill("agent")
+    mesh.processes.restarted("agent", before)
+    traffic.goes_on()
+    assert [set(one.end()) for one in (*traffic.calls, traffic.served)] == [{200}] * 5
+    assert [set(one.end()) for one in traffic.strangers] == [{403}] * 2
+
+
+def test_killed_proxy_takes_nobody_for_another_when_it_is_back(traffic: Traffic) -> None:
+    """Connections break meanwhile; not one that is attached is refused, not one that is not is let in."""
+    mesh = traffic.box.mesh
+    traffic.goes_on()
+    old = mesh.status().proxies[0].pid
+    mesh.processes.kill("proxy")
+    eventually(lambda: mesh.status().ready and mesh.status().proxies[0].pid != old, 20, "another proxy")
+    traffic.goes_on()
+    assert [set(one.end()) - {BROKEN} for one in traffic.calls] == [{200}] * 4
+    assert [set(one.end()) - {BROKEN} for one in traffic.strangers] == [{403}] * 2
 
 
 def test_caller_whose_group_was_made_anew_is_known_at_once(box: Box) -> None:
