@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from tulle.kit.listen import listen_at_path, listen_at_port
 from tulle.supervisor.handover import ProxyLink
-from tulle.supervisor.holder import MESH, holder_of
+from tulle.supervisor.holder import MESH, holders_of
 from tulle.supervisor.loop import Loop, Timer
 from tulle.wire.plan import FORWARD_PORT, AddressStatus, DoorState, blame
 
@@ -64,28 +64,34 @@ class Loopback:
     def _try(self) -> None:
         if self._timer:
             self._timer.cancel()
-        before, holders = dict(self._faults), dict[int, str]()
-        for address in self._wanted:
-            if address not in self._open:
-                self._open_one(address, holders)
+        before = self._faults
+        refused = {address: fault for address in self._wanted if (fault := self._refusal(address))}
+        news = {address: fault for address, fault in refused.items() if _is_news(fault, before.get(address))}
+        taken = {address for address, fault in news.items() if fault.errno == errno.EADDRINUSE} - {self._path}
+        holders = holders_of({_port(address) for address in taken})
+        described = {address: describe(address, fault, holders) for address, fault in news.items()}
+        self._faults = {address: described.get(address) or before[address] for address in refused}
         if self._faults != before:
-            self._tell_of({one: fault for one, fault in self._faults.items() if before.get(one) != fault})
+            self._tell_of(described)
         if any(fault.state is DoorState.TAKEN or address == self._path for address, fault in self._faults.items()):
             self._timer = self._loop.later(RETRY_SECONDS, self._try)
 
-    def _open_one(self, address: str, holders: dict[int, str]) -> None:
+    def _refusal(self, address: str) -> OSError | None:
+        """Opens it, if it is not open; why that cannot be."""
+        if address in self._open:
+            return None
         try:
             listener = _listen(address)
         except OSError as fault:
-            if address in FORWARD and fault.errno in _NO_SUCH_FAMILY:
-                self._open.add(address)  # a box without IPv6 has nobody who would dial it
-            elif (known := self._faults.get(address)) is None or known.why != os.strerror(fault.errno or 0):
-                self._faults[address] = describe(address, fault, holders)
-            return
+            if address not in FORWARD or fault.errno not in _NO_SUCH_FAMILY:
+                return fault
+            self._open.add(address)  # a box without IPv6 has nobody who would dial it
+            return None
         self._open.add(address)
         (self._proxy.forward if _is_forward(address) else self._proxy.host)(address, listener)
-        if self._faults.pop(address, None):
+        if address in self._faults:
             self._say(f"{address} is open now")
+        return None
 
     def _tell_of(self, news: dict[str, AddressStatus]) -> None:
         """Once for each cause: a thousand services may stand on one port."""
@@ -99,17 +105,26 @@ class Loopback:
 
 
 def describe(address: str, fault: OSError, holders: dict[int, str]) -> AddressStatus:
-    """Why there is no listener, who is in the way, and what helps. `holders` are those known by their port."""
+    """Why there is no listener, who is in the way, and what helps. `holders` by port."""
     is_taken = fault.errno == errno.EADDRINUSE
-    why = os.strerror(fault.errno) if fault.errno else str(fault)
+    why = _words(fault)
     if address.startswith("/"):
         return AddressStatus(address, DoorState.REFUSED, why, "", _PATH_REMEDY)
-    port = int(address.rpartition(":")[2])
-    if is_taken and port not in holders:
-        holders[port] = holder_of(port)  # not free, and a thousand services may stand on one port
     state = DoorState.TAKEN if is_taken else DoorState.REFUSED
-    holder = holders.get(port, "") if is_taken else ""
+    holder = holders.get(_port(address), "") if is_taken else ""
     return AddressStatus(address, state, why, holder, _remedy(address, is_taken, holder))
+
+
+def _is_news(fault: OSError, known: AddressStatus | None) -> bool:
+    return known is None or known.why != _words(fault)
+
+
+def _words(fault: OSError) -> str:
+    return os.strerror(fault.errno) if fault.errno else str(fault)
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
 def _remedy(address: str, is_taken: bool, holder: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tulle.supervisor.holder import holder_of
+from tulle.supervisor.holder import holder_of, holders_of
 
 FAMILIES = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 
@@ -32,3 +32,18 @@ def test_a_virtual_address_holds_no_port_of_an_attached_service() -> None:
 
         assert holder_of(port) != ""
         assert holder_of(port, virtual=False) == ""
+
+
+def test_the_holders_of_many_ports_are_told_at_once() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.socket() as bound,
+    ):
+        bound.bind(("127.0.0.1", 0))
+        ports = [held.getsockname()[1] for held in (one, other, bound)]
+
+        found = holders_of(ports)
+
+    assert found == dict.fromkeys(ports[:2], found[ports[0]])
+    assert f"(pid {os.getpid()})" in found[ports[0]]
