@@ -3,17 +3,21 @@
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.attached_mesh import REQUEST, address_of, get, status_of
-from tests.support.processes import free_port
+from tests.support.processes import eventually, free_port
 from tests.support.proxy_harness import Backends, echo
 from tests.support.running import Door, Running, peer, running
+from tools.exposition import total
+from tulle.wire.plan import FORWARD_PORT, DoorState
 
 pytestmark = pytest.mark.user
 
 DOOR = free_port()
+FORWARD = ("127.0.0.1", FORWARD_PORT)
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +28,8 @@ def store() -> Iterator[int]:
     backends.close()
 
 
-@pytest.fixture(scope="module")
-def mesh(store: int) -> Iterator[Running]:
-    text = f"""
+def manifest(store: int, more: str = "") -> str:
+    return f"""
 mesh: own
 services:
   store: # whatever this user runs beside the mesh
@@ -40,8 +43,12 @@ services:
     expose: {DOOR}
     allow: [{{from: [store], paths: ["/own"]}}, {{paths: [/call]}}]
     calls: [store]
-"""
-    with running("own", text) as one:
+{more}"""
+
+
+@pytest.fixture(scope="module")
+def mesh(store: int) -> Iterator[Running]:
+    with running("own", manifest(store)) as one:
         yield one
 
 
@@ -54,3 +61,40 @@ def test_own_process_is_recognised_where_it_dials_the_mesh(mesh: Running) -> Non
 
 def test_own_process_is_reached_from_a_pod(mesh: Running, store: int) -> None:
     assert Door(DOOR).call(f"http://store:{store}/")["status"] == 200
+
+
+def test_own_process_is_recognised_by_the_forward_proxy(mesh: Running) -> None:
+    assert get({}, FORWARD, named("web", 8080, "/own")) == 200
+    assert get({}, FORWARD, named("web", 8080, "/other")) == 403
+    served = total(mesh.series(), "tulle_requests_total", source="default/store", response_class="2xx")
+    assert served == total(mesh.series(), "tulle_requests_total", source="default/store") - 1 > 0
+
+
+def test_program_on_every_address_is_named_with_what_helps_until_it_ends(mesh: Running, store: int) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as in_the_way:
+        port = in_the_way.getsockname()[1]
+        late = f"""
+  late: {{run: {peer("late", "--port", str(port))}, port: {port}, allow: [{{from: [store]}}]}}
+"""
+        mesh.apply(manifest(store, late).replace("calls: [web]", "calls: [web, late]"))
+        address = address_of(mesh.ask_agent("/snapshot"), "default/late")
+        eventually(lambda: mesh.status().ready, 20, "ready, with one address closed")
+
+        (closed,) = mesh.status().closed_addresses
+        assert (closed.address, closed.state) == (f"{address}:{port}", DoorState.TAKEN)
+        own = Path("/proc/self/comm").read_text().strip()
+        assert closed.holder == f"{own} (pid {os.getpid()})"
+        assert "listen on 127.0.0.1 or another address instead of every one" in closed.remedy
+        said = mesh.tulle("status").stderr
+        assert f"note: cannot listen at {address}:{port}: " in said
+        assert closed.holder in said
+        assert closed.remedy in said
+        assert get({}, FORWARD, named("late", port)) == 200
+    eventually(lambda: not mesh.status().closed_addresses, 20, "the address is open")
+    assert get({}, (address, port), named("late", port, proxied=False)) == 200
+
+
+def named(service: str, port: int, path: str = "/", *, proxied: bool = True) -> bytes:
+    """A request as a client of a proxy makes it, or one that is not."""
+    whole = f"http://{service}:{port}" if proxied else ""
+    return f"GET {whole}{path} HTTP/1.1\r\nhost: {service}:{port}\r\n\r\n".encode()
