@@ -27,6 +27,8 @@ SPARING_BYTES: Final = 4096
 MAX_EVENTS: Final = 256
 """Events taken from the kernel in one turn."""
 
+_NOBODY: Final[list[Timed]] = []
+
 
 class Watched:
     """An open descriptor of the relay."""
@@ -179,8 +181,9 @@ class Dispatcher:
         self.now = now
         self.turns += 1
         self.is_partial = len(events) >= MAX_EVENTS
-        postponed = self._postponed
-        if postponed:
+        postponed = _NOBODY
+        if self._postponed:  # what this turn puts off waits for the next
+            postponed = self._postponed
             self._postponed = []
         foreign: list[tuple[int, int]] = []
         watched = self._watched

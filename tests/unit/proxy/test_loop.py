@@ -1,7 +1,12 @@
-"""One defect ends what it hit, is told with its trace, and nothing else."""
+"""One defect ends what it hit, is told with its trace, and nothing else; what is put off waits for one turn, once."""
+
+import socket
+
+import pytest
 
 from tests.support.relay_bench import Bench, broken_dial
-from tulle.proxy.wheel import Alarm
+from tulle.proxy.loop import READ, Dispatcher, Foremost
+from tulle.proxy.wheel import Alarm, Timed
 from tulle.wire.snapshot import Protocol
 
 
@@ -36,3 +41,35 @@ def test_a_defect_at_a_wheels_deadline_does_not_keep_it_from_turning() -> None:
     bench.until(lambda: len(rang) == 1)
     assert bench.dispatcher.defects == len(bench.told) == 2
     assert bench.dispatcher.wait() > 0.0
+
+
+class PutOff(Timed):
+    """Counts its turns, and is put off again as often as it is told."""
+
+    def __init__(self, dispatcher: Dispatcher, again: int) -> None:
+        super().__init__()
+        self.turns = 0
+        self._dispatcher = dispatcher
+        self._again = again
+
+    def on_turn(self) -> None:
+        self.turns += 1
+        if self._again:
+            self._again -= 1
+            self._dispatcher.postpone(self)
+
+
+@pytest.mark.parametrize("again", [0, 2])
+def test_what_an_event_puts_off_has_each_of_its_turns_once_and_later(again: int) -> None:
+    dispatcher = Dispatcher(lambda _: None)
+    one = PutOff(dispatcher, again)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        dispatcher.watch(watched := Foremost(ours, lambda: dispatcher.postpone(one)), READ)
+        watched.is_idle = False
+        theirs.send(b"x")
+        dispatcher.turn([(watched.fd, READ)])
+        assert one.turns == 0
+        for turn in range(1, 6):
+            dispatcher.turn([])
+            assert one.turns == min(turn, again + 1)
