@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.attached import EVIL, Actor, cgroup2_tree, groups, id_of
-from tests.support.attached_calls import BROKEN, Calls, answered
+from tests.support.attached_calls import BROKEN, Calls
 from tests.support.attached_mesh import REQUEST, State, address_of, get
 from tests.support.processes import eventually, free_port
 from tests.support.running import Door, Running, peer, running
@@ -115,8 +115,8 @@ class Traffic(NamedTuple):
     def goes_on(self) -> None:
         """Returns once each has had more answers."""
         for one in (*self.calls, *self.strangers, self.served):
-            wanted = sum(one.answers().values()) + 20
-            eventually(lambda one=one, wanted=wanted: sum(one.answers().values()) >= wanted, 30, f"more of {one.name}")  # type: ignore[misc]
+            wanted = one.answered() + 20
+            eventually(lambda one=one, wanted=wanted: one.answered() >= wanted, 30, f"more of {one.name}")  # type: ignore[misc]
 
 
 def counted(mesh: Running) -> float:
@@ -165,7 +165,7 @@ def test_upgrade_fails_no_attached_caller_and_lets_no_stranger_in(traffic: Traff
     said = [one.end() for one in (*traffic.calls, traffic.served)]
     assert [set(one) for one in said] == [{200}] * 5, said
     assert [set(one.end()) for one in traffic.strangers] == [{403}] * 2
-    assert counted(mesh) - traffic.counted_before == answered(*traffic.calls)
+    assert counted(mesh) - traffic.counted_before == sum(one.answered() for one in traffic.calls)
 
 
 def test_killed_agent_fails_no_attached_caller(traffic: Traffic) -> None:

@@ -28,17 +28,17 @@ class Calls:
         found: Counter[int] = self._actor.run(_said, self.name)
         return found
 
+    def answered(self) -> int:
+        """Requests that were, so far."""
+        said = self.answers()
+        return said.total() - said[BROKEN]
+
     def end(self) -> Counter[int]:
         """The same, when it has ended."""
         if self._ended is None:
             self._actor.run(_end, self.name)
             self._ended = self._actor.run(_said, self.name)
         return self._ended
-
-
-def answered(*calls: Calls) -> int:
-    """Requests of all of these that were answered, when they have ended."""
-    return sum(sum(one.end().values()) - one.end()[BROKEN] for one in calls)
 
 
 class _Caller(threading.Thread):
