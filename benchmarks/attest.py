@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from tulle.kit import sock_diag
-from tulle.kit.sock_diag import SockDiag, open_sock_diag, place_of
+from tulle.kit.netlink import open_sock_diag
+from tulle.kit.sock_diag import SockDiag, place_of
 from tulle.proxy.arrival import Register
 from tulle.proxy.attest import Attestor, Who, is_alive
 from tulle.proxy.facts import Facts

@@ -30,7 +30,7 @@ from tests.support.attached_mesh import (
     reset,
 )
 from tests.support.proxy_harness import Backends, Proxy, echo, host, stopped, until
-from tulle.kit.netlink import bring_loopback_up, redirect_tcp
+from tulle.kit.netlink import bring_loopback_up, open_sock_diag, redirect_tcp
 from tulle.kit.sock_diag import (
     ESTABLISHED,
     FIN_WAIT1,
@@ -38,7 +38,6 @@ from tulle.kit.sock_diag import (
     LISTEN,
     OVERFLOW_UID,
     SockDiag,
-    open_sock_diag,
     place_of,
 )
 from tulle.proxy.arrival import Register

@@ -10,7 +10,8 @@ import pytest
 from tests.support.attached import ORDERS, Actor
 from tests.support.attached_mesh import State
 from tulle.core.backends import EndpointRef
-from tulle.kit.sock_diag import SockDiag, open_sock_diag
+from tulle.kit.netlink import open_sock_diag
+from tulle.kit.sock_diag import SockDiag
 from tulle.proxy.arrival import Register
 from tulle.proxy.attached import AttachedDialer
 from tulle.proxy.attest import Attestor

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 from tests.support.attached import Actor, leave_with_reset
 from tests.support.proxy_harness import Backends, Proxy, until
-from tulle.kit.sock_diag import Owner, SockDiag, open_sock_diag, place_of
+from tulle.kit.netlink import open_sock_diag
+from tulle.kit.sock_diag import Owner, SockDiag, place_of
 from tulle.wire.snapshot import (
     Action,
     AttachedEndpoint,

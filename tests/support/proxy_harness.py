@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tulle.kit.sock_diag import open_sock_diag
+from tulle.kit.netlink import open_sock_diag
 from tulle.wire.plan import Handover, encode
 from tulle.wire.snapshot import (
     Action,

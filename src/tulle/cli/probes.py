@@ -183,7 +183,8 @@ def _directories() -> str:
 
 def _attestation() -> str:
     """Asks whose a connection of ours is, and who listens where it goes."""
-    from tulle.kit.sock_diag import SockDiag, open_sock_diag, place_of
+    from tulle.kit.netlink import open_sock_diag
+    from tulle.kit.sock_diag import SockDiag, place_of
 
     with socket.socket() as service, socket.socket() as caller, open_sock_diag() as opened:
         service.bind(("127.0.0.1", 0))

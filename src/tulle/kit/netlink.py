@@ -1,4 +1,4 @@
-"""Network set-up of a fresh network namespace: loopback up, low ports free, one nftables redirect."""
+"""Network set-up of a fresh network namespace: loopback up, low ports free, one nftables redirect. And a way to ask whose sockets are whose."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from tulle.kit.syscalls import write_setting
 
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP, _IFF_RUNNING = 1, 64
-_NETLINK_NETFILTER = 12
+_NETLINK_SOCK_DIAG, _NETLINK_NETFILTER = 4, 12
 _NFTABLES = 10
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _NEWTABLE, _NEWCHAIN, _NEWRULE = 0, 3, 6
@@ -67,6 +67,13 @@ def redirect_tcp(network: str, port: int) -> None:
         netlink.bind((0, 0))
         netlink.send(batch)
         _await_acknowledgements(netlink, 3)
+
+
+def open_sock_diag() -> socket.socket:
+    """For `kit.sock_diag`. What it sees is fixed here: this network namespace, uids of this user namespace. It takes no privilege."""
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+    made.bind((0, 0))
+    return made
 
 
 def _await_acknowledgements(netlink: socket.socket, expected: int) -> None:

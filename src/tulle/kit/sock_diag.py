@@ -19,7 +19,6 @@ LISTEN: Final = 10
 OVERFLOW_UID: Final = 65534
 """How a user namespace shows a uid that it has no name for."""
 
-_NETLINK_SOCK_DIAG: Final = 4
 _BY_FAMILY: Final = 20
 _REQUEST: Final = 1
 _LOOPBACK: Final = 1
@@ -87,7 +86,7 @@ class Owner:
 
 @final
 class SockDiag:
-    """Looks sockets up, in the network namespace and with the uids of where `sock` was opened."""
+    """Looks sockets up, in the network namespace and with the uids of where `sock` was opened: see `netlink.open_sock_diag`."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -147,13 +146,6 @@ class SockDiag:
                 self.strays += 1
         except OSError:
             return
-
-
-def open_sock_diag() -> socket.socket:
-    """A netlink socket to look sockets up by; what it sees is fixed here: this network namespace, uids of this user namespace."""
-    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
-    made.bind((0, 0))
-    return made
 
 
 def place_of(host: str, port: int) -> Place:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tulle.kit import namespaces, places, privileges
+from tulle.kit import namespaces, netlink, places, privileges
 from tulle.supervisor.access_log import AccessLog
 from tulle.supervisor.addresses import Addresses
 from tulle.supervisor.broker import SEATS, Broker
@@ -30,13 +30,12 @@ from tulle.supervisor.proxies import Incarnation, ProxyKeeper
 from tulle.supervisor.recognition import Recognition
 from tulle.supervisor.steps import Problem, explain
 from tulle.supervisor.surroundings import Surroundings
-from tulle.supervisor.unit import Course
+from tulle.supervisor.unit import UnitLink
 from tulle.supervisor.user import PROXY_UID
 from tulle.wire.plan import AUTO, METRICS_PORT, Plan, Report, blame
 
 _PROXY_STOP_SECONDS, _AGENT_STOP_SECONDS = 12.0, 5.0
 _REPORT_SECONDS = 0.02
-_NETLINK_SOCK_DIAG = 4
 
 
 class Programs(NamedTuple):
@@ -71,13 +70,13 @@ class Supervisor:
         descriptors = raise_descriptor_limit()  # a listener in each pod for each address, where nothing redirects
         self.voice = Voice(LogFile(places.process_log(mesh, "supervisor")))
         # Before this user's own namespace: an answer names uids as the namespace knows them that the socket was opened in.
-        self._diagnostics = [_open_diagnostics() for _ in range(SEATS)]
+        self._diagnostics = [netlink.open_sock_diag() for _ in range(SEATS)]
         problem = _gain_namespaces()
         if problem:
             self.voice.say(f"no pod can be made here: {problem}")
         privileges.adopt_orphans()
         self._loop = Loop(self.voice.say)
-        self._unit = Course(self._loop, os.environ)
+        self._unit = UnitLink(self._loop, os.environ)
         self._metrics_why = ""
         self._metrics = self._metrics_listener(metrics_port)
         self._metrics_at = f"127.0.0.1:{self._metrics.getsockname()[1]}"
@@ -233,13 +232,6 @@ class Supervisor:
         listener.setblocking(False)
         self.voice.say(f"metrics at http://127.0.0.1:{listener.getsockname()[1]}/metrics")
         return listener
-
-
-def _open_diagnostics() -> socket.socket:
-    """Asks the kernel whose sockets are whose. Of use to anyone, privileged or not."""
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
-    opened.bind((0, 0))
-    return opened
 
 
 def _gain_namespaces() -> Problem | None:

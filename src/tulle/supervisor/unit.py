@@ -10,7 +10,7 @@ _PLAN_SECONDS = 20.0
 """For the agent to come up with a plan, before the unit counts as started without one."""
 
 
-class Course:
+class UnitLink:
     """Tells the unit when the mesh is known, how it goes, that it is alive and that it ends."""
 
     def __init__(self, loop: Loop, environment: MutableMapping[str, str], plan_seconds: float = _PLAN_SECONDS) -> None:

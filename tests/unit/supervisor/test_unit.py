@@ -9,7 +9,7 @@ from tulle.wire.plan import DoorState, DoorStatus, PodState, PodStatus, Report
 BEGIN = """
 import os, socket, tempfile
 from tulle.supervisor.loop import Loop
-from tulle.supervisor.unit import Course
+from tulle.supervisor.unit import UnitLink
 
 loop = Loop(print)
 manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -55,14 +55,14 @@ def test_what_is_waited_for_is_named() -> None:
 
 
 def test_without_a_plan_the_unit_counts_as_started_all_the_same() -> None:
-    assert ran("Course(loop, environment, plan_seconds=0.01).begin(); hear_until('READY=1')") == ["READY=1"]
+    assert ran("UnitLink(loop, environment, plan_seconds=0.01).begin(); hear_until('READY=1')") == ["READY=1"]
 
 
 def test_the_watchdog_hears_again_and_again() -> None:
-    script = "environment['WATCHDOG_USEC'] = '30000'; Course(loop, environment).begin(); hear_until('WATCHDOG=1', 3)"
+    script = "environment['WATCHDOG_USEC'] = '30000'; UnitLink(loop, environment).begin(); hear_until('WATCHDOG=1', 3)"
 
     assert ran(script) == ["WATCHDOG=1"] * 3
 
 
 def test_where_no_unit_listens_nothing_wakes_the_loop() -> None:
-    assert ran("Course(loop, {}).begin(); print(loop._timers)") == ["[]"]
+    assert ran("UnitLink(loop, {}).begin(); print(loop._timers)") == ["[]"]
