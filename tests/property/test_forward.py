@@ -20,7 +20,7 @@ from tulle.proxy.counters import Counters
 from tulle.proxy.detect import Detector
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.passages import ToServices
-from tulle.proxy.relay import FORWARD, Arrival, Relay
+from tulle.proxy.relay import FORWARD, FORWARD_PATH, Arrival, Relay
 from tulle.proxy.upstream import Pools
 from tulle.wire.snapshot import Mode, Protocol
 
@@ -260,6 +260,8 @@ requests = st.builds(
 )
 named = st.sampled_from(sorted(PLACES))
 callers = st.sampled_from([WEB, STRANGER, NOBODY])
+ways = st.sampled_from([FORWARD, FORWARD_PATH])
+"""To the forward proxy: by its address, by its path."""
 
 
 @pytest.fixture(scope="module", params=[Mode.ENFORCE, Mode.SHADOW])
@@ -287,13 +289,19 @@ def direct(streets: Streets, caller: str, authority: str, ask: Callable[[Octets]
         return ask(Octets(streets, sock))
 
 
-@given(caller=callers, authority=named, request=requests, host=st.sampled_from(["", "open", "orders:80", "x.example"]))
+@given(
+    way=ways,
+    caller=callers,
+    authority=named,
+    request=requests,
+    host=st.sampled_from(["", "open", "orders:80", "x.example"]),
+)
 def test_absolute_form_is_decided_as_by_address(
-    streets: Streets, caller: str, authority: str, request: Request, host: str
+    streets: Streets, way: str, caller: str, authority: str, request: Request, host: str
 ) -> None:
     if not authority.endswith(TCP):
         wanted = direct(streets, caller, authority, lambda line: request.ask_h1(line, authority))
-    with streets.caller(Arrival(caller, FORWARD, 0)) as sock:
+    with streets.caller(Arrival(caller, way, 0)) as sock:
         line = Octets(streets, sock)
         found = request.ask_h1(line, authority, f"http://{authority}", host)
         if authority.endswith(TCP):
@@ -305,8 +313,29 @@ def test_absolute_form_is_decided_as_by_address(
 
 
 @given(caller=callers, authority=named, request=requests)
-def test_stream_is_decided_as_by_address(streets: Streets, caller: str, authority: str, request: Request) -> None:
+def test_origin_form_by_path_is_decided_as_by_address(
+    streets: Streets, caller: str, authority: str, request: Request
+) -> None:
+    if not authority.endswith(TCP):
+        wanted = direct(streets, caller, authority, lambda line: request.ask_h1(line, authority))
+    with streets.caller(Arrival(caller, FORWARD_PATH, 0)) as sock:
+        line = Octets(streets, sock)
+        found = request.ask_h1(line, authority)
+        if authority.endswith(TCP):
+            assert found[1] in ("denied", "unsupported") or found[0] == "400"
+            return
+        assert found == wanted
+        if "connection: close" not in request.fields and found[0] != "400":
+            assert request.ask_h1(line, authority) == wanted, "remembered"
     with streets.caller(Arrival(caller, FORWARD, 0)) as sock:
+        assert request.ask_h1(Octets(streets, sock), authority)[1] in ("origin-form", "bad-request"), "by address"
+
+
+@given(way=ways, caller=callers, authority=named, request=requests)
+def test_stream_is_decided_as_by_address(
+    streets: Streets, way: str, caller: str, authority: str, request: Request
+) -> None:
+    with streets.caller(Arrival(caller, way, 0)) as sock:
         found = request.ask_h2(Octets(streets, sock), authority)
     if authority.endswith(TCP):
         assert found[1] in ("denied", "unsupported") or found[0] == "reset"
@@ -314,15 +343,15 @@ def test_stream_is_decided_as_by_address(streets: Streets, caller: str, authorit
         assert found == direct(streets, caller, authority, lambda line: request.ask_h2(line, authority))
 
 
-@given(caller=callers, authority=named, request=requests, is_early=st.booleans())
+@given(way=ways, caller=callers, authority=named, request=requests, is_early=st.booleans())
 def test_what_follows_connect_is_decided_as_by_address(
-    streets: Streets, caller: str, authority: str, request: Request, is_early: bool
+    streets: Streets, way: str, caller: str, authority: str, request: Request, is_early: bool
 ) -> None:
     """`is_early`: it is sent with the head, before CONNECT is answered."""
     place = place_of(caller, authority)
     wanted = direct(streets, caller, authority, lambda line: request.ask_h1(line, authority))
     target = f"{place[0]}:{place[1]}"
-    with streets.caller(Arrival(caller, FORWARD, 0)) as sock:
+    with streets.caller(Arrival(caller, way, 0)) as sock:
         line = Octets(streets, sock)
         line.send(f"CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n\r\n".encode())
         if not is_early:
@@ -336,13 +365,13 @@ def test_what_follows_connect_is_decided_as_by_address(
     compare(found, wanted)
 
 
-@given(caller=callers, authority=named, request=requests)
+@given(way=ways, caller=callers, authority=named, request=requests)
 def test_what_follows_connect_on_a_stream_is_decided_as_by_address(
-    streets: Streets, caller: str, authority: str, request: Request
+    streets: Streets, way: str, caller: str, authority: str, request: Request
 ) -> None:
     place = place_of(caller, authority)
     wanted = direct(streets, caller, authority, lambda line: request.ask_h1(line, authority))
-    with streets.caller(Arrival(caller, FORWARD, 0)) as sock:
+    with streets.caller(Arrival(caller, way, 0)) as sock:
         link = Link(Octets(streets, sock))
         number = link.ask([(":method", "CONNECT"), (":authority", f"{place[0]}:{place[1]}")], ends=False)
         head = link.answer(number)

@@ -14,6 +14,8 @@ from tulle.core.balance import pick_backend
 from tulle.core.request import canonical_host
 from tulle.core.route import match_route
 from tulle.core.tables import Tables
+from tulle.http.forward import NOT_FORWARDED, parse_forwarded
+from tulle.http.head import Limits, Refusal
 from tulle.http.request import read_authority
 
 DOCUMENTS = sorted(Path(__file__).parent.glob("*.md"))
@@ -83,6 +85,21 @@ def test_authority_means_a_service_port(document: Path, row: Row) -> None:
     assert (f"{found.service}:{found.port}" if found is not None else "no-service") == row.cells["means"]
     if found is not None:
         assert named_port(tables, caller, found.address, found.port) is found
+
+
+@pytest.mark.parametrize("way", ["by address", "by path"])
+@pytest.mark.parametrize(("document", "row"), cases("by path"))
+def test_target_names_a_host_or_host_does(document: Path, row: Row, way: str) -> None:
+    fields = "".join(f"{field.strip()}\r\n" for field in row.cells["fields"].split(";") if field)
+    octets = f"{row.cells['request line']}\r\n{fields}\r\n".encode()
+
+    head = parse_forwarded(octets, Limits(), takes_host=way == "by path")
+
+    if isinstance(head, Refusal):
+        found = "origin-form" if head is NOT_FORWARDED else str(head.status)
+    else:
+        found = head.host if head.port < 0 else f"{head.host}:{head.port}"
+    assert found == row.cells[way]
 
 
 @pytest.mark.parametrize(("document", "row"), cases("forwarded"))
