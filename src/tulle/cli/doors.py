@@ -10,7 +10,7 @@ from tulle.wire.plan import DoorState
 if TYPE_CHECKING:
     from tulle.model.resource import Resource
     from tulle.wire.plan import DoorStatus
-    from tulle.wire.status import AttachedLine, DoorLine
+    from tulle.wire.status import AddressLine, AttachedLine, DoorLine
 
 FREED_SECONDS = 1.0
 """How long a mesh that was just killed may take to let go of its ports."""
@@ -39,6 +39,14 @@ def holder(door: "DoorLine") -> str:
     from tulle.supervisor.holder import holder_of
 
     return (holder_of(door.port) or door.holder) if door.state is DoorState.TAKEN else ""
+
+
+def address_holder(one: "AddressLine") -> str:
+    """The same of an address of the box at which attached callers cannot be served."""
+    from tulle.supervisor.holder import holder_of
+
+    port = int(one.address.rpartition(":")[2])
+    return (holder_of(port) or one.holder) if one.state is DoorState.TAKEN else ""
 
 
 def squatters(one: "AttachedLine") -> tuple[str, ...]:
