@@ -153,6 +153,7 @@ def test_streams_are_served_by_prior_knowledge(town: Town, path: str) -> None:
             ("orders:81", "/orders/1", "200"), ("orders", "/secret", "403"), ("nowhere", "/", "404"),
         ):  # fmt: skip
             stream = link.ask({":method": "GET", ":scheme": "http", ":authority": authority, ":path": target})
+            stream.sock.shutdown(socket.SHUT_WR)
             assert link.answered(stream)[":status"] == status
 
 
