@@ -143,7 +143,7 @@ def test_why_says_how_the_endpoints_are_that_a_request_could_not_reach(mesh: Run
 
     assert said.startswith("no-healthy-endpoint: no endpoint of the backend is ready\n")
     assert "denied" not in said
-    assert "now: default/late:8080 is starting; `tulle logs default/late` has its words\n" in said
+    assert "now: default/late:8080 is starting (waits for port 8080); `tulle logs default/late` has its words\n" in said
     applied(mesh, MESH)
 
 

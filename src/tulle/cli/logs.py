@@ -96,7 +96,7 @@ def chosen(sources: Iterable[str], services: Iterable[str], everything: bool) ->
             from tulle.model.place import nearest
 
             others = nearest(qualify(word), known) or f"there is: {', '.join(known) or 'nothing'}."
-            hint = f"{others} What never started has said nothing: `tulle status` says why"
+            hint = f"{others} Whoever never wrote has no log: `tulle status` says how it is"
             raise Failure("no-such-log", f"nothing named `{word}` has written anything", hint=hint, exit=Exit.USAGE)
         found += [one for one in matching if one not in found]
     return found + [one for one in OURS if everything and one in known and one not in found]

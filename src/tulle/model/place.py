@@ -84,7 +84,13 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean …?` with the known name nearest to `name`; empty when none is near."""
-    candidates = sorted(set(known))
-    same = [one for one in candidates if one.rpartition("/")[2] == name.rpartition("/")[2]]
-    close = same or get_close_matches(name, candidates, n=1, cutoff=0.6)
-    return f"did you mean `{close[0]}`?" if close else ""
+    namespace, _, local = name.rpartition("/")
+    by_local: dict[str, list[str]] = {}
+    for one in sorted(set(known)):
+        by_local.setdefault(one.rpartition("/")[2], []).append(one)
+    close = [local] if local in by_local else get_close_matches(local, by_local, n=1, cutoff=0.6)
+    if not close:
+        return ""
+    candidates = by_local[close[0]]
+    ours = f"{namespace}/{close[0]}"
+    return f"did you mean `{ours if ours in candidates else candidates[0]}`?"

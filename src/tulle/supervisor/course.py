@@ -15,7 +15,7 @@ from tulle.kit.backoff import Backoff
 from tulle.supervisor import words
 from tulle.supervisor.addresses import REMEDY
 from tulle.supervisor.steps import explain
-from tulle.wire.plan import PodSpec, PodState
+from tulle.wire.plan import PodSpec, PodState, Readiness
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
 _FIRST_MISSING_SECONDS, _IMPOSSIBLE_RETRY_SECONDS = 1.0, 30.0
@@ -41,6 +41,7 @@ class Course:
         self.why = ""
         self.restarts = 0
         self._port = spec.readiness.port if spec.readiness else 0
+        self._asked = _asked(spec.readiness)
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         self._missing = Backoff(_FIRST_MISSING_SECONDS, _IMPOSSIBLE_RETRY_SECONDS)
         self._is_started = False
@@ -88,7 +89,7 @@ class Course:
             case words.STARTED, _, *_:
                 self._is_started = True
                 if self.state is PodState.STARTING:
-                    self._enter(PodState.STARTING, self._last_exit)
+                    self._enter(PodState.STARTING, "; ".join(filter(None, (self._last_exit, self._asked))))
             case words.READY, (PodState.STARTING | PodState.UNREADY), *_:
                 self._enter(PodState.READY, self._last_exit)
             case words.UNREADY, PodState.READY, why, *_:
@@ -129,3 +130,10 @@ class Course:
 
     def _enter(self, state: PodState, why: str) -> None:
         self.state, self.why = state, why
+
+
+def _asked(readiness: Readiness | None) -> str:
+    """What it waits for to be ready."""
+    if readiness is None:
+        return ""
+    return f"waits for {f'GET {readiness.path} at ' if readiness.path else ''}port {readiness.port}"

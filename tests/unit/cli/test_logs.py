@@ -95,7 +95,7 @@ def test_unknown_word_names_the_nearest() -> None:
 
     assert (
         caught.value.hint
-        == "did you mean `default/orders`? What never started has said nothing: `tulle status` says why"
+        == "did you mean `default/orders`? Whoever never wrote has no log: `tulle status` says how it is"
     )
     assert caught.value.exit is Exit.USAGE
 

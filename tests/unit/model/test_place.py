@@ -27,6 +27,14 @@ def test_a_name_in_another_namespace_is_near() -> None:
     assert nearest("default/payments", ["prod/payments", "default/payment"]) == "did you mean `prod/payments`?"
 
 
+def test_a_shared_namespace_makes_no_name_near() -> None:
+    known = ["default/wrong", "default/site", "anonymous", "dev/site"]
+
+    assert nearest("default/anonymos", known) == "did you mean `anonymous`?"
+    assert nearest("default/shop", known) == ""
+    assert nearest("dev/sit", known) == "did you mean `dev/site`?"
+
+
 def test_nothing_near_gives_no_hint() -> None:
     assert nearest("zzz", ["orders"]) == ""
 

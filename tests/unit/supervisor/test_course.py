@@ -63,7 +63,7 @@ def test_it_waits_starts_and_is_ready() -> None:
         (unready, words.READY, [], (PodState.READY, "")),
         # What makes no sense now changes nothing: a pod may claim anything at any time.
         (ready, words.SLOW, ["late"], (PodState.READY, "")),
-        (starting, words.UNREADY, ["early"], (PodState.STARTING, "")),
+        (starting, words.UNREADY, ["early"], (PodState.STARTING, "waits for port 80")),
         (ready, words.UNREADY, [], (PodState.READY, "")),
         (stopping, words.READY, [], (PodState.STOPPING, "")),
         (stopping, words.UNREADY, ["no"], (PodState.STOPPING, "")),
@@ -186,4 +186,18 @@ def test_an_image_on_its_way_is_told_until_the_service_runs() -> None:
     course.heard(words.PULLING, ["registry/web"])
     assert (course.state, course.why) == (PodState.STARTING, "pulling registry/web")
     course.heard(words.STARTED, [])
-    assert (course.state, course.why) == (PodState.STARTING, "")
+    assert (course.state, course.why) == (PodState.STARTING, "waits for port 80")
+
+
+def test_what_starts_says_what_it_waits_for_and_how_it_ended_before() -> None:
+    course = Course(SPEC._replace(readiness=Readiness(80, "/health")))
+    course.begins()
+    course.launched()
+    course.heard(words.STARTED, [])
+    assert where(course) == (PodState.STARTING, "waits for GET /health at port 80")
+
+    course.ended("exit 3", 1.0, collides=False)
+    course.begins()
+    course.launched()
+    course.heard(words.STARTED, [])
+    assert where(course) == (PodState.STARTING, "exit 3; waits for GET /health at port 80")
