@@ -1,6 +1,7 @@
 """The agent's API on its unix socket: one function a route. For the same user and root only."""
 
 import asyncio
+import math
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -42,7 +43,7 @@ from tulle.wire.status import (
     RevisionState,
     UpgradeLine,
 )
-from tulle.wire.upgrade import Upgrade
+from tulle.wire.upgrade import LONGEST_DRAIN_SECONDS, Upgrade
 
 ORDER_SECONDS = 5.0
 """How long an order to the supervisor waits for its word."""
@@ -247,6 +248,8 @@ class Api:
         node = self._node
         drain, ready = (_seconds(request.query.get(name, "")) for name in ("drain", "ready"))
         hurry = request.query.get("hurry", "0") not in ("0", "", "false")
+        if drain > LONGEST_DRAIN_SECONDS or ready > LONGEST_DRAIN_SECONDS:
+            raise HttpError(400, f"more than {LONGEST_DRAIN_SECONDS:g} seconds")
         if node.proxies.has_newcomer or not (hurry or node.proxies.is_settled):
             raise HttpError(409, "an upgrade is not done yet")
         if not node.proxies.supervisor:
@@ -328,9 +331,12 @@ def _author(peer: Peer | None) -> str:
 
 def _seconds(text: str) -> float:
     try:
-        return max(float(text), 0.0)
+        seconds = float(text)
     except ValueError as fault:
         raise HttpError(400, f"not a number of seconds: {text}") from fault
+    if math.isnan(seconds):
+        raise HttpError(400, f"not a number of seconds: {text}")
+    return max(seconds, 0.0)
 
 
 def _number(text: str) -> int:

@@ -8,6 +8,7 @@ import click
 import tulle
 from tulle.cli.options import json_option, mesh_option
 from tulle.cli.words import Failure, say, show_json
+from tulle.wire.upgrade import LONGEST_DRAIN_SECONDS
 
 if TYPE_CHECKING:
     from tulle.cli.running import Running
@@ -23,7 +24,7 @@ _BEYOND_SECONDS = 15.0
     "--drain",
     default=300.0,
     show_default=True,
-    type=click.FloatRange(min=0.0),
+    type=click.FloatRange(min=0.0, max=LONGEST_DRAIN_SECONDS),
     metavar="SECONDS",
     help="How long the old proxy may take to end what it serves; then it is cut.",
 )

@@ -23,6 +23,8 @@ Callback = Callable[[], object]
 
 AGAIN_SECONDS = 1.0
 """Before a callback that the box refused something is called again."""
+_LONGEST_WAIT_SECONDS = 86_400.0
+"""The kernel takes no more than 24 days."""
 
 
 class Timer:
@@ -157,7 +159,7 @@ class Loop:
     def _patience(self) -> float:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
-        return max(0.0, self._timers[0][0] - self.now()) if self._timers else -1
+        return min(max(0.0, self._timers[0][0] - self.now()), _LONGEST_WAIT_SECONDS) if self._timers else -1
 
     def _ring(self) -> None:
         now = self.now()

@@ -8,6 +8,9 @@ import enum
 import json
 from typing import Any, NamedTuple
 
+LONGEST_DRAIN_SECONDS = 604_800.0
+"""A week: who still streams then was left behind long ago."""
+
 
 class Upgrade(NamedTuple):
     """Start a proxy from the code that is on disk now; it takes over, the old one drains. Then the agent likewise."""
@@ -15,7 +18,7 @@ class Upgrade(NamedTuple):
     upgrade: str
     """Names this order in what is said of it."""
     drain_seconds: float
-    """How long the old one may take to end what it serves."""
+    """How long the old one may take to end what it serves; LONGEST_DRAIN_SECONDS at most."""
     ready_seconds: float
     """How long the new one may take to serve; else it is ended, and the old one goes on."""
     hurry: bool = False

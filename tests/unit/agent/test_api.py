@@ -14,16 +14,15 @@ from tulle.http.server import HttpError, Request
 from tulle.store.revisions import Revisions
 
 
+def api_of(store: Revisions, directory: Path) -> Api:
+    node = Node(Ground("hello", (), "/", {}), store, now=lambda: 1000.0)
+    admin = directory / "admin.sock"
+    return Api(node, Sources([]), admin, 0.0, Leaving(node, admin, directory / "spool.db", 0.0))
+
+
 def test_a_failing_memory_is_named_to_whoever_asks_for_it(tmp_path: Path) -> None:
     store = Revisions(tmp_path / "tulle.db")
-    node = Node(Ground("hello", (), "/", {}), store, now=lambda: 1000.0)
-    api = Api(
-        node,
-        Sources([]),
-        tmp_path / "admin.sock",
-        0.0,
-        Leaving(node, tmp_path / "admin.sock", tmp_path / "spool.db", 0.0),
-    )
+    api = api_of(store, tmp_path)
     store.close()
 
     for method, path, query in (
@@ -34,3 +33,17 @@ def test_a_failing_memory_is_named_to_whoever_asks_for_it(tmp_path: Path) -> Non
         with pytest.raises(HttpError, match=r"tulle\.db") as refused:
             asyncio.run(api(Request(method, path, query, b"", None)))
         assert refused.value.status == 500
+
+
+@pytest.mark.parametrize(
+    "query", [{"drain": "inf", "ready": "30"}, {"drain": "1e6", "ready": "30"}, {"drain": "300", "ready": "nan"}]
+)
+def test_an_upgrade_that_would_never_end_is_refused(query: dict[str, str], tmp_path: Path) -> None:
+    store = Revisions(tmp_path / "tulle.db")
+    api = api_of(store, tmp_path)
+
+    with pytest.raises(HttpError) as refused:
+        asyncio.run(api(Request("POST", "/upgrade", query, b"", None)))
+    store.close()
+
+    assert refused.value.status == 400

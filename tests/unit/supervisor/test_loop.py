@@ -70,3 +70,10 @@ def test_a_cancelled_timer_is_not_tried_again() -> None:
     script = NO_DESCRIPTOR + "timer = loop.later(0, lacks)\nloop.later(0.2, timer.cancel)\nloop.later(1.3, loop.stop)"
 
     assert ran(script) == ["lacks failed ([Errno 24] Too many open files); trying again in 1 s"]
+
+
+@pytest.mark.parametrize("seconds", ["30 * 86_400", "1e300", "float('inf')"])
+def test_what_is_due_beyond_what_the_kernel_waits_for_ends_no_loop(seconds: str) -> None:
+    script = f"loop.later({seconds}, print)\nloop.read(here.fileno(), loop.stop)\nif not os.fork():\n    there.send(b'x')\n    os._exit(0)"
+
+    assert ran(script) == []
