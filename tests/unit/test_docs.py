@@ -77,6 +77,14 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(led), target
 
 
+def test_the_readme_leads_to_every_guide() -> None:
+    readme = (ROOT / "README.md").read_text()
+
+    assert {
+        one.name for one in (ROOT / "docs/guides").glob("*.md") if f"](docs/guides/{one.name})" not in readme
+    } == set()
+
+
 @each_document()
 def test_files_that_are_named_exist(document: Path) -> None:
     for word in inline(document):
