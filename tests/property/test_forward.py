@@ -18,9 +18,10 @@ from tulle.core.tables import build_tables
 from tulle.proxy.arrival import Register
 from tulle.proxy.counters import Counters
 from tulle.proxy.detect import Detector
+from tulle.proxy.lane import FORWARD, FORWARD_PATH, Arrival
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.passages import ToServices
-from tulle.proxy.relay import FORWARD, FORWARD_PATH, Arrival, Relay
+from tulle.proxy.relay import Relay
 from tulle.proxy.upstream import Pools
 from tulle.wire.snapshot import Mode, Protocol
 

@@ -9,8 +9,9 @@ from tulle.core.tables import build_tables
 from tulle.proxy.arrival import Register
 from tulle.proxy.counters import Counters
 from tulle.proxy.detect import Detector
+from tulle.proxy.lane import Arrival
 from tulle.proxy.loop import Dispatcher
-from tulle.proxy.relay import Arrival, Relay
+from tulle.proxy.relay import Relay
 from tulle.proxy.upstream import Pools
 from tulle.wire.snapshot import Limits, Protocol
 

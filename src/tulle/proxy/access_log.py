@@ -24,7 +24,7 @@ from tulle.wire.snapshot import AccessLog as Settings
 if TYPE_CHECKING:
     from tulle.core.backends import BackendTable, EndpointRef
     from tulle.proxy.exchange import Exchange
-    from tulle.proxy.relay import Lane
+    from tulle.proxy.lane import Lane
     from tulle.proxy.tcp import Tunnel
 
 NOT_DUE: Final = 1 << 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from tulle.proxy.counters import Counters
-from tulle.proxy.relay import Arrival, Lane
+from tulle.proxy.lane import Arrival, Lane
 from tulle.proxy.stream import Speaker
 from tulle.wire.reason import Reason
 

@@ -9,7 +9,8 @@ from tulle.http.h2.frames import PREFACE
 from tulle.proxy.arrival import Connection
 from tulle.proxy.downstream import HttpDownstream
 from tulle.proxy.http2_downstream import Http2Downstream
-from tulle.proxy.relay import Lane, Relay
+from tulle.proxy.lane import Lane
+from tulle.proxy.relay import Relay
 from tulle.proxy.stream import Asker, Speaker
 from tulle.proxy.tcp import Dial, Tunnel
 from tulle.proxy.wheel import NEVER

@@ -14,8 +14,12 @@ from tulle.http.write import chunk, last_chunk, response_framing, write_response
 from tulle.proxy.arrival import Connection
 from tulle.proxy.counters import ABORTED
 from tulle.proxy.exchange import Exchange
+from tulle.proxy.judged import Judged
+from tulle.proxy.judging import judge_connect, judge_head
+from tulle.proxy.known_heads import MAX_REMEMBERED_HEAD
+from tulle.proxy.lane import Lane
 from tulle.proxy.own_answers import reason_of_refusal, write_own_answer
-from tulle.proxy.relay import MAX_REMEMBERED_HEAD, Judged, Lane, Relay
+from tulle.proxy.relay import Relay
 from tulle.proxy.stream import NO_TRAILERS, Asker, CallerEnd, Trailers
 from tulle.proxy.upgrade import Upgrade
 from tulle.proxy.upgraded import UpgradedCaller
@@ -325,12 +329,12 @@ class HttpDownstream(CallerEnd):
             lane = self._lane = relay.lane_named(self._connection.arrival, head)
             if head.method == "CONNECT":
                 return self._connect(lane, head)
-        judged = relay.judge_head(lane, head)
+        judged = judge_head(relay, lane, head)
         if probes:
             self._misses += 1
             if head.framing != NO_BODY:
                 self._size = head.size
-            relay.remember(lane, buffer[: head.size], judged)
+            relay.heads.remember(lane, buffer[: head.size], judged)
         return self._begin(judged, head.size)
 
     def _read_head(self, lane: Lane, buffer: bytes) -> RequestHead | Refusal | None:
@@ -351,11 +355,11 @@ class HttpDownstream(CallerEnd):
             return refuse_early(buffer, 0, limits)
         octets = buffer if end == len(buffer) else buffer[:end]
         if lane.is_forward:
-            return parse_forwarded(octets, limits, relay.plain_lines, lane.takes_host)
-        head = parse_request(octets, limits, relay.plain_lines)
+            return parse_forwarded(octets, limits, relay.heads.plain_lines, lane.takes_host)
+        head = parse_request(octets, limits, relay.heads.plain_lines)
         if learns and isinstance(head, RequestHead):
             self._strays += 1
-            learnt = relay.learn(lane, octets)
+            learnt = relay.heads.learn(lane, octets)
             if learnt is not None and (opening is None or self._strays > 1):
                 self._opening = learnt
         return head
@@ -363,7 +367,7 @@ class HttpDownstream(CallerEnd):
     def _connect(self, lane: Lane, head: RequestHead) -> bool:
         """Serves CONNECT: what follows is another connection, or nothing."""
         relay = self._relay
-        refused = relay.judge_connect(lane, head)
+        refused = judge_connect(relay, lane, head)
         port = lane.port
         if refused is not None or port is None:
             return refused is not None and self._begin(refused, head.size)
@@ -377,7 +381,7 @@ class HttpDownstream(CallerEnd):
         """CONNECT came to nothing: says so and closes."""
         relay = self._relay
         own = head.request_id
-        request_id = own.decode("latin-1") if own is not None else relay.next_id()
+        request_id = own.decode("latin-1") if own is not None else relay.ids.next()
         relay.refusals.remember(lane, request_id, head, reason, policy)
         wire = self._wire
         wire.pass_to(self)

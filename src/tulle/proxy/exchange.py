@@ -14,7 +14,9 @@ from tulle.http.trace_context import trace_id
 from tulle.proxy.access_log import FAILED
 from tulle.proxy.counters import ABORTED, TRUNCATED
 from tulle.proxy.grpc import CANCELLED, class_of, status_of, status_of_reset
-from tulle.proxy.relay import Judged, Lane, Relay
+from tulle.proxy.judged import Judged
+from tulle.proxy.lane import Lane
+from tulle.proxy.relay import Relay
 from tulle.proxy.stream import NO_TRAILERS, CallerEnd, EndpointEnd, Trailers, failure_of
 from tulle.proxy.upgrade import Upgrade
 from tulle.wire.reason import Reason
@@ -138,9 +140,9 @@ class Exchange:
     def identify(self) -> None:
         """Says what the request is called from now on."""
         judged = self.judged
-        relay = self.relay
-        self.id_octets = judged.id_octets(relay)
-        self.traceparent = judged.trace(relay, self.id_octets)
+        ids = self.relay.ids
+        self.id_octets = judged.id_octets(ids)
+        self.traceparent = judged.trace(ids)
 
     def forward(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         """More of the request's body."""

@@ -19,9 +19,12 @@ from tulle.proxy.counters import ABORTED
 from tulle.proxy.exchange import Exchange
 from tulle.proxy.grpc import is_grpc_type
 from tulle.proxy.http2 import Http2Link, LinkOwner
+from tulle.proxy.judged import Judged
+from tulle.proxy.judging import judge_connect, judge_head, refuse_head
+from tulle.proxy.lane import Lane
 from tulle.proxy.own_answers import grpc_trailers, own_answer_fields, reason_of_refusal
 from tulle.proxy.passage import Passage
-from tulle.proxy.relay import Judged, Lane, Relay
+from tulle.proxy.relay import Relay
 from tulle.proxy.stream import NO_TRAILERS, Asker, CallerEnd, Trailers
 from tulle.proxy.upgrade import Upgrade
 from tulle.proxy.wheel import NEVER, Alarm
@@ -84,7 +87,7 @@ class Http2Downstream(LinkOwner):
                 return
         judged = self._judged.get(head)
         if judged is None:
-            judged = relay.judge_head(lane, head)
+            judged = judge_head(relay, lane, head)
             if lane.is_forward and is_https(head):
                 judged.refusal = Reason.UNSUPPORTED
             if self.codec.is_head_kept and self.codec.head_bytes <= MAX_REMEMBERED_BYTES:
@@ -96,7 +99,9 @@ class Http2Downstream(LinkOwner):
         exchange = Exchange(relay, lane, judged, call)
         call.exchange = exchange
         is_whole = done or bool(judged.upgrade)
-        self.expect(call, exchange.started + (judged.patience(relay) if is_whole else relay.idle_timeout))
+        self.expect(
+            call, exchange.started + (judged.patience(relay.request_timeout) if is_whole else relay.idle_timeout)
+        )
         if judged.timeout >= 0.0:
             call.limit = exchange.started + judged.timeout
             self._meet(call.limit)
@@ -308,7 +313,7 @@ class Http2Downstream(LinkOwner):
         exchange = call.exchange
         seconds = relay.idle_timeout
         if done and exchange is not None and exchange.status == 0:
-            seconds = exchange.judged.patience(relay)
+            seconds = exchange.judged.patience(relay.request_timeout)
         self.expect(call, relay.dispatcher.now + seconds)
 
     def _meet(self, deadline: float) -> None:
@@ -374,9 +379,9 @@ class Http2Downstream(LinkOwner):
         relay = self.relay
         arrival = self.connection.arrival
         port = lane.port
-        refused = relay.judge_connect(lane, head)
+        refused = judge_connect(relay, lane, head)
         if refused is None and relay.passages.is_full(arrival):
-            refused = relay.refuse_connect(lane, head, Reason.OVERLOADED)
+            refused = refuse_head(lane, head, Reason.OVERLOADED)
         if refused is not None or port is None:
             if refused is not None:
                 call = Http2Call(self, stream)
@@ -411,7 +416,7 @@ class Http2Downstream(LinkOwner):
         if stream.is_closed:
             return
         own = head.request_id
-        request_id = own.decode("latin-1") if own is not None else relay.next_id()
+        request_id = own.decode("latin-1") if own is not None else relay.ids.next()
         relay.refusals.remember(lane, request_id, head, reason, policy)
         fields, body = own_answer_fields(relay.fields, reason, request_id, True)
         self.codec.send_head(stream, fields, not body)

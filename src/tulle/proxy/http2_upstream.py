@@ -18,7 +18,8 @@ from tulle.http.trace_context import SIZE, TRACEPARENT
 from tulle.proxy.counters import CLOSED
 from tulle.proxy.exchange import MAX_INTERIM, Exchange
 from tulle.proxy.http2 import Http2Link, LinkOwner
-from tulle.proxy.relay import ID_OCTETS, Relay
+from tulle.proxy.relay import Relay
+from tulle.proxy.request_ids import ID_OCTETS
 from tulle.proxy.stream import NO_TRAILERS, EndpointEnd, Trailers
 from tulle.proxy.upgrade import Upgrade
 from tulle.proxy.wheel import NEVER

@@ -11,8 +11,9 @@ from tulle.kit.sock_diag import place_of
 from tulle.proxy.arrival import Register
 from tulle.proxy.attest import Attestor, Welcome, Who
 from tulle.proxy.detect import Detector
+from tulle.proxy.lane import FORWARD, FORWARD_PATH, Arrival
 from tulle.proxy.loop import READ, Watched
-from tulle.proxy.relay import FORWARD, FORWARD_PATH, Arrival, Relay
+from tulle.proxy.relay import Relay
 from tulle.proxy.tcp import Dial
 from tulle.proxy.wheel import Timed
 

@@ -8,7 +8,8 @@ from typing import final
 from tulle.core.tables import ServicePortTable
 from tulle.proxy.arrival import Connection, Register
 from tulle.proxy.detect import Detector
-from tulle.proxy.relay import Arrival, Relay
+from tulle.proxy.lane import Arrival
+from tulle.proxy.relay import Relay
 from tulle.proxy.stream import Asker, Passages, Speaker
 from tulle.proxy.tcp import Dial
 from tulle.proxy.wire import Wire

@@ -10,7 +10,7 @@ from tulle.wire.status import Refusal
 
 if TYPE_CHECKING:
     from tulle.http.head import RequestHead
-    from tulle.proxy.relay import Lane
+    from tulle.proxy.lane import Lane
     from tulle.wire.reason import Reason
 
 KEPT = 256

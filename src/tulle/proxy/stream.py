@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tulle.core.tables import ServicePortTable
     from tulle.proxy.arrival import Connection
     from tulle.proxy.exchange import Exchange
-    from tulle.proxy.relay import Arrival
+    from tulle.proxy.lane import Arrival
     from tulle.proxy.upgrade import Upgrade
 
 Trailers = list[tuple[bytes, bytes]]

@@ -15,7 +15,8 @@ from tulle.core.verdict import Deny
 from tulle.proxy.access_log import FAILED
 from tulle.proxy.arrival import Connection, Opaque
 from tulle.proxy.counters import CLOSED, RESET
-from tulle.proxy.relay import Lane, Relay
+from tulle.proxy.lane import Lane
+from tulle.proxy.relay import Relay
 from tulle.proxy.stream import Asker, failure_of
 from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Party, Wire

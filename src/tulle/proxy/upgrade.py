@@ -13,6 +13,7 @@ from tulle.http.upgrade import ACCEPT, KEY, WEBSOCKET, chosen_protocol, connect_
 from tulle.http.websocket import CloseWatch, accept_of, code_label, new_key
 from tulle.proxy.arrival import Connection, Opaque
 from tulle.proxy.counters import CLOSED, RESET
+from tulle.proxy.judging import judge_head
 from tulle.proxy.stream import NO_TRAILERS
 from tulle.wire.reason import Reason
 
@@ -205,7 +206,7 @@ class Upgrade(Opaque):
         if exchange.is_over or connection is None or exchange.lane.tables is relay.tables:
             return
         lane = relay.lane_again(connection.arrival, exchange.lane)
-        judged = relay.judge_head(lane, exchange.judged.head)
+        judged = judge_head(relay, lane, exchange.judged.head)
         if judged.refusal is not None:
             self.lose(judged.refusal)
             return

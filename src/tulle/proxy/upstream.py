@@ -156,7 +156,7 @@ class HttpUpstream(EndpointEnd):
         method = exchange.judged.head.method
         probes = method != "HEAD" and self._misses < MAX_MISSES
         if probes:
-            remembered = relay.answers.get(buffer[: self._size])
+            remembered = relay.heads.answers.get(buffer[: self._size])
             if remembered is not None:
                 self._misses = 0
                 self._begin_body(exchange, remembered.head, remembered.wire, buffer, self._size)
@@ -172,13 +172,13 @@ class HttpUpstream(EndpointEnd):
             wire = b""
             head: ResponseHead | Refusal | None = None
             if probes:
-                remembered = relay.answers.get(octets)
+                remembered = relay.heads.answers.get(octets)
                 if remembered is not None:
                     self._misses = 0
                     self._size = end
                     self._begin_body(exchange, remembered.head, remembered.wire, buffer, end)
                     return
-            head = parse_response(octets, method, relay.head_limits, relay.plain_lines)
+            head = parse_response(octets, method, relay.head_limits, relay.heads.plain_lines)
             if isinstance(head, Refusal):
                 self._lose(Reason.UPSTREAM_PROTOCOL)
                 return
@@ -190,7 +190,7 @@ class HttpUpstream(EndpointEnd):
                     self._misses += 1
                     self._size = end
                     wire = write_response(head, 1, False)
-                    relay.remember_answer(octets, head, wire)
+                    relay.heads.remember_answer(octets, head, wire)
                 self._begin_body(exchange, head, wire, buffer, end)
                 return
             self._interim += 1

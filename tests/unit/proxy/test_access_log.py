@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tulle.core.tables import build_tables
 from tulle.proxy.access_log import FLOOD_LINES, FLOOD_SECONDS, MAX_LINE, AccessLog
 from tulle.proxy.counters import Counters
+from tulle.proxy.lane import Arrival, Lane
 from tulle.proxy.loop import Dispatcher
-from tulle.proxy.relay import Arrival, Lane, Relay
+from tulle.proxy.relay import Relay
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import AccessLog as Settings
 from tulle.wire.snapshot import Door, Service, ServicePort, Snapshot

@@ -8,8 +8,12 @@ from tulle.http.h2.field import FieldStore
 from tulle.http.h2.heads import judge_request
 from tulle.http.head import Limits, RequestHead
 from tulle.proxy.counters import Counters
+from tulle.proxy.judged import Judged
+from tulle.proxy.judging import judge_head
+from tulle.proxy.known_heads import MAX_REMEMBERED
+from tulle.proxy.lane import Arrival
 from tulle.proxy.loop import Dispatcher
-from tulle.proxy.relay import MAX_REMEMBERED, Arrival, Judged, Relay
+from tulle.proxy.relay import Relay
 from tulle.wire.snapshot import (
     Action,
     Backend,
@@ -64,7 +68,7 @@ def judge(
     asked = [(b":method", method), (b":scheme", b"http"), (b":path", path), (b":authority", host), *fields]
     head = judge_request([store.field(name, value) for name, value in asked], True, Limits(), False)
     assert isinstance(head, RequestHead)
-    return relay.judge_head(relay.lane(Arrival("", "", 1)), head)
+    return judge_head(relay, relay.lane(Arrival("", "", 1)), head)
 
 
 def test_what_no_field_has_a_say_in_is_decided_once() -> None:

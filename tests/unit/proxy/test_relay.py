@@ -6,8 +6,11 @@ from tests.support.h1_reading import LIMITS
 from tulle.core.tables import build_tables
 from tulle.http.h1 import RequestHead, parse_request
 from tulle.proxy.counters import Counters
+from tulle.proxy.judging import HeadView, judge_head
+from tulle.proxy.known_heads import MAX_HOSTS, MAX_OPENINGS
+from tulle.proxy.lane import Arrival, Lane
 from tulle.proxy.loop import Dispatcher
-from tulle.proxy.relay import MAX_HOSTS, MAX_OPENINGS, Arrival, HeadView, Lane, Relay
+from tulle.proxy.relay import Relay
 from tulle.wire.snapshot import Door, Service, ServicePort, Snapshot
 
 
@@ -39,28 +42,28 @@ def test_openings_are_shared_and_bounded(relay: Relay, lane: Lane) -> None:
     agent = b"User-Agent: %04d " + b"u" * 64
     for number in range(2 * MAX_OPENINGS):
         wire = octets(b"a", agent % number)
-        relay.learn(lane, wire)
-        learnt = relay.learn(lane, wire)
+        relay.heads.learn(lane, wire)
+        learnt = relay.heads.learn(lane, wire)
         assert learnt is not None
-        assert learnt is relay.learn(lane, wire) is lane.opening
-        assert len(relay.openings) <= MAX_OPENINGS
+        assert learnt is relay.heads.learn(lane, wire) is lane.opening
+        assert len(relay.heads.openings) <= MAX_OPENINGS
 
 
 def test_long_heads_are_not_kept_to_compare(relay: Relay, lane: Lane) -> None:
-    relay.learn(lane, octets(b"a", b"Cookie: " + b"c" * 10_000))
+    relay.heads.learn(lane, octets(b"a", b"Cookie: " + b"c" * 10_000))
 
     assert lane.stray == b""
 
 
 def test_hosts_are_remembered_within_bounds(relay: Relay, lane: Lane) -> None:
     for number in range(2 * MAX_HOSTS):
-        relay.judge_head(lane, head(octets(b"H%d.:80" % number)))
-        assert relay.hosts[f"h{number}."] == f"h{number}"
-        assert len(relay.hosts) <= MAX_HOSTS
+        judge_head(relay, lane, head(octets(b"H%d.:80" % number)))
+        assert relay.heads.hosts[f"h{number}."] == f"h{number}"
+        assert len(relay.heads.hosts) <= MAX_HOSTS
 
 
 def test_ids_differ_over_many_turns_of_their_last_digits(relay: Relay) -> None:
-    made = [relay.next_id() for _ in range(70_000)]
+    made = [relay.ids.next() for _ in range(70_000)]
 
     assert len(set(made)) == len(made)
     assert {len(one) for one in made} == {16}
