@@ -74,6 +74,13 @@ def test_a_link_to_nothing_is_not_written_through(shop: Path) -> None:
     assert not (shop / "elsewhere.yaml").exists()
 
 
+def test_where_no_file_can_be_is_said_in_words(shop: Path) -> None:
+    done = tulle("import", "compose.yaml", "-o", "compose.yaml/mesh.yaml", cwd=shop)
+
+    assert done.returncode == 1
+    assert "error[unwritable]: cannot write compose.yaml/mesh.yaml: Not a directory" in done.stderr
+
+
 def test_a_mesh_file_that_holds_secrets_is_for_its_owner(shop: Path) -> None:
     (shop / "compose.yaml").write_text("services: {db: {image: i, environment: {DB_PASSWORD: hunter2}}}")
 

@@ -50,12 +50,6 @@ profile {name} "{path}" flags=(unconfined) {{
 """
 
 
-def load(file: Path, run: Run) -> str:
-    """Makes the kernel know the profile; why it cannot, else empty. Without AppArmor's tools it is known at the next boot."""
-    done = run(("apparmor_parser", "--replace", str(file)))
-    return "" if done.returncode == 0 else done.stderr.strip()
-
-
 def unload(file: Path, run: Run) -> None:
     """Makes the kernel forget it, as far as it knows it."""
     run(("apparmor_parser", "--remove", str(file)))

@@ -134,20 +134,19 @@ def _give(made: "Imported", output: Path | None, *, as_json: bool) -> None:
         ]  # fmt: skip
         show_json({"mesh": made.text, "notes": notes})
     if output is not None:
-        _write(output, made.text, 0o600 if made.holds_secrets else 0o666)
+        _write(output, made.text, is_private=made.holds_secrets)
     elif not as_json:
         show(made.text.rstrip("\n"))
 
 
-def _write(output: Path, text: str, mode: int) -> None:
-    """Whole, or not at all."""
-    beside = output.with_name(f".{output.name}.{os.getpid()}")
+def _write(output: Path, text: str, *, is_private: bool) -> None:
+    from tulle.kit.files import write_whole
+
+    umask = os.umask(0o077)
+    os.umask(umask)
     try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as stream:
-            stream.write(text)
-        beside.replace(output)
+        write_whole(output, text, 0o600 if is_private else 0o666 & ~umask)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise Failure("unwritable", f"cannot write {output}: {error.strerror}") from error
 
 

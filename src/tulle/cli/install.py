@@ -120,8 +120,8 @@ def refuse_without_systemd(scope: "Scope") -> None:
 
 def _refuse_impossible_pods(scope: "Scope") -> None:
     from tulle.cli import apparmor
-    from tulle.cli.installation import write
     from tulle.cli.probes import lacking
+    from tulle.kit.files import write_whole
 
     if scope.is_system or not apparmor.is_restricted() or not lacking():
         from tulle.cli.up import refuse_impossible_pods
@@ -130,7 +130,8 @@ def _refuse_impossible_pods(scope: "Scope") -> None:
         return
     file = apparmor.profile_file(apparmor.program())
     draft = scope.manifests / file.name
-    write(draft, apparmor.profile(apparmor.program()))
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(draft, apparmor.profile(apparmor.program()), 0o644)
     raise Failure(
         "profile-needed",
         "this distribution lets ordinary users make namespaces only by programs that AppArmor knows",
@@ -156,11 +157,13 @@ def _show(plan: "Installation") -> None:
 
 
 def _carry_out(plan: "Installation", *, is_started: bool) -> None:
-    from tulle.cli.installation import commands, this_user, write
+    from tulle.cli.installation import commands, this_user
+    from tulle.kit.files import write_whole
 
     todo, changed = commands(plan, is_started=is_started), plan.changed
     for path in changed:
-        write(path, plan.files[path], mode=0o600 if path.parent.parent == plan.scope.manifests else 0o644)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, plan.files[path], 0o600 if path.parent.parent == plan.scope.manifests else 0o644)
         say(f"wrote {path}")
     for path in plan.stale:
         path.unlink()

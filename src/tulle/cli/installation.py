@@ -83,23 +83,6 @@ def commands(plan: Installation, *, is_started: bool) -> list[tuple[str, ...]]:
     return [*commands, (*systemctl, "daemon-reload"), (*systemctl, "enable", unit), (*systemctl, verb, unit)]
 
 
-def write(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """At one stroke: who follows the file never reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        os.fchmod(descriptor, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-    except BaseException:
-        draft.unlink()
-        raise
-    draft.replace(path)
-
-
 def is_active(scope: Scope, mesh: str) -> bool:
     """Whether systemd runs it."""
     return scope.run((*scope.systemctl, "is-active", "--quiet", scope.unit(mesh).name)).returncode == 0

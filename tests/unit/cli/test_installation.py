@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 from tulle.cli.apparmor import profile_file, program
-from tulle.cli.installation import Installation, commands, home_for, planned, this_user, write
+from tulle.cli.installation import Installation, commands, home_for, planned, this_user
 from tulle.cli.scope import Scope
 from tulle.cli.uninstall import _end_lingering, _remains
 from tulle.cli.words import Failure
 
 MESH = "mesh: shop\n"
+
+
+def put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 class Systemctl:
@@ -46,7 +51,7 @@ def plan(one: Scope, files: dict[str, str] | None = None, home: str = "/srv/shop
 
 def installed(one: Scope, files: dict[str, str] | None = None) -> None:
     for path, text in plan(one, files).files.items():
-        write(path, text)
+        put(path, text)
 
 
 def test_manifests_are_copied_beside_one_another_and_the_unit_names_their_directory(tmp_path: Path) -> None:
@@ -110,13 +115,13 @@ def test_a_user_is_made_to_linger_and_that_is_noted_also_when_it_is_done_again(t
     installed(mine)
     assert mine.noted("shop")["Linger"] == "yes"
     assert plan(mine).changed == []
-    write(tmp_path / "linger" / this_user(), "")
+    put(tmp_path / "linger" / this_user(), "")
     assert plan(mine).changed == []
     assert ("loginctl", "enable-linger") not in commands(plan(mine), is_started=True)
 
 
 def test_a_user_who_lingers_already_is_left_to_linger(tmp_path: Path) -> None:
-    write(tmp_path / "linger" / this_user(), "")
+    put(tmp_path / "linger" / this_user(), "")
     mine = scope(tmp_path, is_system=False)
     installed(mine)
 
@@ -132,7 +137,7 @@ def test_a_users_unit_starts_the_program_that_apparmor_knows(tmp_path: Path) -> 
 def test_lingering_ends_with_the_last_that_needs_it(tmp_path: Path) -> None:
     systemctl = Systemctl()
     mine = scope(tmp_path, is_system=False, run=systemctl)
-    write(tmp_path / "units/default.target.wants/syncthing.service", "")
+    put(tmp_path / "units/default.target.wants/syncthing.service", "")
 
     _end_lingering(mine)
     assert systemctl.asked == []
@@ -151,9 +156,9 @@ def test_what_remains_is_all_that_can_be_there_and_state_is_spared_on_request(tm
         "log/shop/agent.log",
         "run/shop/agent.sock",
     ):
-        write(tmp_path / place, "")
-    write(tmp_path / "units/multi-user.target.wants/tulle-shop.service", "")
-    write(tmp_path / "units/tulle-other.service", "")
+        put(tmp_path / place, "")
+    put(tmp_path / "units/multi-user.target.wants/tulle-shop.service", "")
+    put(tmp_path / "units/tulle-other.service", "")
 
     def remains(*, keep_state: bool) -> set[str]:
         return {str(path.relative_to(tmp_path)) for path in _remains(box, "shop", keep_state=keep_state)}
@@ -169,7 +174,7 @@ def test_what_remains_is_all_that_can_be_there_and_state_is_spared_on_request(tm
 def test_only_units_of_ours_count_as_installed(tmp_path: Path) -> None:
     box = scope(tmp_path)
     installed(box)
-    write(tmp_path / "units/tulle-foreign.service", "[Service]\nExecStart=/bin/true\n")
+    put(tmp_path / "units/tulle-foreign.service", "[Service]\nExecStart=/bin/true\n")
     (tmp_path / "etc/half").mkdir(parents=True)
 
     assert box.installed() == ["half", "shop"]
