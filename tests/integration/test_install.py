@@ -1,9 +1,10 @@
 """Installed for good: under a real systemd of the test's own, from `tulle install` to a box on which nothing is left."""
 
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -263,30 +264,46 @@ def test_a_container_runs_under_the_unit_with_everything_where_it_belongs(box: O
     assert {path for path in box.files() if "/tulle" in path} == {path for path in before if "/tulle" in path}
 
 
-def test_units_of_the_box_are_told_apart_by_systemds_own_word(box: OwnSystemd) -> None:
-    """One user, one program, two units: the mesh knows one of them, also when it was started anew."""
-    caller = "  caller: {attach: {systemd: caller.service}, calls: [greeter]}\n"
-    allowed = MESH.replace("    expose: 8088\n", "").replace("{methods", "{from: [caller], methods")
-    manifest = write_mesh(box, text=allowed + caller)
-    dial = "curl -s -o /dev/null -w '%%{http_code}\\n' -m 3 -x http://127.0.0.1:15001 http://greeter/"
+CALLER = "  caller: {attach: {systemd: caller.service}, calls: [greeter]}\n"
+ATTACHED = MESH.replace("    expose: 8088\n", "").replace("{methods", "{from: [caller], methods") + CALLER
+DIAL = "curl -s -o /dev/null -w '%%{http_code}\\n' -m 3 -x http://127.0.0.1:15001 http://greeter/"
+
+
+def write_callers(box: OwnSystemd, units: str, heard: str, more: str = "") -> None:
+    """Two units of one program that calls again and again: `caller`, `stranger`. What each is answered is in `heard`."""
     for name in ("caller", "stranger"):
-        box.path(f"/etc/systemd/system/{name}.service").write_text(
-            f'[Service]\nUser=nobody\nStandardOutput=append:/var/log/{name}\nExecStart=/bin/sh -c "while {dial}; do sleep 0.2; done"\nRestart=always\n'
+        box.path(f"{units}/{name}.service").write_text(
+            f'[Service]\n{more}StandardOutput=append:{heard}/{name}\nExecStart=/bin/sh -c "while {DIAL}; do sleep 0.2; done"\nRestart=always\n'
         )
+
+
+def are_told_apart(box: OwnSystemd, heard: str, systemctl: Callable[..., object]) -> None:
+    """The mesh knows one of them, also when it was started anew."""
+
+    def answers(name: str) -> list[str]:
+        path = box.path(f"{heard}/{name}")
+        return path.read_text().split() if path.exists() else []
+
+    systemctl("start", "caller", "stranger")
+    eventually(lambda: "200" in answers("caller"), 20, "the caller let in")
+    eventually(lambda: "403" in answers("stranger"), 20, "the stranger refused")
+    systemctl("stop", "caller")
+    before = len(answers("caller"))
+    systemctl("start", "caller")
+    eventually(lambda: "200" in answers("caller")[before:], 20, "the caller let in again")
+    refused = len(answers("stranger"))
+    eventually(lambda: len(answers("stranger")) > refused, 20, "the stranger answered again")
+    assert set(answers("stranger")) == {"403"}
+
+
+def test_units_of_the_box_are_told_apart_by_systemds_own_word(box: OwnSystemd) -> None:
+    """One user, one program, two units."""
+    manifest = write_mesh(box, text=ATTACHED)
+    write_callers(box, "/etc/systemd/system", "/var/log", "User=nobody\n")
     box.run("systemctl", "daemon-reload")
     box.tulle("install", manifest)
 
-    def heard(name: str) -> list[str]:
-        return box.path(f"/var/log/{name}").read_text().split()
-
-    box.run("systemctl", "start", "caller", "stranger")
-    eventually(lambda: "200" in heard("caller"), 20, "the caller let in")
-    eventually(lambda: "403" in heard("stranger"), 20, "the stranger refused")
-    box.run("systemctl", "stop", "caller")
-    before = len(heard("caller"))
-    box.run("systemctl", "start", "caller")
-    eventually(lambda: "200" in heard("caller")[before:], 20, "the caller let in again")
-    assert set(heard("stranger")) == {"403"}
+    are_told_apart(box, "/var/log", lambda *words: box.run("systemctl", *words))
 
 
 def test_where_ordinary_users_are_restricted_root_adds_a_profile_and_takes_it_off_again(box: OwnSystemd) -> None:
@@ -368,6 +385,27 @@ def test_a_user_installs_without_root_and_leaves_nothing(logins: OwnSystemd) -> 
     assert not logins.path(f"/run/user/{Eve.UID}/tulle").exists()
     assert processes(logins) == []
     assert logins.path("/var/lib/systemd/linger/eve").exists()
+
+
+def test_units_of_a_user_are_told_apart_in_her_mesh_and_from_the_systems_of_that_name(logins: OwnSystemd) -> None:
+    eve = Eve(logins, lingers=True)
+    manifest = write_mesh(logins, home="/home/eve/hello", text=ATTACHED, user=Eve.UID)
+    units, heard = "/home/eve/.config/systemd/user", "/home/eve/heard"
+    logins.run("mkdir", "-p", units, heard)
+    write_callers(logins, units, heard)
+    logins.run("chown", "-R", f"{Eve.UID}:{Eve.UID}", "/home/eve/.config", heard)
+    eve.run("systemctl", "--user", "daemon-reload")
+    assert "is installed and ready" in eve.run("tulle", "install", manifest)
+
+    are_told_apart(logins, heard, lambda *words: eve.run("systemctl", "--user", *words))
+
+    status = eve.run("tulle", "status")
+    assert re.search(r"^default/caller +recognised ", status, re.MULTILINE), status
+    write_callers(logins, "/etc/systemd/system", "/var/log", f"User={Eve.UID}\n")
+    logins.run("systemctl", "daemon-reload")
+    logins.run("systemctl", "start", "caller")
+    eventually(lambda: logins.path("/var/log/caller").read_text(), 20, "the system's unit answered")
+    assert set(logins.path("/var/log/caller").read_text().split()) == {"403"}
 
 
 def test_a_user_who_may_not_linger_hears_what_that_means(logins: OwnSystemd) -> None:

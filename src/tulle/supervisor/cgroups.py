@@ -81,7 +81,7 @@ def _who_may_enter(root: str, path: str, uid: int) -> str:
         except OSError:
             return f"there is no control group {path}"
         for owner in writers:
-            if owner not in (0, uid) and not (owner == OVERFLOW_UID and _is_the_systems(above)):
+            if owner not in (0, uid) and not (owner == OVERFLOW_UID and _is_the_systems(above, uid)):
                 whose = f"uid {owner}" if owner is not None else "its group, or everybody"
                 return f"who may write the control group {above or '/'} ({whose}) may move other processes into {path}"
         above = f"{above}/{part}"
@@ -104,9 +104,10 @@ def _writers(group: str) -> list[int | None]:
     return found
 
 
-def _is_the_systems(path: str) -> bool:
+def _is_the_systems(path: str, uid: int) -> bool:
     """From within a user namespace root's groups look like anybody's; these are the system manager's by their names."""
-    return path in ("", "/system.slice", "/machine.slice") or (
+    own = "/user.slice", f"/user.slice/user-{uid}.slice"
+    return path in ("", "/system.slice", "/machine.slice", *own) or (
         path.startswith("/system.slice/system-") and path.endswith(".slice") and path.count("/") == 2
     )
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tulle.kit.users import OVERFLOW_UID
 from tulle.supervisor import cgroups
 from tulle.supervisor.cgroups import NoGroup, find_unit, groups_of
 
@@ -70,6 +71,19 @@ def test_a_group_that_another_user_may_move_processes_into_is_refused(tmp_path: 
         groups_of(root, "/system.slice/theirs.service/web.service", 0)
 
     assert groups_of(root, "/system.slice/theirs.service", 0)  # its own members cannot be joined from outside
+
+
+@pytest.mark.skipif(OURS != 0, reason="gives directories away")
+def test_a_users_own_unit_is_trusted_as_it_looks_in_a_user_namespace(tmp_path: Path) -> None:
+    """Where root's slices, and those of other users, are all an unknown uid's."""
+    own = "user.slice/user-1000.slice/user@1000.service/app.slice/web.service"
+    root = tree(tmp_path, own, own.replace("1000", "1001"))
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, 1000 if "user@1000.service" in str(path) else OVERFLOW_UID, -1)
+
+    assert groups_of(root, f"/{own}", 1000)
+    with pytest.raises(NoGroup, match=r"user-1001.slice \(uid 65534\)"):
+        groups_of(root, f"/{own.replace('1000', '1001')}", 1000)
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646])
