@@ -53,4 +53,6 @@ def test_every_row_of_check_and_every_reason_of_a_mesh_has_its_row() -> None:
     met = {reason.code for reason in Reason if reason.status not in OF_REQUESTS}
 
     assert ROW.findall(checked) == [probe.name for probe in PROBES]
+    dispensable = re.findall(r"`([\w-]+)`", checked.partition("A mesh runs without")[2].partition(", and\n")[0])
+    assert dispensable == [probe.name for probe in PROBES if not probe.needed and probe.name != "user-namespace"]
     assert {code for code in met if f"`{code}`" not in before} == set()
