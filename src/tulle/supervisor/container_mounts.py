@@ -17,26 +17,17 @@ from tulle.supervisor.tree import is_below, trail
 _BOX = ("/proc", "/sys", "/dev")
 """The kernel's own: nothing of them can be given."""
 _ENGINES = (
-    *(
-        "/run/podman",
-        "/run/docker",
-        "/run/docker.sock",
-        "/run/containerd",
-        "/run/crio",
-        "/run/containers",
-        "/run/libpod",
-    ),
-    *(
-        "/run/crun",
-        "/run/runc",
-        "/run/systemd",
-        "/run/dbus",
-        "/var/lib/containers",
-        "/var/lib/docker",
-        "/var/lib/containerd",
-    ),
+    *("/run/podman", "/run/docker", "/run/docker.sock", "/run/containerd", "/run/crio", "/run/containers"),
+    *("/run/libpod", "/run/crun", "/run/runc", "/run/systemd", "/run/dbus"),
+    *("/var/lib/containers", "/var/lib/docker", "/var/lib/containerd"),
 )
 """Who speaks with them, or writes there, is root of the box."""
+_ENGINE_SOCKETS = (
+    "/run/docker.sock",
+    "/run/podman/podman.sock",
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+)
 _SOCKETS = frozenset(("podman.sock", "docker.sock", "containerd.sock", "crio.sock", "system_bus_socket"))
 _OPTIONS = "nosuid,nodev,rbind,rprivate"
 
@@ -162,12 +153,7 @@ def _is_socket(path: str) -> bool:
 
 def _is_engine(path: str) -> bool:
     """By another name."""
-    for one in (
-        "/run/docker.sock",
-        "/run/podman/podman.sock",
-        "/run/containerd/containerd.sock",
-        "/run/crio/crio.sock",
-    ):
+    for one in _ENGINE_SOCKETS:
         try:
             if os.path.samefile(path, one):
                 return True

@@ -34,11 +34,9 @@ class Draft:
     is_built: bool = False
     """Compose builds it, and fetches it from nowhere."""
     command: list[str] | str | None = None
-    entrypoint: list[str] | None = None
     env: dict[str, str] = field(default_factory=dict)
     mounts: list[str] = field(default_factory=list)
     user: str = ""
-    workdir: str = ""
     pull: str = ""
     memory: str = ""
     memory_remark: str = ""
