@@ -1,7 +1,7 @@
 """The control plane of one node. Started by the supervisor, ends with it."""
 
-import argparse
 import asyncio
+import getopt
 import logging
 import os
 import signal
@@ -39,10 +39,10 @@ class Stopped(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs until told to stop or left alone."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    words = _parser().parse_args(argv)
+    mesh, manifests, home, control_fd = _told(sys.argv[1:] if argv is None else argv)
     refused = 0
     try:
-        asyncio.run(_run(words.mesh, words.manifest, words.home, words.control_fd))
+        asyncio.run(_run(mesh, manifests, home, control_fd))
     except* Stopped:
         log.info("stopped")
     except* SupervisorGone:
@@ -133,10 +133,15 @@ def _report(node: Node) -> None:
         log.warning("%s", note)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tulle.agent", description=__doc__)
-    parser.add_argument("--mesh", required=True)
-    parser.add_argument("--manifest", required=True, action="append", type=Path)
-    parser.add_argument("--home", type=Path)
-    parser.add_argument("--control-fd", required=True, type=int)
-    return parser
+def _told(arguments: Sequence[str]) -> tuple[str, list[Path], Path | None, int]:
+    """Mesh, manifests, their home, the supervisor's socket. Raises SystemExit for what is no command line of ours."""
+    try:
+        found, rest = getopt.getopt(list(arguments), "", ["mesh=", "manifest=", "home=", "control-fd="])
+        said = dict(found)
+        manifests = [Path(value) for name, value in found if name == "--manifest"]
+        if rest or not manifests:
+            raise ValueError("; ".join(rest) or "no --manifest")
+        home = Path(said["--home"]) if "--home" in said else None
+        return said["--mesh"], manifests, home, int(said["--control-fd"])
+    except (getopt.GetoptError, KeyError, ValueError) as fault:
+        raise SystemExit(f"tulle.agent: {fault}; it is started by the supervisor") from None

@@ -1,14 +1,14 @@
 """The data plane's process: takes descriptors, builds its parts, serves until it is told to drain."""
 
-import argparse
 import asyncio
 import gc
+import getopt
 import os
-import pathlib
 import signal
 import socket
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import tulle
 from tulle.http.server import serve
@@ -38,9 +38,32 @@ YOUNG_OBJECTS = 10_000
 """Made and not freed yet before the collector looks: a few hundred calls in flight at once are no garbage."""
 
 
+class Options(NamedTuple):
+    """The descriptors that the supervisor left open, and who to become."""
+
+    control_fd: int
+    """Handovers from the supervisor."""
+    broker_fd: int
+    """Asks for sockets in pods."""
+    admin_fd: int
+    """Listening unix socket of the admin API."""
+    metrics_fd: int
+    """Listening TCP socket for scrapes."""
+    memory_fd: int
+    """memfd with the last snapshot."""
+    diag_fd: int = -1
+    """Netlink socket that asks whose sockets are whose."""
+    access_fd: int = -1
+    """Pipe for the access log."""
+    successor: bool = False
+    """Another drains, and hands over what it has counted."""
+    uid: int | None = None
+    gid: int | None = None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the proxy; returns its exit code."""
-    options = parse_arguments(arguments)
+    options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     starter = os.getuid()
     counters = Counters()
     telemetry = Telemetry(counters, tulle.__version__, Memory().resident_bytes)
@@ -63,7 +86,7 @@ class Memory:
 
 
 async def run(
-    options: argparse.Namespace, dispatcher: Dispatcher, counters: Counters, telemetry: Telemetry, uids: frozenset[int]
+    options: Options, dispatcher: Dispatcher, counters: Counters, telemetry: Telemetry, uids: frozenset[int]
 ) -> None:
     """Builds the parts, runs them, drains."""
     loop = asyncio.get_running_loop()
@@ -115,25 +138,22 @@ async def run(
 
 
 def _names_every_user() -> bool:
-    return sees_all_users(pathlib.Path("/proc/self/uid_map").read_text())
+    with open("/proc/self/uid_map", encoding="utf-8") as file:  # noqa: PTH123  (pathlib is not loaded here)
+        return sees_all_users(file.read())
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The descriptors that the supervisor left open, and who to become."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tulle.proxy", description="The data plane. Started by the supervisor."
-    )
-    parser.add_argument("--control-fd", type=int, required=True, help="handovers from the supervisor")
-    parser.add_argument("--broker-fd", type=int, required=True, help="asks for sockets in pods")
-    parser.add_argument("--admin-fd", type=int, required=True, help="listening unix socket of the admin API")
-    parser.add_argument("--metrics-fd", type=int, required=True, help="listening TCP socket for scrapes")
-    parser.add_argument("--diag-fd", type=int, default=-1, help="netlink socket that asks whose sockets are whose")
-    parser.add_argument("--access-fd", type=int, default=-1, help="pipe for the access log")
-    parser.add_argument("--memory-fd", type=int, required=True, help="memfd with the last snapshot")
-    parser.add_argument("--successor", action="store_true", help="another drains, and hands over what it has counted")
-    parser.add_argument("--uid", type=int, default=None, help="user to become")
-    parser.add_argument("--gid", type=int, default=None, help="group to become")
-    return parser.parse_args(arguments)
+def parse_arguments(arguments: Sequence[str]) -> Options:
+    """Of `--name VALUE` and `--name=VALUE`. Raises SystemExit for what is no command line of ours."""
+    numbers = [name for name in Options._fields if name != "successor"]
+    known = [*(f"{name.replace('_', '-')}=" for name in numbers), "successor"]
+    try:
+        found, rest = getopt.getopt(list(arguments), "", known)
+        if rest:
+            raise ValueError(f"{rest[0]} is no option")
+        said = {name[2:].replace("-", "_"): value for name, value in found}
+        return Options(successor=said.pop("successor", None) is not None, **{name: int(said[name]) for name in said})
+    except (getopt.GetoptError, ValueError, TypeError) as fault:
+        raise SystemExit(f"tulle.proxy: {fault}; it is started by the supervisor") from None
 
 
 def report(text: str) -> None:
