@@ -135,8 +135,9 @@ def _report(node: Node) -> None:
 
 def _told(arguments: Sequence[str]) -> tuple[str, list[Path], Path | None, int]:
     """Mesh, manifests, their home, the supervisor's socket. Raises SystemExit for what is no command line of ours."""
+    known = ["mesh=", "manifest=", "home=", "control-fd="]
     try:
-        found, rest = getopt.getopt(list(arguments), "", ["mesh=", "manifest=", "home=", "control-fd="])
+        found, rest = getopt.getopt(list(arguments), "", known)
         said = dict(found)
         manifests = [Path(value) for name, value in found if name == "--manifest"]
         if rest or not manifests:
@@ -144,4 +145,5 @@ def _told(arguments: Sequence[str]) -> tuple[str, list[Path], Path | None, int]:
         home = Path(said["--home"]) if "--home" in said else None
         return said["--mesh"], manifests, home, int(said["--control-fd"])
     except (getopt.GetoptError, KeyError, ValueError) as fault:
-        raise SystemExit(f"tulle.agent: {fault}; it is started by the supervisor") from None
+        usage = " ".join(f"--{name}" for name in known)
+        raise SystemExit(f"tulle.agent: {fault}; it is started by the supervisor, with {usage}") from None

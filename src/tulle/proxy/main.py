@@ -153,7 +153,8 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
         said = {name[2:].replace("-", "_"): value for name, value in found}
         return Options(successor=said.pop("successor", None) is not None, **{name: int(said[name]) for name in said})
     except (getopt.GetoptError, ValueError, TypeError) as fault:
-        raise SystemExit(f"tulle.proxy: {fault}; it is started by the supervisor") from None
+        usage = " ".join(f"--{name}" for name in known)
+        raise SystemExit(f"tulle.proxy: {fault}; it is started by the supervisor, with {usage}") from None
 
 
 def report(text: str) -> None:
