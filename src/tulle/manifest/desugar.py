@@ -139,7 +139,7 @@ class _Sugar:
                 self._fault(one.place, "missing-field", f"version `{version}` of {shown} needs `run` or `container`")
         if entry.attach is not None:
             self._check_attached(named, entry)
-        if entry.user is not None and entry.container is not None:
+        if entry.user is not None and (entry.container or any(one.container for one in entry.versions.values())):
             self._fault(named.place, "bad-value", f"{shown} is a container", "write `user` inside of `container`")
         needs = {"expose": entry.expose, "allow": entry.allow, "deny": entry.deny, "protocol": entry.protocol}
         for field in [name for name, value in needs.items() if value and entry.port is None]:

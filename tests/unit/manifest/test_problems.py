@@ -54,6 +54,8 @@ WORKLOAD = "apiVersion: tulle.dev/v1\nkind: Workload\nmetadata: {name: x}\nspec:
         (HEAD + "  job: {container: {image: x}, isolation: none}\n", "bad-value", 6),
         (HEAD + "  job: {versions: {v1: {weight: 3}}}\n", "missing-field", 6),
         (HEAD + "  job: {versions: {v1: {run: x, container: {image: x}}}}\n", "missing-field", 6),
+        (HEAD + "  job: {user: a, container: {image: x}}\n", "bad-value", 6),
+        (HEAD + "  job: {user: a, versions: {v1: {container: {image: x}}}}\n", "bad-value", 6),
         (HEAD + "  job: {attach: {}}\n", "missing-field", 6),
         (HEAD + "  job: {attach: {uid: a b}}\n", "bad-value", 6),
         (HEAD + "  job: {attach: {systemd: web}}\n", "bad-value", 6),
