@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Final, final
 
 from tulle.http.h2.connection import SERVER
 from tulle.http.h2.connection import Connection as Codec
 from tulle.http.h2.encoder import Known
 from tulle.http.h2.field import Field
-from tulle.http.h2.frames import CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
+from tulle.http.h2.frames import ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR
 from tulle.http.h2.sending import response_fields, trailer_fields
 from tulle.http.h2.stream import Stream
 from tulle.http.head import Refusal, RequestHead, ResponseHead
-from tulle.http.upgrade import connected_fields
 from tulle.proxy.arrival import Connection
 from tulle.proxy.counters import ABORTED
 from tulle.proxy.exchange import Exchange
 from tulle.proxy.grpc import is_grpc_type
 from tulle.proxy.http2 import Http2Link, LinkOwner
+from tulle.proxy.http2_call import Http2Call, answer_unserved
+from tulle.proxy.http2_connect import is_plain_connect, serve_connect
 from tulle.proxy.judged import Judged
-from tulle.proxy.judging import judge_connect, judge_head, refuse_head
+from tulle.proxy.judging import judge_head
 from tulle.proxy.lane import Lane
-from tulle.proxy.own_answers import grpc_trailers, own_answer_fields, reason_of_refusal
+from tulle.proxy.own_answers import reason_of_refusal
 from tulle.proxy.passage import Passage
 from tulle.proxy.relay import Relay
-from tulle.proxy.stream import NO_TRAILERS, Asker, CallerEnd, Trailers
+from tulle.proxy.stream import NO_TRAILERS, Trailers
 from tulle.proxy.upgrade import Upgrade
 from tulle.proxy.wheel import NEVER, Alarm
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
-LINGER: Final = 1.0
-"""Seconds that a request may still take to end after its answer."""
-MAX_DROPPED: Final = 65_536
-"""Octets that it may still send."""
 FAREWELL: Final = 5.0
 """Seconds in which a peer says that it has seen our GOAWAY."""
 FAR: Final = 10.0
@@ -83,7 +79,7 @@ class Http2Downstream(LinkOwner):
         if lane.is_forward:
             lane = relay.lane_named(self.connection.arrival, head)
             if is_plain_connect(head):
-                self._connect(lane, stream, head, done)
+                serve_connect(self, lane, stream, head, done)
                 return
         judged = self._judged.get(head)
         if judged is None:
@@ -120,16 +116,7 @@ class Http2Downstream(LinkOwner):
         protocol = "grpc" if is_grpc else "http2"
         request_id = relay.refuse_unread(self._lane, protocol, refusal.status, reason, grpc_status)
         if not stream.is_closed:
-            fields, body = own_answer_fields(relay.fields, reason, request_id, True, refusal.status, grpc_status)
-            self.codec.send_head(stream, fields, not body)
-            self.codec.send_data(stream, body, True)
-            call = Http2Call(self, stream)
-            call.is_answered = True
-            stream.owner = call
-            if stream.queued:
-                self.expect(call, relay.dispatcher.now + relay.idle_timeout)
-            else:
-                call.linger()
+            answer_unserved(self, stream, reason, request_id, refusal.status, grpc_status)
 
     def on_turned_away(self) -> None:
         self.relay.counters.turn_away(self._lane.source, self._lane.destination)
@@ -373,268 +360,6 @@ class Http2Downstream(LinkOwner):
             call = stream.owner
             if isinstance(call, (Http2Call, Passage)):
                 call.lose()
-
-    def _connect(self, lane: Lane, stream: Stream, head: RequestHead, done: bool) -> None:
-        """Serves CONNECT to a host: the stream is another connection from now on, or answered that it is not."""
-        relay = self.relay
-        arrival = self.connection.arrival
-        port = lane.port
-        refused = judge_connect(relay, lane, head)
-        if refused is None and relay.passages.is_full(arrival):
-            refused = refuse_head(lane, head, Reason.OVERLOADED)
-        if refused is not None or port is None:
-            if refused is not None:
-                call = Http2Call(self, stream)
-                stream.owner = call
-                exchange = call.exchange = Exchange(relay, lane, refused, call)
-                exchange.begin([], True, NO_TRAILERS)
-            return
-        near, far = socket.socketpair()
-        near.setblocking(False)
-        far.setblocking(False)
-        speaker = relay.passages.open(arrival, port, far, Http2Asker(self, stream, lane, head))
-        inner = speaker.line
-        if inner is None:
-            return
-        passage = Passage(relay, self.link, self.codec, stream, near, inner)
-        stream.owner = passage
-        passage.start()
-        speaker.on_turn()
-        if done:
-            passage.on_data(b"", True)
-
-    def establish(self, stream: Stream) -> None:
-        """What CONNECT asked for is there."""
-        self.codec.send_head(stream, [self.relay.fields.field(b":status", b"200")], False)
-
-    def decline(self, stream: Stream, lane: Lane, head: RequestHead, reason: Reason, policy: str) -> None:
-        """CONNECT came to nothing: says so."""
-        relay = self.relay
-        passage = stream.owner
-        if isinstance(passage, Passage):
-            passage.let_go()
-        if stream.is_closed:
-            return
-        own = head.request_id
-        request_id = own.decode("latin-1") if own is not None else relay.ids.next()
-        relay.refusals.remember(lane, request_id, head, reason, policy)
-        fields, body = own_answer_fields(relay.fields, reason, request_id, True)
-        self.codec.send_head(stream, fields, not body)
-        self.codec.send_data(stream, body, True)
-        call = Http2Call(self, stream)
-        call.is_answered = True
-        stream.owner = call
-        call.linger()
-
-
-@final
-class Http2Asker(Asker):
-    """A caller that waits for the answer to CONNECT."""
-
-    def __init__(self, owner: Http2Downstream, stream: Stream, lane: Lane, head: RequestHead) -> None:
-        self._owner = owner
-        self._stream = stream
-        self._lane = lane
-        self._head = head
-
-    def established(self) -> None:
-        self._owner.establish(self._stream)
-
-    def refused(self, reason: Reason, policy: str) -> None:
-        self._owner.decline(self._stream, self._lane, self._head, reason, policy)
-
-
-@final
-class Http2Call(CallerEnd):
-    """The caller's end of one stream."""
-
-    def __init__(self, owner: Http2Downstream, stream: Stream) -> None:
-        super().__init__()
-        self.is_http2 = True
-        self.exchange: Exchange | None = None
-        """Until the stream is over."""
-        self.is_answered = False
-        """All of the answer has been given to the codec; some may wait for a window."""
-        self.is_paused = False
-        self.unconsumed = 0
-        """Octets of the request that have not gone on yet."""
-        self.dropped = 0
-        """Octets of a request that came after its answer."""
-        self.limit = NEVER
-        """When the caller gives up (`grpc-timeout`)."""
-        self.tunnel: Upgrade | None = None
-        """What the stream became, if it did."""
-        self._owner = owner
-        self._codec = owner.codec
-        self._stream = stream
-
-    def inform(self, head: ResponseHead) -> None:
-        self._codec.send_head(self._stream, self._owner.fields_of(head), False)
-
-    def deliver(
-        self, head: ResponseHead | None, wire: bytes, payload: list[bytes], done: bool, trailers: Trailers
-    ) -> bool:
-        owner = self._owner
-        codec = self._codec
-        stream = self._stream
-        ends_bare = done and not trailers
-        if self.tunnel is not None:
-            return self._give(payload, done)
-        if head is not None:
-            codec.send_head(stream, owner.fields_of(head), ends_bare and not payload)
-        is_sent = True
-        last = len(payload) - 1
-        for index, piece in enumerate(payload):
-            is_sent = codec.send_data(stream, piece, ends_bare and index == last)
-        if done:
-            if trailers:
-                codec.send_trailers(stream, owner.trailers_of(trailers))
-            elif head is None and not payload:
-                is_sent = codec.send_data(stream, b"", True)
-            self.is_answered = True
-            if stream.queued == 0:
-                self.end()
-        elif self.exchange is not None:
-            owner.expect(self, owner.relay.dispatcher.now + owner.relay.idle_timeout)
-        owner.link.flush_if_large()
-        return self._may_hold() and is_sent
-
-    def answer(self, reason: Reason, request_id: str) -> None:
-        exchange = self.exchange
-        self.exchange = None
-        self.is_answered = True
-        if exchange is None:
-            return
-        codec = self._codec
-        stream = self._stream
-        judged = exchange.judged
-        fields, body = own_answer_fields(
-            self._owner.relay.fields, reason, request_id, judged.head.method != "HEAD", 0, exchange.grpc_status
-        )
-        codec.send_head(stream, fields, not body)
-        if body:
-            codec.send_data(stream, body, True)
-        self.linger()
-        self._owner.note_end()
-
-    def break_off(self) -> None:
-        exchange = self.exchange
-        self.exchange = None
-        stream = self._stream
-        code = INTERNAL_ERROR if self.tunnel is None else CANCEL  # RFC 8441, 5
-        self.limit = NEVER
-        if exchange is not None:
-            reason = exchange.reason
-            if reason is not None and exchange.grpc_status >= 0 and not stream.queued:
-                fields = grpc_trailers(self._owner.relay.fields, reason, exchange.grpc_status)
-                self._codec.send_trailers(stream, fields)
-                self.linger()
-                self._owner.note_end()
-                return
-            elif exchange.reset_code not in (-1, NO_ERROR, REFUSED_STREAM):
-                code = exchange.reset_code
-        self._codec.reset(stream, code)
-        self._owner.note_end()
-
-    def switch(self, upgrade: Upgrade, protocol: bytes, head: ResponseHead) -> CallerEnd | None:
-        owner = self._owner
-        self.tunnel = upgrade
-        upgrade.belong(owner.connection, protocol)
-        self._codec.send_head(self._stream, connected_fields(head, owner.relay.fields), False)
-        owner.expect(self, owner.relay.dispatcher.now + owner.relay.idle_timeout)
-        return self
-
-    def end_tunnel(self) -> None:
-        self.exchange = None
-        self._owner.note_end()
-
-    def pause_request(self) -> None:
-        self.is_paused = True
-
-    def resume_request(self) -> None:
-        self.is_paused = False
-        self.consume()
-
-    def consume(self) -> None:
-        """What was received has gone on."""
-        octets = self.unconsumed
-        if octets:
-            self.unconsumed = 0
-            self._codec.consume(self._stream, octets)
-
-    def lose(self) -> None:
-        """The caller is gone, or wants no answer any more."""
-        exchange = self.exchange
-        self.exchange = None
-        if exchange is not None:
-            exchange.on_caller_gone()
-
-    def end(self) -> None:
-        """The caller has been given all of the answer."""
-        exchange = self.exchange
-        self.exchange = None
-        if exchange is not None:
-            exchange.complete()
-        self.linger()
-        self._owner.note_end()
-
-    def linger(self) -> None:
-        """The answer is complete and the rest of the request unwanted (RFC 9113, 8.1). A reset at once would reach curl together with the
-        answer, and curl shows none; so a request that is about to end may."""
-        stream = self._stream
-        self.limit = NEVER
-        if stream.is_closed:
-            stream.owner = None  # else only the collector could free the two
-        elif not stream.is_remote_done and not stream.queued:
-            self._owner.expect(self, self._owner.relay.dispatcher.now + LINGER)
-
-    def drop(self, octets: int) -> None:
-        """More of a request that nobody reads."""
-        self.dropped += octets
-        stream = self._stream
-        if self.dropped > MAX_DROPPED and not stream.queued:
-            self._codec.reset(stream, NO_ERROR)
-
-    def on_deadline(self, now: float) -> None:
-        exchange = self.exchange
-        if exchange is None:
-            self._codec.reset(self._stream, CANCEL if self._stream.queued else NO_ERROR)
-            self._owner.note_end()
-        elif self.tunnel is not None:
-            self.tunnel.lose(Reason.UPSTREAM_TIMEOUT)
-        elif exchange.status == 0:
-            reason = Reason.UPSTREAM_TIMEOUT if exchange.request_done else Reason.REQUEST_TIMEOUT
-            exchange.answer(Reason.DEADLINE_EXCEEDED if self.limit <= now else reason)
-        elif self._stream.queued:
-            exchange.on_caller_gone()
-            self.break_off()
-        else:
-            exchange.break_off(Reason.DEADLINE_EXCEEDED if self.limit <= now else Reason.UPSTREAM_TIMEOUT)
-
-    def _give(self, payload: list[bytes], done: bool) -> bool:
-        """Octets of a tunnel."""
-        owner = self._owner
-        is_sent = True
-        for piece in payload:
-            is_sent = self._codec.send_data(self._stream, piece, False)
-        if done:
-            self._codec.send_data(self._stream, b"", True)
-        owner.expect(self, owner.relay.dispatcher.now + owner.relay.idle_timeout)
-        owner.link.flush_if_large()
-        return self._may_hold() and is_sent
-
-    def _may_hold(self) -> bool:
-        """False: the process holds too much already, so the stream is given up."""
-        exchange = self.exchange
-        if self._stream.queued == 0 or exchange is None or not self._owner.relay.is_full:
-            return True
-        exchange.shed()
-        return False
-
-
-def is_plain_connect(head: RequestHead) -> bool:
-    """CONNECT to a host, not to a resource (RFC 8441)."""
-    return head.method == "CONNECT" and not head.protocol
 
 
 def is_https(head: RequestHead) -> bool:

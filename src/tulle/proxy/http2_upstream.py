@@ -1,43 +1,27 @@
-"""HTTP/2 connections to endpoints: many streams on one, opened as long as the endpoint allows."""
+"""An HTTP/2 connection to an endpoint: many streams, opened as long as it allows."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from typing import Final, final
+from typing import TYPE_CHECKING, final
 
 from tulle.core.backends import EndpointRef
 from tulle.http.h2.connection import CLIENT
 from tulle.http.h2.connection import Connection as Codec
-from tulle.http.h2.field import Field, integer
-from tulle.http.h2.frames import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
-from tulle.http.h2.sending import trailer_fields
+from tulle.http.h2.field import Field
+from tulle.http.h2.frames import INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from tulle.http.h2.stream import Stream
 from tulle.http.head import Refusal, RequestHead, ResponseHead
-from tulle.http.trace_context import SIZE, TRACEPARENT
-from tulle.proxy.counters import CLOSED
 from tulle.proxy.exchange import MAX_INTERIM, Exchange
 from tulle.proxy.http2 import Http2Link, LinkOwner
-from tulle.proxy.relay import Relay
-from tulle.proxy.request_ids import ID_OCTETS
-from tulle.proxy.stream import NO_TRAILERS, EndpointEnd, Trailers
-from tulle.proxy.upgrade import Upgrade
+from tulle.proxy.http2_end import Http2End
+from tulle.proxy.stream import NO_TRAILERS, Trailers
 from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
-MAX_WAITING: Final = 100
-"""Exchanges that wait for one connection being dialled."""
-EARLY: Final = 8
-"""Streams opened before an endpoint's SETTINGS say how many it takes; the others wait for that."""
-
-_ID_NAME: Final = b"x-request-id"
-_ID_LITERAL: Final = b"\x00" + integer(0, 7, len(_ID_NAME)) + _ID_NAME + integer(0, 7, ID_OCTETS)
-"""How a request id begins that is ours: a literal without indexing."""
-_TRACE_LITERAL: Final = b"\x00" + integer(0, 7, len(TRACEPARENT)) + TRACEPARENT + integer(0, 7, SIZE)
-"""Likewise of a traceparent."""
-
-Dial = Callable[[EndpointRef, Callable[[socket.socket | None], None]], None]
+if TYPE_CHECKING:
+    from tulle.proxy.http2_pool import Http2Pool
 
 
 @final
@@ -275,241 +259,3 @@ class Http2Upstream(LinkOwner):
                 end.exchange = None
                 if exchange is not None:
                     exchange.on_endpoint_lost(not end.has_answer, reason)
-
-
-@final
-class Http2End(EndpointEnd):
-    """The endpoint's end of one stream."""
-
-    def __init__(self, upstream: Http2Upstream) -> None:
-        super().__init__()
-        self.was_used = upstream.was_used
-        self.keeps_request = True
-        self.exchange: Exchange | None = None
-        self.has_answer = False
-        self.interim = 0
-        """Interim answers so far."""
-        self.is_paused = False
-        self.unconsumed = 0
-        """Octets of the answer that have not gone on yet."""
-        self.asks: Upgrade | None = None
-        """Set when the stream is an extended CONNECT."""
-        self._is_expiring = False
-        self._upstream = upstream
-        self._codec = upstream.codec
-        self._stream: Stream | None = None
-        self._began = upstream.relay.dispatcher.now
-
-    def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> bool:
-        if not self._codec.can_open:
-            return False
-        self.exchange = exchange
-        upgrade = exchange.upgrade
-        if upgrade is not None and upgrade.fits_connect:
-            self.asks = upgrade
-            if self._codec.is_ready:
-                self.ask()
-            else:
-                self._upstream.unasked.append(self)
-            return True
-        judged = exchange.judged
-        relay = self._upstream.relay
-        head = judged.head
-        literals = _ID_LITERAL + exchange.id_octets if head.request_id is None else b""
-        if not head.is_traced and exchange.traceparent:
-            literals += _TRACE_LITERAL + exchange.traceparent
-        is_bare = done and not payload and not trailers
-        stream = self._stream = judged.open(self._codec, relay.fields, is_bare, literals)
-        stream.owner = self
-        if not is_bare and (payload or done):
-            self.transmit(payload, done, trailers)
-        return True
-
-    def ask(self) -> None:
-        """Sends the extended CONNECT, now that it is known whether the endpoint serves it."""
-        exchange = self.exchange
-        upgrade = self.asks
-        if exchange is None or upgrade is None:
-            return
-        if not self._codec.peer_serves_connect:
-            exchange.answer(Reason.NO_EXTENDED_CONNECT)
-        elif not self._codec.can_open:
-            self.exchange = None
-            exchange.on_refused()
-        else:
-            stream = self._stream = self._codec.open(upgrade.fields(), "CONNECT", False)
-            stream.owner = self
-
-    def transmit(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
-        stream = self._stream
-        if stream is None:
-            return
-        codec = self._codec
-        is_sent = True
-        last = len(payload) - 1
-        for index, piece in enumerate(payload):
-            is_sent = codec.send_data(stream, piece, done and not trailers and index == last)
-        if done and trailers:
-            codec.send_trailers(stream, trailer_fields(trailers, self._upstream.relay.fields))
-        elif done and not payload:
-            codec.send_data(stream, b"", True)
-        if not is_sent and not done and self.exchange is not None:
-            self.exchange.caller.pause_request()
-        self._upstream.link.flush_if_large()
-        if stream.queued and self.exchange is not None and self._upstream.relay.is_full:
-            self.exchange.shed()
-
-    def pause_answer(self) -> None:
-        self.is_paused = True
-
-    def resume_answer(self) -> None:
-        self.is_paused = False
-        self.consume()
-
-    def abandon(self) -> None:
-        exchange = self.exchange
-        self.exchange = None
-        if self._stream is not None:
-            upstream = self._upstream
-            if not self.has_answer and upstream.link.last_read <= self._began:
-                upstream.doubt()
-            if self.asks is None or exchange is None or exchange.response_class != CLOSED:
-                self.drop()
-            upstream.note_end()
-
-    def expire(self) -> None:
-        """Nobody waits for the stream, and what is queued is not taken: it ends the second time that it is met so."""
-        if self._is_expiring:
-            self.drop()
-        self._is_expiring = True
-
-    def consume(self) -> None:
-        """What was received has gone on."""
-        stream = self._stream
-        octets = self.unconsumed
-        if octets and stream is not None:
-            self.unconsumed = 0
-            self._codec.consume(stream, octets)
-
-    def drop(self) -> None:
-        """Whatever still moves on the stream is unwanted."""
-        stream = self._stream
-        if stream is not None and not stream.is_closed:
-            self._codec.reset(stream, NO_ERROR if stream.is_remote_done else CANCEL)
-        if stream is not None:
-            stream.owner = None  # else only the collector could free the two
-
-
-@final
-class Http2Pool:
-    """The connections to endpoints that speak HTTP/2, and who waits for one."""
-
-    def __init__(self, relay: Relay, dial: Dial) -> None:
-        self.relay = relay
-        self._dial = dial
-        self._open: dict[EndpointRef, list[Http2Upstream]] = {}
-        self._dialling: dict[EndpointRef, list[Waiting]] = {}
-        self._rooms: dict[EndpointRef, int] = {}
-        """Streams that an endpoint takes on a connection, where those are few."""
-
-    def take(self, endpoint: EndpointRef) -> EndpointEnd | None:
-        """A new stream on a connection that has room for it."""
-        for upstream in self._open.get(endpoint, ()):
-            codec = upstream.codec
-            if not codec.can_open or not upstream.link.is_open or upstream.link.is_stuck:
-                continue
-            if codec.is_ready or len(codec.streams) < self._early(endpoint):
-                return Http2End(upstream)
-        return None
-
-    def dial(self, endpoint: EndpointRef, exchange: Exchange) -> None:
-        """A stream on a connection that is being made, or will be."""
-        most = self._rooms.get(endpoint, MAX_WAITING)
-        for upstream in self._open.get(endpoint, ()):
-            if not upstream.codec.is_ready and len(upstream.codec.streams) + len(upstream.waiting) < most:
-                upstream.waiting.append(exchange)
-                return
-        dialling = self._dialling.setdefault(endpoint, [])
-        for waiting in dialling:
-            if len(waiting.exchanges) < most:
-                waiting.exchanges.append(exchange)
-                return
-        waiting = Waiting(self, endpoint, exchange)
-        dialling.append(waiting)
-        self._dial(endpoint, waiting.arrive)
-
-    def arrived(self, waiting: Waiting, sock: socket.socket | None) -> None:
-        """A connection, or None when it failed."""
-        dialling = self._dialling.get(waiting.endpoint, [])
-        if waiting in dialling:
-            dialling.remove(waiting)
-        if not dialling:
-            self._dialling.pop(waiting.endpoint, None)
-        exchanges = [one for one in waiting.exchanges if not one.is_over]
-        if sock is None:
-            for exchange in exchanges:
-                exchange.on_connect_failed()
-            return
-        self.relay.counters.upstreams += 1
-        upstream = Http2Upstream(self, waiting.endpoint, sock)
-        self._open.setdefault(waiting.endpoint, []).append(upstream)
-        early = self._early(waiting.endpoint)
-        for exchange in exchanges:
-            if upstream.codec.can_open and len(upstream.codec.streams) < early:
-                exchange.on_connected(Http2End(upstream))
-            else:
-                upstream.waiting.append(exchange)
-
-    def arrange(self, upstream: Http2Upstream, exchanges: list[Exchange]) -> None:
-        """The endpoint's SETTINGS are there: as many as it takes, the others on further connections."""
-        endpoint = upstream.endpoint
-        room = upstream.codec.peer_streams
-        if room < EARLY:
-            self._rooms[endpoint] = room
-        else:
-            self._rooms.pop(endpoint, None)
-        for exchange in exchanges:
-            if exchange.is_over:
-                continue
-            if room == 0:
-                exchange.on_connect_failed()
-            elif upstream.codec.can_open and upstream.link.is_open:
-                exchange.on_connected(Http2End(upstream))
-            else:
-                self.dial(endpoint, exchange)
-
-    def _early(self, endpoint: EndpointRef) -> int:
-        return self._rooms.get(endpoint, EARLY)
-
-    def forget(self, upstream: Http2Upstream) -> None:
-        """It opens no more streams. Idempotent."""
-        opened = self._open.get(upstream.endpoint)
-        if opened is not None and upstream in opened:
-            opened.remove(upstream)
-            self.relay.counters.upstreams -= 1
-            if not opened:
-                del self._open[upstream.endpoint]
-
-    def keep_only(self, endpoints: set[EndpointRef]) -> None:
-        """Retires connections to others."""
-        for endpoint in list(self._open):
-            if endpoint not in endpoints or not endpoint.ready:
-                for upstream in list(self._open[endpoint]):
-                    upstream.retire()
-        for endpoint in list(self._rooms):
-            if endpoint not in endpoints:
-                del self._rooms[endpoint]
-
-
-@final
-class Waiting:
-    """Exchanges that wait for one connection."""
-
-    def __init__(self, pool: Http2Pool, endpoint: EndpointRef, first: Exchange) -> None:
-        self.endpoint = endpoint
-        self.exchanges = [first]
-        self._pool = pool
-
-    def arrive(self, sock: socket.socket | None) -> None:
-        """The connection, or None."""
-        self._pool.arrived(self, sock)

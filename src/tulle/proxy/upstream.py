@@ -13,7 +13,7 @@ from tulle.http.request import find_head_end
 from tulle.http.response import parse_response
 from tulle.http.write import chunk, last_chunk, write_response
 from tulle.proxy.exchange import MAX_INTERIM, Exchange
-from tulle.proxy.http2_upstream import Http2Pool
+from tulle.proxy.http2_pool import Http2Pool
 from tulle.proxy.relay import Relay
 from tulle.proxy.stream import NO_TRAILERS, Connector, EndpointEnd, Trailers
 from tulle.proxy.upgraded import UpgradedEndpoint
