@@ -4,20 +4,20 @@ import asyncio
 import math
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 
-import tulle
 from tulle.agent.data_plane import squatted_ports
 from tulle.agent.doors import closed_doors
 from tulle.agent.faults import fault_of, refusal
 from tulle.agent.leaving import Leaving
 from tulle.agent.node import Node
 from tulle.agent.sources import Sources
+from tulle.agent.status import status_of
 from tulle.compiler import sure_faults
 from tulle.http.async_client import AsyncUnixConnection, RefusedError, Reply, ResponseError
 from tulle.http.server import HttpError, Peer, Request, Response
@@ -26,22 +26,13 @@ from tulle.manifest import Loaded, dump, parse
 from tulle.model.place import Problem
 from tulle.store.database import StoreError
 from tulle.store.revisions import Entry
-from tulle.wire.plan import DoorStatus, encode
-from tulle.wire.snapshot import Door
+from tulle.wire.plan import encode
 from tulle.wire.status import (
-    AddressLine,
     Applied,
-    AttachedLine,
-    DoorLine,
-    MetricsLine,
-    NodeStatus,
     Ordered,
     Outcome,
-    PodLine,
-    ProxyProcess,
     RevisionLine,
     RevisionState,
-    UpgradeLine,
 )
 from tulle.wire.upgrade import LONGEST_DRAIN_SECONDS, Upgrade
 
@@ -104,44 +95,12 @@ class Api:
         """Now; with `ready=SECONDS`, as soon as the node is ready or the time is over."""
         if "ready" in request.query:
             await self._until(lambda: not self._node.waits_for(), _seconds(request.query["ready"]))
-        status = self.status()
+        status = status_of(self._node, self._leaving, self._started)
         if status.attached and status.proxy.reachable:
             squatted = await squatted_ports(self._admin)
             attached = (msgspec.structs.replace(one, squatted=squatted.get(one.name, ())) for one in status.attached)
             status = msgspec.structs.replace(status, attached=tuple(attached))
         return _json(status)
-
-    def status(self) -> NodeStatus:
-        """How the node is."""
-        node = self._node
-        running, waits = node.running, node.waits_for()
-        seen = {door.port: door for door in node.seen.doors}
-        doors = running[0].doors if running else ()
-        return NodeStatus(
-            mesh=node.ground.mesh,
-            version=tulle.__version__,
-            ready=not waits,
-            generation=node.generation,
-            waits_for=tuple(waits),
-            agent_pid=os.getpid(),
-            supervisor_pid=os.getppid(),
-            since=self._started,
-            proxy=node.proxy,
-            pods=tuple(PodLine(**pod._asdict()) for pod in node.seen.pods),
-            doors=tuple(_door(door, seen) for door in doors),
-            attached=tuple(AttachedLine(**one._asdict()) for one in node.seen.attached),
-            closed_addresses=tuple(AddressLine(**one._asdict()) for one in node.seen.addresses),
-            proxies=tuple(
-                ProxyProcess(pid=one.pid, state=one.state, version=one.version, since=one.since, until=one.until)
-                for one in node.proxies.proxies
-            ),
-            upgrade=self._upgrade_line(),
-            supervisor_version=node.proxies.supervisor,
-            metrics=MetricsLine(address=node.seen.metrics, why=node.seen.metrics_why),
-            push=self._leaving.line(),
-            problems=tuple(map(fault_of, node.problems)),
-            notes=tuple(node.notes),
-        )
 
     async def _snapshot(self, request: Request) -> Response:
         if self._node.wanted is None:
@@ -261,10 +220,6 @@ class Api:
             raise HttpError(503, "the supervisor does not follow the order")
         return Response(202, msgspec.json.encode(Ordered(upgrade=order.upgrade)))
 
-    def _upgrade_line(self) -> UpgradeLine:
-        last = self._node.proxies
-        return UpgradeLine(id=last.upgrade, stage=last.stage, why=last.why, seconds=last.seconds)
-
     async def _stop(self, request: Request) -> Response:
         """Asks the supervisor to end the mesh."""
         try:
@@ -289,12 +244,6 @@ async def _tapped(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     with suppress(OSError, ResponseError):
         async for line in lines:
             yield line + b"\n"
-
-
-def _door(door: Door, seen: Mapping[int, DoorStatus]) -> DoorLine:
-    found = seen.get(door.port)
-    line = DoorLine(port=door.port, service=door.service)
-    return msgspec.structs.replace(line, state=found.state, why=found.why, holder=found.holder) if found else line
 
 
 def _line(entry: Entry, in_force: int) -> RevisionLine:
