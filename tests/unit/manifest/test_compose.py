@@ -1,7 +1,7 @@
 """Compose files → mesh files, feature by feature, and what hostile ones meet."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -11,6 +11,7 @@ from tools.compose_fixtures import CORPUS, HOME, imported
 from tulle.manifest.compose import Fate, Imported, Surroundings, convert
 from tulle.manifest.compose.dotenv import read_env
 from tulle.manifest.compose.interpolate import BadText, Interpolation
+from tulle.model.place import Problem
 
 EXPECTED = HOME / "expected"
 
@@ -338,3 +339,11 @@ def test_variables_that_grow_are_refused() -> None:
     assert refused(text, Surroundings(variables=grown(11)))[0][0] == "too-large"
     with pytest.raises(BadText, match="too long"):
         read_env("\n".join(["A0=" + "x" * 4096, *(f"A{n}=$A{n - 1}$A{n - 1}" for n in range(1, 12))]), {})
+
+
+def test_a_mesh_file_is_told_from_a_compose_file() -> None:
+    found = convert("mesh.yaml", "mesh: m\nservices: {web: {run: x}}\n", Surroundings())
+
+    assert [str(one) for one in cast("list[Problem]", found)] == [
+        "error[unknown-field]: a mesh file, not a compose file\n  --> mesh.yaml:1\nhint: `tulle up` starts it as it is"
+    ]

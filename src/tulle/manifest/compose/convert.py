@@ -39,11 +39,20 @@ def convert(file: str, text: str, around: Surroundings) -> Imported | list[Probl
     """The mesh file that says the same as far as one can. `file` is how problems and notes call it."""
     ledger = Ledger()
     prepared = Prepared(file, text, around, ledger)
+    if prepared.tree and (mesh := _mesh_name(prepared.tree)):
+        return [
+            Problem.at(mesh.place, "unknown-field", "a mesh file, not a compose file", "`tulle up` starts it as it is")
+        ]
     made = _Project(file, ledger, prepared, around, prepared.tree).written() if prepared.tree else ""
     if ledger.problems:
         return in_order(ledger.problems)
     notes = dict.fromkeys(sorted(ledger.notes, key=lambda one: one.place.line))
     return Imported(made, tuple(notes))
+
+
+def _mesh_name(tree: Fields) -> Scalar | None:
+    """How a mesh file begins: compose files have no such field."""
+    return next((one.key for one in tree.entries if one.key.text == "mesh"), None)
 
 
 class _Project:
