@@ -44,6 +44,7 @@ def planned(
     is_restricted: bool = False,
 ) -> Installation:
     """What this mesh, by these texts, needs in this scope; a profile where ordinary users are restricted and root can lift that."""
+    _refuse_unwritable(str(home), *_environment(scope).values())
     directory = scope.manifests / mesh
     files = _copies(directory, sources)
     stale = [path for path in _manifests_in(directory) if path not in files]
@@ -98,6 +99,17 @@ def home_for(scope: Scope, mesh: str, paths: tuple[Path, ...]) -> Path:
     home = home_of(paths)
     said = scope.noted(mesh).get("Home")
     return Path(said) if said and home == scope.manifests / mesh else home
+
+
+def _refuse_unwritable(*words: str) -> None:
+    """A line break in a name would begin another line of the unit."""
+    for word in words:
+        if not word.isprintable():
+            raise Failure(
+                "unprintable-path",
+                f"{word!a} cannot stand in a unit file",
+                hint="give the directory a name of printable characters",
+            )
 
 
 def _copies(directory: Path, sources: Mapping[str, str]) -> dict[Path, str]:

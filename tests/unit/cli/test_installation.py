@@ -191,3 +191,9 @@ def test_root_adds_the_profile_where_ordinary_users_are_restricted(tmp_path: Pat
     mine = planned(scope(tmp_path, is_system=False), "shop", sources, Path("/srv"), 10.0, is_restricted=True)
     assert mine.profile is None
     assert plan(scope(tmp_path)).profile is None
+
+
+@pytest.mark.parametrize("home", ["/srv/a\nExecStartPre=/bin/evil", "/srv/\udcff"])
+def test_a_home_that_would_write_other_lines_of_the_unit_is_refused(tmp_path: Path, home: str) -> None:
+    with pytest.raises(Failure, match="cannot stand in a unit file"):
+        plan(scope(tmp_path), home=home)
