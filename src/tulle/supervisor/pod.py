@@ -78,14 +78,15 @@ class Pod:
             self._again(self._course.refused("init", str(fault)))
             return
         try:
-            service = self._around.outfits.service(self.spec, output.stdout, output.stderr)
+            outfits = self._around.outfits
+            service = outfits.service(self.spec, output.stdout, output.stderr)
+            container = outfits.container(self.spec) if self.spec.container else None
             self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._link.setblocking(False)
             with theirs:
                 dialling = launch.Dialling(self._around.way, self._around.addresses.wanted)
                 if self.spec.isolated:
-                    if self.spec.container:
-                        container = self._around.outfits.container(self.spec)
+                    if container:
                         self._middle = launch.launch_container(service, container, theirs, dialling)
                     else:
                         self._middle = launch.launch_pod(service, theirs, dialling)
