@@ -45,8 +45,9 @@ def address_holder(one: "AddressLine") -> str:
     """The same of an address of the box at which attached callers cannot be served."""
     from tulle.supervisor.holder import holder_of
 
-    port = int(one.address.rpartition(":")[2])
-    return (holder_of(port) or one.holder) if one.state is DoorState.TAKEN else ""
+    if one.state is not DoorState.TAKEN:  # nor is a path ever
+        return ""
+    return holder_of(int(one.address.rpartition(":")[2])) or one.holder
 
 
 def squatters(one: "AttachedLine") -> tuple[str, ...]:

@@ -29,6 +29,14 @@ def test_a_taken_address_has_the_remedy_for_its_holder(address: str, holder: str
     assert said.remedy.startswith(remedy)
 
 
+def test_a_path_that_cannot_be_had_has_no_holder_and_leads_to_the_address() -> None:
+    for fault in IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)), OSError("AF_UNIX path too long"):
+        said = describe("/run/tulle/shop.forward/proxy.sock", fault, {})
+
+        assert (said.state, said.why, said.holder) == (DoorState.REFUSED, fault.strerror or str(fault), "")
+        assert "http://127.0.0.1:15001" in said.remedy
+
+
 def test_an_address_that_is_refused_has_no_holder() -> None:
     said = describe("127.80.1.2:80", PermissionError(errno.EACCES, os.strerror(errno.EACCES)), {})
 
