@@ -85,31 +85,19 @@ class Supervisor:
         self._proxy_link = ProxyLink(self._loop)
         self._broker = Broker(self._loop, self.voice.say, self._proxy_link.broker_forked_again)
         self._has_broker = problem is None
-        say = self.voice.say
-        self._fleet = Fleet(
-            Surroundings(
-                loop=self._loop,
-                broker=self._broker,
-                proxy=self._proxy_link,
-                addresses=Addresses(self._loop, self._proxy_link, self._report_soon, say),
-                outfits=Outfits(mesh, descriptors),
-                way=way,
-                problem=problem,
-                say=say,
-                report=self._report_soon,
-            )
-        )
-        self._doors = Doors(self._loop, self._proxy_link, say, self._report_soon)
+        self._fleet = self._make_fleet(Outfits(mesh, descriptors), way, problem)
+        towards_proxy = self._loop, self._proxy_link, self.voice.say, self._report_soon
+        self._doors = Doors(*towards_proxy)
         # Made before any pod is: what a pod does not see is decided when it starts.
-        self._loopback = Loopback(self._loop, self._proxy_link, say, self._report_soon, places.forward_socket(mesh))
-        self._recognition = Recognition(self._loop, self._proxy_link, say, self._report_soon)
+        self._loopback = Loopback(*towards_proxy, places.forward_socket(mesh))
+        self._recognition = Recognition(*towards_proxy)
         self._proxy = ProxyKeeper(
             mesh,
             self._loop,
             self._proxy_link,
             self._broker,
             self._proxy_command,
-            say,
+            self.voice.say,
             self._report_soon,
             lambda: self._agent.replace(_AGENT_STOP_SECONDS),
             self._recognition.answer,
@@ -204,6 +192,22 @@ class Supervisor:
         if os.getuid() == 0:
             argv += ("--uid", str(PROXY_UID), "--gid", str(PROXY_UID))
         return argv, tuple(flags.values())
+
+    def _make_fleet(self, outfits: Outfits, way: str, problem: Problem | None) -> Fleet:
+        say = self.voice.say
+        return Fleet(
+            Surroundings(
+                loop=self._loop,
+                broker=self._broker,
+                proxy=self._proxy_link,
+                addresses=Addresses(self._loop, self._proxy_link, self._report_soon, say),
+                outfits=outfits,
+                way=way,
+                problem=problem,
+                say=say,
+                report=self._report_soon,
+            )
+        )
 
     def _make_agent(self) -> Daemon:
         def prepare() -> tuple[Sequence[str], Sequence[int]]:
