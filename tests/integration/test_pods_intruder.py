@@ -80,6 +80,9 @@ def bait(mesh: Supervised, around: contextlib.ExitStack) -> tuple[dict[str, str]
     abstract = f"tulle-test-{os.getpid()}"
     listen_unix(around, "\0" + abstract)
     listen_unix(around, str(mesh.runtime / "agent.sock"))
+    forward = mesh.runtime.with_name(f"{mesh.runtime.name}.forward") / "proxy.sock"
+    listen_unix(around, str(forward))
+    forward.chmod(0o666)
     queue, key = host_ipc(around)
     in_tree = mesh.home / "host.sock"
     listen_unix(around, str(in_tree))
@@ -102,6 +105,7 @@ def bait(mesh: Supervised, around: contextlib.ExitStack) -> tuple[dict[str, str]
         "virtual_port": VIRTUAL.partition(":")[2],
         "admin_socket": str(mesh.runtime / "admin.sock"),
         "agent_socket": str(mesh.runtime / "agent.sock"),
+        "forward_socket": str(forward),
         "abstract": abstract,
         "tcp_port": str(tcp.getsockname()[1]),
         "udp_port": str(udp.getsockname()[1]),
