@@ -64,6 +64,7 @@ DENIALS: dict[str, set[str]] = {
     "socket": {"redirect", "addresses", "pod", "attestation", "cgroup"},
     "bind": {"redirect", "addresses", "pod", "attestation", "cgroup"},
     "prctl": {"seccomp", "pod"},
+    "getsockopt": {"redirect", "addresses", "socket-groups"},
     "statfs": {"directories"},
 }
 """System call → the rows that change when it is denied, and no others do."""
@@ -160,6 +161,13 @@ def test_whose_a_connection_is_is_tried(here: Rows) -> None:
     assert row["reason"].startswith(f"a connection and a listener of uid {os.getuid()} were recognised, in the control")
 
 
+def test_who_dials_a_path_is_tried(here: Rows) -> None:
+    row = here["socket-groups"]
+
+    assert row["possible"]
+    assert row["reason"].startswith(f"a caller of uid {os.getuid()} was recognised, in the control group ")
+
+
 def test_compiled_modules_are_told_from_sources(here: Rows) -> None:
     source = Path(__file__).parents[2] / "src"
     pure = rows_of(run_after("", "check", "--json", PYTHONPATH=str(source)))["compiled"]
@@ -169,7 +177,7 @@ def test_compiled_modules_are_told_from_sources(here: Rows) -> None:
 
 
 @pytest.mark.parametrize(
-    ("few", "rows"), [(5, {"redirect", "addresses", "pod", "attestation", "cgroup"}), (7, {"pod"})]
+    ("few", "rows"), [(5, {"redirect", "addresses", "pod", "attestation", "cgroup", "socket-groups"}), (7, {"pod"})]
 )
 def test_few_descriptors_are_a_reason(few: int, rows: set[str], here: Rows) -> None:
     there = rows_of(run_after(FEW_DESCRIPTORS, str(few), "check", "--json"))

@@ -1,8 +1,9 @@
 """The forward proxy's path in a whole mesh: made, reached by who is attached and by others, gone in the end."""
 
+import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -100,14 +101,13 @@ def test_callers_of_several_users_are_told_apart_by_their_units_group() -> None:
 
 def replaced(state: dict[str, object], path: str) -> list[str]:
     """What comes of putting something in a path's place."""
-    import errno
-
-    found = []
-    for attempt in (
-        lambda: os.unlink(path),  # noqa: PTH108
-        lambda: os.rename(path, path + ".old"),  # noqa: PTH104
+    attempts: list[Callable[[], object]] = [
+        Path(path).unlink,
+        lambda: Path(path).rename(path + ".old"),
         lambda: socket.socket(socket.AF_UNIX).bind(path + ".mine"),
-    ):
+    ]
+    found = []
+    for attempt in attempts:
         try:
             attempt()
         except OSError as fault:

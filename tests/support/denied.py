@@ -6,11 +6,11 @@ import sys
 
 NUMBERS = {
     "x86_64": {
-        "bind": 49, "clone": 56, "inotify_init1": 294, "memfd_create": 319, "mount": 165, "mount_setattr": 442,
+        "bind": 49, "clone": 56, "getsockopt": 55, "inotify_init1": 294, "memfd_create": 319, "mount": 165, "mount_setattr": 442,
         "pidfd_open": 434, "prctl": 157, "socket": 41, "statfs": 137, "unshare": 272,
     },
     "aarch64": {
-        "bind": 200, "clone": 220, "inotify_init1": 26, "memfd_create": 279, "mount": 40, "mount_setattr": 442,
+        "bind": 200, "clone": 220, "getsockopt": 209, "inotify_init1": 26, "memfd_create": 279, "mount": 40, "mount_setattr": 442,
         "pidfd_open": 434, "prctl": 167, "socket": 198, "statfs": 43, "unshare": 97,
     },
 }  # fmt: skip

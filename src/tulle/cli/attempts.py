@@ -199,6 +199,20 @@ def try_attestation() -> str:
     )
 
 
+def try_socket_groups() -> str:
+    """Asks in which control group the process is that connected a unix socket: this one."""
+    from tulle.kit.unix_peer import ask_cgroup, peer_uid
+
+    near, far = socket.socketpair()
+    with near, far:
+        group, uid = ask_cgroup(near), peer_uid(near)
+    if group < 0:
+        raise OSError(errno.ENODATA, "the kernel tells no group of who dials a path")
+    if uid != os.getuid():
+        raise OSError(errno.EPERM, f"the kernel calls this user uid {uid}")
+    return f"a caller of uid {uid} was recognised, in the control group {group}"
+
+
 def try_cgroup() -> str:
     """Looks for the cgroup2 tree, and for a socket's group in it."""
     from tulle.supervisor import cgroups

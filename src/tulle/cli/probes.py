@@ -83,6 +83,13 @@ PROBES = (
         needed=False,
     ),
     Probe(
+        "socket-groups",
+        "the same where they dial the forward proxy's path",
+        attempts.try_socket_groups,
+        "Linux 6.13 or newer; until then they dial the forward proxy's address, or are attached by `uid`",
+        needed=False,
+    ),
+    Probe(
         "attached-ports",
         "others cannot dial an attached service's own port",
         attempts.try_attached_ports,

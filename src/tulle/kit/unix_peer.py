@@ -38,14 +38,17 @@ def peer_uid(sock: socket.socket) -> int:
 def peer_cgroup(sock: socket.socket) -> int:
     """Id in the cgroup2 tree of where the process that connected is now, or was when it ended; UNKNOWN: the kernel does not say."""
     try:
-        pidfd = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
-    except OSError:  # Linux before 6.5; before 6.16 also of a process that has ended
+        return ask_cgroup(sock)
+    except OSError:
         return UNKNOWN
+
+
+def ask_cgroup(sock: socket.socket) -> int:
+    """The same; raises OSError where the kernel refuses: before 6.5, before 6.13, and before 6.16 of a process that has ended."""
+    pidfd = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     answer = bytearray(_INFO.pack(_WANTS_CGROUP | _WANTS_EXIT, 0))
     try:
         ioctl(pidfd, _GET_INFO, answer)
-    except OSError:  # Linux before 6.13
-        return UNKNOWN
     finally:
         os.close(pidfd)
     mask, cgroup = _INFO.unpack(answer)
