@@ -10,7 +10,6 @@ from tulle.wire.plan import DoorState
 if TYPE_CHECKING:
     from tulle.model.resource import Resource
     from tulle.wire.plan import DoorStatus
-    from tulle.wire.status import AddressLine, AttachedLine, DoorLine
 
 FREED_SECONDS = 1.0
 """How long a mesh that was just killed may take to let go of its ports."""
@@ -32,29 +31,6 @@ def refuse(closed: "Iterable[DoorStatus]", resources: "Iterable[Resource]") -> N
 
     say_faults(map(fault_of, closed_doors(closed, resources)))
     raise Ended(Exit.REFUSED)
-
-
-def holder(door: "DoorLine") -> str:
-    """Who has a door that is taken. The mesh of an ordinary user sees less of that user's programs than this process."""
-    from tulle.supervisor.holder import holder_of
-
-    return (holder_of(door.port) or door.holder) if door.state is DoorState.TAKEN else ""
-
-
-def address_holder(one: "AddressLine") -> str:
-    """The same of an address of the box at which attached callers cannot be served."""
-    from tulle.supervisor.holder import holder_of
-
-    if one.state is not DoorState.TAKEN:  # nor is a path ever
-        return ""
-    return holder_of(int(one.address.rpartition(":")[2])) or one.holder
-
-
-def squatters(one: "AttachedLine") -> tuple[str, ...]:
-    """Who listens now where an attached service should; an empty text where nobody does any more."""
-    from tulle.supervisor.holder import holder_of
-
-    return tuple(holder_of(port, virtual=False) for port in one.squatted)
 
 
 def _tried(port: int) -> "DoorStatus | None":

@@ -19,16 +19,10 @@ if TYPE_CHECKING:
 @json_option
 def status(wait: float, mesh: str | None, as_json: bool) -> None:
     """Show whether the mesh is ready, its pods and its problems. Exits 1 while it is not ready."""
-    import msgspec
-
-    from tulle.cli.doors import address_holder, holder, squatters
+    from tulle.cli.holders import with_holders
     from tulle.cli.running import running
 
-    found = running(mesh).status(wait)
-    doors = (msgspec.structs.replace(door, holder=holder(door)) for door in found.doors)
-    attached = (msgspec.structs.replace(one, holders=squatters(one)) for one in found.attached)
-    closed = (msgspec.structs.replace(one, holder=address_holder(one)) for one in found.closed_addresses)
-    found = msgspec.structs.replace(found, doors=tuple(doors), attached=tuple(attached), closed_addresses=tuple(closed))
+    found = with_holders(running(mesh).status(wait))
     if as_json:
         show_json(found)
     else:

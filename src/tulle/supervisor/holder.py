@@ -1,7 +1,8 @@
 """Which program listens at a port of this host, as far as /proc lets this user see."""
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tulle.kit.users import OVERFLOW_UID, user_name
@@ -23,12 +24,13 @@ def holder_of(port: int, *, virtual: bool = True) -> str:
 
 def holders_of(ports: Iterable[int], *, virtual: bool = True) -> dict[int, str]:
     """The same for each port that somebody has. The box's processes are gone through once, which takes tens of milliseconds."""
-    sockets = _listening(frozenset(ports), virtual)
+    wanted = frozenset(ports)
+    sockets = _listening(wanted, virtual) if wanted else []
     by_name = {f"socket:[{one.inode}]": one.port for one in sockets}
     there = set(by_name.values())
     found: dict[int, str] = {}
     for pid in _processes() if there else ():
-        if held := {by_name[name] for name in by_name.keys() & _open_in(pid)} - found.keys():
+        if held := _held(pid, by_name) - found.keys():
             found |= dict.fromkeys(held, f"{_name_of(pid)} (pid {pid})")
             if len(found) == len(there):
                 break
@@ -49,17 +51,14 @@ def _listening(ports: frozenset[int], virtual: bool) -> list[_Socket]:
     """Every socket that listens at one of the ports, on any address or any that is not virtual."""
     found: list[_Socket] = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            with open(table, encoding="ascii") as file:
-                lines = [line.split() for line in file]
-        except OSError:
-            continue
-        found += [
-            _Socket(port, int(words[7]), words[9])
-            for words in lines[1:]
-            if words[3] == _LISTENS and (port := int(words[1].rpartition(":")[2], 16)) in ports
-            if virtual or not words[1].startswith(_VIRTUAL, 4)
-        ]
+        with contextlib.suppress(OSError), open(table, encoding="ascii") as lines:
+            next(lines, None)
+            for line in lines:  # one at a time: a busy box has tens of thousands
+                _, ours, _, state, _, _, _, uid, _, inode, *_ = line.split()
+                if state != _LISTENS or (port := int(ours.rpartition(":")[2], 16)) not in ports:
+                    continue
+                if virtual or not ours.startswith(_VIRTUAL, 4):
+                    found.append(_Socket(port, int(uid), inode))
     return found
 
 
@@ -70,10 +69,11 @@ def _processes() -> list[int]:
         return []
 
 
-def _open_in(pid: int) -> set[str]:
-    """What a process has open; nothing where it has ended, or is another user's."""
+def _held(pid: int, by_name: Mapping[str, int]) -> set[int]:
+    """Which of the ports a process has; none where it has ended, or is another user's."""
     try:
-        return {_target(f"/proc/{pid}/fd/{one}") for one in os.listdir(f"/proc/{pid}/fd")}
+        links = (_target(f"/proc/{pid}/fd/{one}") for one in os.listdir(f"/proc/{pid}/fd"))
+        return {by_name[name] for name in links if name in by_name}
     except OSError:
         return set()
 
