@@ -1,13 +1,16 @@
 """The factory as it stands, as root; every claim it makes is checked from outside: in Prometheus, at the broker, at a squatter."""
 
 import contextlib
+import ctypes
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -17,15 +20,19 @@ from urllib.request import ProxyHandler, Request, build_opener, urlopen
 import pytest
 
 from tests.support.attached import Actor, cgroup2_tree
+from tests.support.attached_mesh import address_of
 from tests.support.processes import eventually
 from tests.support.prometheus import Prometheus, prometheus
 from tests.support.running import EXAMPLES, Running, free_ports, running_example
+from tools.exposition import total
 
 BOX = EXAMPLES / "factory/box.sh"
 PORTS = free_ports(18082)
 HISTORIAN, OTHER = 64200, 64201
 PORT = 7000
 GROUP = "factory/historian"
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
 pytestmark = [pytest.mark.timeout(180), pytest.mark.skipif(os.getuid() != 0, reason="containers and control groups")]
 
 
@@ -49,6 +56,11 @@ class Factory:
     def counted(self, source: str, destination: str, **labels: str) -> float:
         """Requests between two, as Prometheus has them."""
         return self.held("tulle_requests_total", source=source, destination=destination, **labels)
+
+    def until_all_is_counted(self) -> None:
+        """Returns once Prometheus has what the proxy has counted of calls from outside, and so of those before."""
+        own = total(self.mesh.series(), "tulle_requests_total", source="anonymous", destination="default/panel")
+        eventually(lambda: self.counted("anonymous", "default/panel") == own, 20, "all is counted")
 
     def held(self, name: str, **labels: str) -> float:
         """A sum over the series with these labels, as Prometheus has them."""
@@ -223,8 +235,8 @@ def test_only_who_may_publishes(factory: Factory) -> None:
 
     eventually(lambda: "onnection was lost" in factory.mesh.log("default/spy"), 20, "the spy is refused")
     assert "hall/temperature 99" not in factory.mesh.log("default/board")
+    eventually(lambda: "as gauge" in factory.mesh.log("default/broker"), 20, "the broker tells of the gauge")
     assert "spy" not in factory.mesh.log("default/broker")
-    assert "as gauge" in factory.mesh.log("default/broker")
     denied = {"source": "default/spy", "destination": "default/broker"}
     eventually(lambda: factory.held("tulle_denied_total", **denied) > 0, 20, "the denials in Prometheus")
     assert factory.held("tulle_denied_total", source="default/gauge") == 0
@@ -245,6 +257,107 @@ def test_the_screen_speaks_by_websocket(factory: Factory) -> None:
     eventually(lambda: "heard screen: sentence" in factory.mesh.log("default/screen"), 20, "it hears itself")
 
     eventually(lambda: factory.held("tulle_connections_open", protocol="websocket") == 1, 20, "it is in Prometheus")
+
+
+PORT_OF = {"panel": 8080, "labels": 8000, "historian": PORT, "collector": 50051, "room": 8000, "broker": 1883}
+MAY: dict[str, dict[str, tuple[str, ...]]] = {
+    "panel": {"panel": ("GET", "POST"), "labels": ("GET",), "historian": ("POST",)},
+    "labels": {"panel": ("GET", "POST"), "historian": ("GET",)},
+    "historian": {"labels": ("GET",)},
+    "sensor": {"panel": ("GET", "POST"), "collector": ("POST",)},
+    "screen": {"panel": ("GET", "POST"), "room": ("GET",)},
+    "gauge": {"panel": ("GET", "POST"), "broker": ("open",)},
+    "board": {"panel": ("GET", "POST"), "broker": ("open",)},
+    "spy": {"panel": ("GET", "POST")},
+}
+"""Who may call whom, as the README has it; all else is tried. Whoever names `calls` may call no others."""
+METHODS = ("GET", "POST", "PUT", "DELETE")
+HELLO_MQTT = bytes.fromhex("100d00044d51545404020014000161")
+"""CONNECT of a client named `a`: a broker that hears it answers."""
+CONNACK = b"\x20"
+
+
+def answers(_: dict[str, Any], address: str, port: int, request: bytes) -> bytes:
+    """What first comes back; nothing where the connection is ended instead."""
+    with contextlib.suppress(ConnectionResetError), socket.create_connection((address, port), timeout=10) as link:
+        link.sendall(request)
+        return link.recv(65536)
+    return b""
+
+
+def join_network(pid: int) -> None:
+    """This process is in the pod's network from now on."""
+    with Path(f"/proc/{pid}/ns/net").open("rb") as network:
+        assert LIBC.setns(network.fileno(), CLONE_NEWNET) == 0
+
+
+@pytest.mark.parametrize("caller", MAY)
+def test_nobody_calls_whom_it_may_not(factory: Factory, caller: str) -> None:
+    snapshot = factory.mesh.ask_agent("/snapshot")
+    let_in = []
+    if caller == "historian":
+        actor = Actor(HISTORIAN, cgroup2_tree() / GROUP)
+    else:
+        actor = Actor(prepare=partial(join_network, factory.mesh.pod_pid(f"default/{caller}")))
+    with actor:
+        for service, port in PORT_OF.items():
+            address, allowed = address_of(snapshot, f"default/{service}"), MAY[caller].get(service, ())
+            if service == "broker":
+                answer = actor.run(answers, address, port, HELLO_MQTT)
+                assert (answer[:1] == CONNACK) == ("open" in allowed), answer
+                continue
+            for method in set(METHODS) - {*allowed}:
+                request = f"{method} /lines HTTP/1.1\r\nhost: {service}\r\ncontent-length: 0\r\n\r\n"
+                answer = actor.run(answers, address, port, request.encode())
+                if not answer.startswith(b"HTTP/1.1 403 "):
+                    let_in.append(f"{method} {service}: {answer!r}")
+    assert let_in == []
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_the_door_takes_get_and_post_alone(factory: Factory, method: str) -> None:
+    request = f"{method} /label HTTP/1.1\r\nhost: panel\r\ncontent-length: 0\r\n\r\n".encode()
+    assert answers({}, "127.0.0.1", PORTS[18082], request).startswith(b"HTTP/1.1 403 ")
+
+
+def test_an_upgrade_in_the_middle_loses_no_request_and_no_count(factory: Factory) -> None:
+    mesh, said = factory.mesh, factory.historian.says()
+    series = {
+        "panel": partial(factory.counted, "anonymous", "default/panel", response_class="2xx"),
+        "labels": partial(factory.counted, "default/panel", "default/labels", response_class="2xx"),
+    }
+    factory.until_all_is_counted()
+    before = {name: value() for name, value in series.items()}
+    answered: list[str] = []
+    is_over = threading.Event()
+
+    def press() -> None:
+        while not is_over.is_set():
+            answered.append(factory.panel("/label"))
+
+    def goes_on() -> None:
+        wanted = len(answered) + 20
+        eventually(lambda: len(answered) >= wanted, 20, "20 more answers")
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    try:
+        goes_on()
+        old = mesh.status()
+        mesh.tulle("upgrade", "--wait", "--drain", "3")
+        goes_on()
+    finally:
+        is_over.set()
+        pressing.join()
+    assert mesh.status().proxies[0].pid != old.proxies[0].pid
+    assert mesh.status().agent_pid != old.agent_pid
+    assert set(answered) == {"PRESS 4711"}
+    wanted = {name: count + len(answered) for name, count in before.items()}
+    eventually(lambda: {name: value() for name, value in series.items()} == wanted, 20, f"counts of {wanted}")
+    own = [line for line in factory.historian.says().removeprefix(said).splitlines() if '"GET /lines' not in line]
+    assert set(own) == {"label PRESS 4711"}
+    eventually(lambda: factory.mesh.log("default/board").count("hall/temperature 21") > 1, 20, "readings")
+    assert "hall/temperature 99" not in factory.mesh.log("default/board")
 
 
 def test_a_killed_container_comes_back(factory: Factory) -> None:
