@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +20,12 @@ def test_no_two_pods_share_a_uid_and_none_leaves_the_range(names: list[str]) -> 
         assert FIRST_UID <= uid <= LAST_UID
         assert uid not in taken
         taken.add(uid)
+
+
+@given(st.text())
+def test_the_first_choice_is_by_the_crc_of_the_name(name: str) -> None:
+    """As ever: files of services belong to these uids."""
+    assert choose_uid(name, frozenset()) == FIRST_UID + zlib.crc32(name.encode()) % (LAST_UID - FIRST_UID + 1)
 
 
 def test_a_full_range_is_refused() -> None:
