@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,15 @@ def test_the_holders_of_many_ports_are_told_at_once() -> None:
 
     assert found == dict.fromkeys(ports[:2], found[ports[0]])
     assert f"(pid {os.getpid()})" in found[ports[0]]
+
+
+def test_where_no_port_is_taken_nothing_is_read() -> None:
+    script = """
+import sys
+from tulle.supervisor.holder import holders_of
+sys.addaudithook(lambda event, words: print(event, *words) if event in ("open", "os.listdir") else None)
+holders_of(())
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+
+    assert said.stdout == ""
