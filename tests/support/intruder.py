@@ -378,9 +378,7 @@ ATTEMPTS = [
     # Tulle's own sockets
     Attempt("connect to the admin socket by path", ("ENOENT",), lambda: dial(UNIX, target("admin_socket"))),
     Attempt("connect to the agent's socket by path", ("ENOENT",), lambda: dial(UNIX, target("agent_socket"))),
-    Attempt(
-        "connect to the forward proxy's socket by path", ("ENOENT",), lambda: dial(UNIX, target("forward_socket"))
-    ),
+    Attempt("connect to the forward proxy's socket by path", ("ENOENT",), lambda: dial(UNIX, target("forward_socket"))),
     Attempt(
         "connect to an abstract socket of the host", ("ECONNREFUSED",), lambda: dial(UNIX, "\0" + target("abstract"))
     ),
