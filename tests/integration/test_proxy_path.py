@@ -81,7 +81,7 @@ def test_attached_user_is_known_and_another_is_nobody(place: Place, web: Actor, 
     web.run(connect_at, "it", place.path)
     evil.run(connect_at, "it", place.path)
     until(
-        lambda: [one["by"] for one in place.mesh.proxy.get("/connections")] == ["default/web", f"uid {EVIL}"],
+        lambda: {one["by"] for one in place.mesh.proxy.get("/connections")} == {"default/web", f"uid {EVIL}"},
         "it is told who is connected",
     )
 
