@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from tests.support.builds import of_sources
 from tests.support.relay_bench import Bench, broken_dial
 from tulle.proxy.loop import READ, Dispatcher, Foremost
 from tulle.proxy.wheel import Alarm, Timed
@@ -59,6 +60,7 @@ class PutOff(Timed):
             self._dispatcher.postpone(self)
 
 
+@of_sources
 @pytest.mark.parametrize("again", [0, 2])
 def test_what_an_event_puts_off_has_each_of_its_turns_once_and_later(again: int) -> None:
     dispatcher = Dispatcher(lambda _: None)

@@ -1,13 +1,8 @@
 import socket
 
-import pytest
-
-from tulle.cli.version import is_compiled
+from tests.support.builds import of_sources
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.wire import Party, Wire
-
-if is_compiled():
-    pytest.skip("compiled, a wire takes no party of a test's own; the sources are tried too", allow_module_level=True)
 
 
 class Listener(Party):
@@ -25,6 +20,7 @@ class Listener(Party):
         self.is_over = True
 
 
+@of_sources
 def test_hang_up_and_resume_in_one_turn_lose_nothing() -> None:
     """The hang-up was told of a wire that expected nothing; by the time it is served, somebody reads again."""
     dispatcher = Dispatcher(print)
