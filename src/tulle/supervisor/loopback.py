@@ -34,6 +34,7 @@ class Loopback:
     ) -> None:
         self._path = path
         """Where the forward proxy's socket is to lie."""
+        _remove(path)  # one that was killed has left it
         self._loop = loop
         self._proxy = proxy
         self._say = say
@@ -55,8 +56,7 @@ class Loopback:
         for address in self._open - wanted:
             (self._proxy.no_forward if _is_forward(address) else self._proxy.no_host)(address)
             if address == self._path:
-                with contextlib.suppress(OSError):
-                    os.unlink(address)
+                _remove(address)
         self._open &= wanted
         self._faults = {address: fault for address, fault in self._faults.items() if address in wanted}
         self._try()
@@ -151,6 +151,11 @@ def _remedy(address: str, is_taken: bool, holder: str) -> str:
 
 def _is_forward(address: str) -> bool:
     return address in FORWARD or address.startswith("/")
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _listen(address: str) -> socket.socket:

@@ -2,10 +2,15 @@
 
 import errno
 import os
+from pathlib import Path
+from typing import cast
 
 import pytest
 
-from tulle.supervisor.loopback import describe
+from tests.support.hand_loop import HandLoop
+from tulle.supervisor.handover import ProxyLink
+from tulle.supervisor.loop import Loop
+from tulle.supervisor.loopback import Loopback, describe
 from tulle.wire.plan import DoorState
 
 TAKEN = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
@@ -35,6 +40,16 @@ def test_a_path_that_cannot_be_had_has_no_holder_and_leads_to_the_address() -> N
 
         assert (said.state, said.why, said.holder) == (DoorState.REFUSED, fault.strerror or str(fault), "")
         assert "http://127.0.0.1:15001" in said.remedy
+
+
+def test_a_path_that_a_killed_supervisor_left_is_gone_whether_it_is_wanted_or_not(tmp_path: Path) -> None:
+    left = tmp_path / "proxy.sock"
+    left.touch()
+    loop = cast("Loop", HandLoop())
+
+    Loopback(loop, ProxyLink(loop), print, lambda: None, str(left)).want([])
+
+    assert not left.exists()
 
 
 def test_an_address_that_is_refused_has_no_holder() -> None:
