@@ -34,12 +34,12 @@ class Bench:
         self.register = Register()
         self._dial = dial
 
-    def caller(self) -> socket.socket:
-        """A connection by the door; the test holds the caller's end."""
+    def caller(self, arrival: Arrival | None = None) -> socket.socket:
+        """A connection, by the door unless said; the test holds the caller's end."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.settimeout(10)
-        arrival = Arrival("", "", DOOR)
+        arrival = arrival or Arrival("", "", DOOR)
         connection = self.register.add(arrival, self.dispatcher.now)
         Detector(self.relay, connection, self.relay.lane(arrival), self._dial).start(ours)
         return theirs

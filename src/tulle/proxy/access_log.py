@@ -14,7 +14,7 @@ import select
 import time
 from typing import TYPE_CHECKING, Final, final
 
-from tulle.proxy.counters import CLASSES, RESET, Counters
+from tulle.proxy.counters import CLASSES, CLOSED, RESET, Counters
 from tulle.proxy.grpc import STATUSES
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.wheel import Alarm, Timed
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 NOT_DUE: Final = 1 << 60
 """No sample is wanted."""
 SERVER_ERROR: Final = 4
-FAILED: Final = tuple(name in ("5xx", "aborted", "truncated", "reset") for name in CLASSES)
-"""By index into CLASSES: what is logged whatever is sampled."""
+"""Index into CLASSES; those behind are failures too, but for CLOSED."""
 FLOOD_LINES: Final = 100
 """Lines alike (source, destination, reason) in FLOOD_SECONDS; what is beyond is counted in one line behind them."""
 FLOOD_SECONDS: Final = 10.0
@@ -65,7 +64,7 @@ class Flood:
 
 @final
 class AccessLog(Timed):
-    """What an exchange asks when it ends is `due` and FAILED; everything else is only for those that get a line."""
+    """What an exchange asks when it ends is `due` and `is_failure`; everything else is only for those that get a line."""
 
     def __init__(self, dispatcher: Dispatcher, counters: Counters) -> None:
         super().__init__()
@@ -108,7 +107,7 @@ class AccessLog(Timed):
         reason = exchange.reason.code if exchange.reason is not None else ""
         lane = exchange.lane
         ended = CLASSES[exchange.response_class]
-        if reason or exchange.would_deny or FAILED[exchange.response_class]:
+        if reason or exchange.would_deny or is_failure(exchange.response_class):
             why = f"shadow {exchange.would_deny}" if exchange.would_deny and not reason else reason or ended
             if not self._admits(lane, why):
                 return
@@ -312,6 +311,11 @@ class AccessLog(Timed):
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._stamp}.{int((now - second) * 1_000_000):06d}Z"
+
+
+def is_failure(response_class: int) -> bool:
+    """What ended in this class is logged whatever is sampled."""
+    return response_class >= SERVER_ERROR and response_class != CLOSED
 
 
 def _line(fields: Fields, path: int, host: int, request_id: int) -> bytes:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Final, final
 
 from tulle.http.body import BodyReader
-from tulle.http.forward import ESTABLISHED, NOT_FORWARDED, parse_forwarded
+from tulle.http.forward import ESTABLISHED, NOT_FORWARDED
 from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, RequestHead, ResponseHead
-from tulle.http.opening import Opening, read_opened
-from tulle.http.request import END, find_head_end, parse_request, refuse_early
 from tulle.http.upgrade import switching_head
 from tulle.http.write import chunk, last_chunk, response_framing, write_response
 from tulle.proxy.arrival import Connection
 from tulle.proxy.counters import ABORTED
 from tulle.proxy.exchange import Exchange
+from tulle.proxy.head_reader import HeadReader
 from tulle.proxy.judged import Judged
 from tulle.proxy.judging import judge_connect, judge_head
-from tulle.proxy.known_heads import MAX_REMEMBERED_HEAD
 from tulle.proxy.lane import Lane
 from tulle.proxy.own_answers import reason_of_refusal, write_own_answer
 from tulle.proxy.relay import Relay
@@ -27,8 +25,6 @@ from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
-MAX_MISSES: Final = 16
-"""Heads in a row that were not remembered; then this connection stops asking."""
 MAX_SERVED: Final = 32
 """Requests of one connection answered by ourselves in one turn; then it is the others' turn."""
 LINGER: Final = 2.0
@@ -63,13 +59,7 @@ class HttpDownstream(CallerEnd):
         """What is in `_buffer` waits for the next turn; nothing is read until then."""
         self._lingers = False
         self._dropped = 0
-        self._misses = 0
-        self._size = 0
-        """Octets of the last head that was followed by a body."""
-        self._opening: Opening | None = None
-        """What its heads' fields begin with."""
-        self._strays = 0
-        """Heads in a row that began otherwise."""
+        self._heads = HeadReader()
         self.deadline = relay.dispatcher.now + relay.idle_timeout
 
     def on_octets(self, octets: bytes) -> None:
@@ -310,14 +300,11 @@ class HttpDownstream(CallerEnd):
         if lane.tables is not relay.tables:
             lane = self._lane = relay.lane(self._connection.arrival)
         buffer = self._buffer
-        probes = self._misses < MAX_MISSES
-        if probes:
-            size = len(buffer) if buffer[-4:] == END else self._size
-            judged = lane.memo.get(buffer[:size]) if size <= MAX_REMEMBERED_HEAD else None
-            if judged is not None:
-                self._misses = 0
-                return self._begin(judged, judged.head.size)
-        head = self._read_head(lane, buffer)
+        heads = self._heads
+        judged = heads.recall(lane, buffer)
+        if judged is not None:
+            return self._begin(judged, judged.head.size)
+        head = heads.read(relay, lane, buffer)
         if head is None:
             return False
         if isinstance(head, Refusal):
@@ -330,39 +317,8 @@ class HttpDownstream(CallerEnd):
             if head.method == "CONNECT":
                 return self._connect(lane, head)
         judged = judge_head(relay, lane, head)
-        if probes:
-            self._misses += 1
-            if head.framing != NO_BODY:
-                self._size = head.size
-            relay.heads.remember(lane, buffer[: head.size], judged)
+        heads.keep(relay, lane, buffer, judged)
         return self._begin(judged, head.size)
-
-    def _read_head(self, lane: Lane, buffer: bytes) -> RequestHead | Refusal | None:
-        """Reads the head that the buffer begins with, the short way where it begins as others did; None: it is not complete yet."""
-        relay = self._relay
-        limits = relay.head_limits
-        learns = self._strays < MAX_MISSES and not lane.is_forward
-        opening = self._opening
-        if opening is None and learns:
-            opening = self._opening = lane.opening
-        if opening is not None:
-            found = read_opened(buffer, opening, limits)
-            if found is not None:
-                self._strays = 0
-                return found
-        end = find_head_end(buffer, 0)
-        if end < 0:
-            return refuse_early(buffer, 0, limits)
-        octets = buffer if end == len(buffer) else buffer[:end]
-        if lane.is_forward:
-            return parse_forwarded(octets, limits, relay.heads.plain_lines, lane.takes_host)
-        head = parse_request(octets, limits, relay.heads.plain_lines)
-        if learns and isinstance(head, RequestHead):
-            self._strays += 1
-            learnt = relay.heads.learn(lane, octets)
-            if learnt is not None and (opening is None or self._strays > 1):
-                self._opening = learnt
-        return head
 
     def _connect(self, lane: Lane, head: RequestHead) -> bool:
         """Serves CONNECT: what follows is another connection, or nothing."""

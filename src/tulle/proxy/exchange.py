@@ -11,7 +11,7 @@ from tulle.core.retry import is_repeatable, may_reconnect, may_retry, may_retry_
 from tulle.core.verdict import Deny
 from tulle.http.head import ResponseHead
 from tulle.http.trace_context import trace_id
-from tulle.proxy.access_log import FAILED
+from tulle.proxy.access_log import is_failure
 from tulle.proxy.counters import ABORTED, TRUNCATED
 from tulle.proxy.grpc import CANCELLED, class_of, status_of, status_of_reset
 from tulle.proxy.judged import Judged
@@ -318,7 +318,7 @@ class Exchange:
             upgrade.on_over()
         log = relay.access_log
         log.due -= 1
-        if log.due <= 0 or FAILED[response_class] or self.reason is not None or self.would_deny:
+        if log.due <= 0 or is_failure(response_class) or self.reason is not None or self.would_deny:
             log.note(self)
         if relay.taps:
             for tap in relay.taps:

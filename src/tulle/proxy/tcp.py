@@ -12,7 +12,7 @@ from tulle.core.backends import BackendTable, EndpointRef
 from tulle.core.balance import pick_backend, pick_endpoint
 from tulle.core.retry import may_reconnect
 from tulle.core.verdict import Deny
-from tulle.proxy.access_log import FAILED
+from tulle.proxy.access_log import is_failure
 from tulle.proxy.arrival import Connection, Opaque
 from tulle.proxy.counters import CLOSED, RESET
 from tulle.proxy.lane import Lane
@@ -293,7 +293,7 @@ class Tunnel(Opaque):
         self._connection.closed()
         log = relay.access_log
         log.due -= 1
-        if log.due <= 0 or FAILED[response_class] or self.reason is not None or self.would_deny:
+        if log.due <= 0 or is_failure(response_class) or self.reason is not None or self.would_deny:
             log.note_tunnel(self)
         if relay.taps:
             for tap in relay.taps:

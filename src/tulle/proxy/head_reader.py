@@ -1,0 +1,77 @@
+"""Reads the request heads of an HTTP/1.1 connection, the short way where heads like them came before."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from tulle.http.forward import parse_forwarded
+from tulle.http.head import NO_BODY, Refusal, RequestHead
+from tulle.http.opening import Opening, read_opened
+from tulle.http.request import END, find_head_end, parse_request, refuse_early
+from tulle.proxy.judged import Judged
+from tulle.proxy.known_heads import MAX_REMEMBERED_HEAD
+from tulle.proxy.lane import Lane
+from tulle.proxy.relay import Relay
+
+MAX_MISSES: Final = 16
+"""Heads in a row that were not remembered; then this connection stops asking."""
+
+
+@final
+class HeadReader:
+    """One connection's; what it learns is shared by its lane."""
+
+    def __init__(self) -> None:
+        self._misses = 0
+        self._size = 0
+        """Octets of the last head that was followed by a body."""
+        self._opening: Opening | None = None
+        """What its heads' fields begin with."""
+        self._strays = 0
+        """Heads in a row that began otherwise."""
+
+    def recall(self, lane: Lane, buffer: bytes) -> Judged | None:
+        """The head that the buffer begins with, where it came before octet by octet."""
+        if self._misses >= MAX_MISSES:
+            return None
+        size = len(buffer) if buffer[-4:] == END else self._size
+        judged = lane.memo.get(buffer[:size]) if size <= MAX_REMEMBERED_HEAD else None
+        if judged is not None:
+            self._misses = 0
+        return judged
+
+    def read(self, relay: Relay, lane: Lane, buffer: bytes) -> RequestHead | Refusal | None:
+        """The same, by its fields; None: it is not complete yet."""
+        limits = relay.head_limits
+        learns = self._strays < MAX_MISSES and not lane.is_forward
+        opening = self._opening
+        if opening is None and learns:
+            opening = self._opening = lane.opening
+        if opening is not None:
+            found = read_opened(buffer, opening, limits)
+            if found is not None:
+                self._strays = 0
+                return found
+        end = find_head_end(buffer, 0)
+        if end < 0:
+            return refuse_early(buffer, 0, limits)
+        octets = buffer if end == len(buffer) else buffer[:end]
+        if lane.is_forward:
+            return parse_forwarded(octets, limits, relay.heads.plain_lines, lane.takes_host)
+        head = parse_request(octets, limits, relay.heads.plain_lines)
+        if learns and isinstance(head, RequestHead):
+            self._strays += 1
+            learnt = relay.heads.learn(lane, octets)
+            if learnt is not None and (opening is None or self._strays > 1):
+                self._opening = learnt
+        return head
+
+    def keep(self, relay: Relay, lane: Lane, buffer: bytes, judged: Judged) -> None:
+        """Has what was decided about the head that the buffer begins with recalled, should it come again."""
+        if self._misses >= MAX_MISSES:
+            return
+        self._misses += 1
+        head = judged.head
+        if head.framing != NO_BODY:
+            self._size = head.size
+        relay.heads.remember(lane, buffer[: head.size], judged)
