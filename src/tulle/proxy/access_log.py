@@ -14,6 +14,8 @@ import select
 import time
 from typing import TYPE_CHECKING, Final, final
 
+import msgspec
+
 from tulle.proxy.counters import CLASSES, CLOSED, RESET, Counters
 from tulle.proxy.grpc import STATUSES
 from tulle.proxy.loop import Dispatcher
@@ -47,7 +49,9 @@ MAX_LEFT: Final = 64
 
 Fields = dict[str, object]
 
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+_encode: Final = msgspec.json.Encoder().encode
+_encode_as_ascii: Final = json.JSONEncoder(separators=(",", ":")).encode
+"""The same, eight times slower."""
 
 
 @final
@@ -330,7 +334,10 @@ def _line(fields: Fields, path: int, host: int, request_id: int) -> bytes:
         elif name == "request_id":
             value = str(value)[:request_id]
         said[name] = value
-    return _encode(said).encode("ascii") + b"\n"
+    line = _encode(said)
+    if not line.isascii() or line.find(b"\x7f") >= 0:
+        line = _encode_as_ascii(said).encode("ascii")
+    return line + b"\n"
 
 
 def _milliseconds(seconds: float) -> float:

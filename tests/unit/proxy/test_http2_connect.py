@@ -56,7 +56,8 @@ class Caller:
 
     def told(self) -> list[dict[str, str]]:
         """The heads of the answers."""
-        return [dict(one.headers) for one in self.events if isinstance(one, ResponseReceived)]
+        heads = [one.headers for one in self.events if isinstance(one, ResponseReceived)]
+        return [{str(name): str(value) for name, value in head} for head in heads]
 
 
 @pytest.fixture
