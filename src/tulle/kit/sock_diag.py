@@ -93,8 +93,6 @@ class SockDiag:
         sock.connect((0, 0))  # from now on the kernel alone is heard
         self._sock = sock
         self._sequence = getrandbits(31)
-        self.strays = 0
-        """Answers to questions that were not ours: of who had this descriptor before, or has it too."""
         self._drain()
 
     def connection(self, theirs: Place, ours: Place) -> Owner | None:
@@ -137,13 +135,13 @@ class SockDiag:
                 return b""
             if len(answer) >= 16 and _SEQUENCE.unpack_from(answer, 8)[0] == sequence:
                 return answer
-            self.strays += 1
         return b""
 
     def _drain(self) -> None:
+        """Answers to questions that were not ours: of who had this descriptor before, or has it too."""
         try:
             while self._sock.recv(4096):
-                self.strays += 1
+                pass
         except OSError:
             return
 
