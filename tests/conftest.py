@@ -3,12 +3,24 @@
 import os
 from collections.abc import Generator
 
+# Else a child that a test forks has gRPC's threads in it, and may not do what a process of one thread may.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 import hypothesis
 import pytest
+
+from tulle.cli.version import is_compiled
 
 hypothesis.settings.register_profile("quick", deadline=None)
 hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=int(os.environ.get("EXAMPLES") or 2_000))
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is of the sources alone where the compiled build is tried: `make test` tries both."""
+    if is_compiled() and (left_out := [item for item in items if item.get_closest_marker("of_sources")]):
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

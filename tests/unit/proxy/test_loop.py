@@ -4,7 +4,6 @@ import socket
 
 import pytest
 
-from tests.support.builds import of_sources
 from tests.support.relay_bench import Bench, broken_dial
 from tulle.proxy.loop import READ, Dispatcher, Foremost
 from tulle.proxy.wheel import Alarm, Timed
@@ -60,7 +59,7 @@ class PutOff(Timed):
             self._dispatcher.postpone(self)
 
 
-@of_sources
+@pytest.mark.of_sources
 @pytest.mark.parametrize("again", [0, 2])
 def test_what_an_event_puts_off_has_each_of_its_turns_once_and_later(again: int) -> None:
     dispatcher = Dispatcher(lambda _: None)

@@ -1,6 +1,7 @@
 import socket
 
-from tests.support.builds import of_sources
+import pytest
+
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.wire import Party, Wire
 
@@ -20,7 +21,7 @@ class Listener(Party):
         self.is_over = True
 
 
-@of_sources
+@pytest.mark.of_sources
 def test_hang_up_and_resume_in_one_turn_lose_nothing() -> None:
     """The hang-up was told of a wire that expected nothing; by the time it is served, somebody reads again."""
     dispatcher = Dispatcher(print)
