@@ -14,6 +14,7 @@ from typing import Final, final
 from tulle.core.backends import EndpointRef
 from tulle.kit.sock_diag import CLOSE_WAIT, ESTABLISHED, SYN_RECV, Owner, Place, place_of
 from tulle.proxy.attest import Attestor, Waiter, is_alive
+from tulle.proxy.connecting import connect_now, new_socket
 from tulle.proxy.relay import Relay
 from tulle.proxy.wheel import NEVER
 
@@ -131,15 +132,13 @@ class Approach(Waiter):
                 return self._meets_another(listener)
             self._listener = listener
             try:
-                sock = self._sock = _new_socket(place.family)
+                sock = self._sock = new_socket(place.family)
             except OSError:  # no descriptor left
                 return False
-        state = sock.connect_ex((LOOPBACK[self._at], self._endpoint.port))
-        if state == errno.EINPROGRESS:
-            state = sock.connect_ex((LOOPBACK[self._at], self._endpoint.port))
+        state = connect_now(sock, (LOOPBACK[self._at], self._endpoint.port))
         if state == errno.EALREADY:
             return self._waits()
-        if state not in (0, errno.EISCONN):
+        if state:
             return False
         return self._check(sock, place)
 
@@ -227,9 +226,3 @@ class Approach(Waiter):
         if not self._is_over:
             self._is_over = True
             self._arrive(sock)
-
-
-def _new_socket(family: int) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return made

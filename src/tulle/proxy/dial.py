@@ -11,9 +11,11 @@ from collections.abc import Callable
 from tulle.core.backends import EndpointRef
 from tulle.proxy.attached import AttachedDialer
 from tulle.proxy.broker import BrokerClient
+from tulle.proxy.connecting import connect_now, new_socket
 from tulle.proxy.loop import Dispatcher
 
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 RESOLVED_SECONDS = 5.0
 """How long a resolved name is used again."""
 MAX_RESOLVED = 256
@@ -50,7 +52,7 @@ class Dialer:
             if literal is not None:
                 family, address = literal
                 try:
-                    sock = new_socket(family)
+                    sock = new_socket(FAMILIES[family])
                 except OSError:  # no descriptor left
                     arrive(None)
                     return
@@ -122,7 +124,7 @@ class Dialer:
     async def _dial_name(self, endpoint: EndpointRef) -> socket.socket:
         fault: OSError = ConnectionRefusedError()
         for family, address in await self._resolve(endpoint.host):
-            sock = new_socket(family)
+            sock = new_socket(FAMILIES[family])
             try:
                 await _connect(sock, (address, endpoint.port))
             except OSError as refused:
@@ -151,23 +153,6 @@ class Dialer:
             except ValueError:
                 self._addresses[endpoint] = None
         return self._addresses[endpoint]
-
-
-def new_socket(family: int) -> socket.socket:
-    """A non-blocking TCP socket; `family` is 4 or 6."""
-    made = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return made
-
-
-def connect_now(sock: socket.socket, address: tuple[str, int]) -> int:
-    """0: connected, as on loopback nearly always; EALREADY: on its way; else the error."""
-    error = sock.connect_ex(address)
-    if error == errno.EINPROGRESS:
-        error = sock.connect_ex(address)
-        if error == errno.EISCONN:
-            return 0
-    return error
 
 
 async def _connect(sock: socket.socket, address: tuple[str, int]) -> None:
