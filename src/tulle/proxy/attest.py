@@ -102,7 +102,7 @@ class Attestor:
         uid, cgroup = owner.uid, owner.cgroup
         if not self.facts.is_doubtful(uid, cgroup):
             welcome(sock, Who(self.facts.recognise(uid, cgroup), uid, cgroup))
-        elif not self.wait(Parked(self, sock, theirs, ours, welcome), uid, cgroup):
+        elif not self.wait(ParkedCaller(self, sock, theirs, ours, welcome), uid, cgroup):
             welcome(sock, Who("", uid, cgroup))
 
     def owner(self, sock: socket.socket, theirs: Place, ours: Place) -> Owner | None:
@@ -185,26 +185,18 @@ class Attestor:
                 connection.disown()
 
 
-@final
 class Parked(Waiter):
-    """A connection whose octets wait in the kernel."""
+    """A connection whose octets wait in the kernel. Who made it is known for good; whose that is, is not."""
 
-    def __init__(self, attestor: Attestor, sock: socket.socket, theirs: Place, ours: Place, welcome: Welcome) -> None:
+    def __init__(self, attestor: Attestor, sock: socket.socket, welcome: Welcome) -> None:
         super().__init__()
         self._attestor = attestor
         self._sock = sock
-        self._theirs = theirs
-        self._ours = ours
         self._welcome = welcome
 
     def on_facts(self) -> None:
-        """Asks the kernel anew: the caller may have left, and another come."""
-        owner = self._attestor.owner(self._sock, self._theirs, self._ours)
-        if owner is None:
-            self._welcome(self._sock, NOBODY)
-            return
         facts = self._attestor.facts
-        uid, cgroup = owner.uid, owner.cgroup
+        uid, cgroup = self.uid, self.cgroup
         workload = "" if facts.is_doubtful(uid, cgroup) else facts.recognise(uid, cgroup)
         self._welcome(self._sock, Who(workload, uid, cgroup))
 
@@ -213,6 +205,25 @@ class Parked(Waiter):
 
     def give_up(self) -> None:
         self._sock.close()
+
+
+@final
+class ParkedCaller(Parked):
+    """One by TCP: who made it is as of one look-up."""
+
+    def __init__(self, attestor: Attestor, sock: socket.socket, theirs: Place, ours: Place, welcome: Welcome) -> None:
+        super().__init__(attestor, sock, welcome)
+        self._theirs = theirs
+        self._ours = ours
+
+    def on_facts(self) -> None:
+        """Asks the kernel anew: the caller may have left, and another come."""
+        owner = self._attestor.owner(self._sock, self._theirs, self._ours)
+        if owner is None:
+            self._welcome(self._sock, NOBODY)
+            return
+        self.uid, self.cgroup = owner.uid, owner.cgroup
+        super().on_facts()
 
 
 def is_alive(sock: socket.socket) -> bool:

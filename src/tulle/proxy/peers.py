@@ -10,7 +10,7 @@ import socket
 from typing import final
 
 from tulle.kit.unix_peer import peer_cgroup, peer_uid
-from tulle.proxy.attest import NOBODY, Attestor, Waiter, Welcome, Who
+from tulle.proxy.attest import NOBODY, Attestor, Parked, Welcome, Who
 
 
 @final
@@ -28,28 +28,5 @@ class Peers:
             welcome(sock, NOBODY)
         elif not facts.is_doubtful(uid, cgroup):
             welcome(sock, Who(facts.recognise(uid, cgroup), uid, cgroup))
-        elif not self._attestor.wait(ParkedPeer(self._attestor, sock, welcome), uid, cgroup):
+        elif not self._attestor.wait(Parked(self._attestor, sock, welcome), uid, cgroup):
             welcome(sock, Who("", uid, cgroup))
-
-
-@final
-class ParkedPeer(Waiter):
-    """A connection whose octets wait in the kernel. Who made it is known already; whose that is, is not."""
-
-    def __init__(self, attestor: Attestor, sock: socket.socket, welcome: Welcome) -> None:
-        super().__init__()
-        self._attestor = attestor
-        self._sock = sock
-        self._welcome = welcome
-
-    def on_facts(self) -> None:
-        facts = self._attestor.facts
-        uid, cgroup = self.uid, self.cgroup
-        workload = "" if facts.is_doubtful(uid, cgroup) else facts.recognise(uid, cgroup)
-        self._welcome(self._sock, Who(workload, uid, cgroup))
-
-    def on_deadline(self, now: float) -> None:
-        self._attestor.overdue(self)
-
-    def give_up(self) -> None:
-        self._sock.close()
