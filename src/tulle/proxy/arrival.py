@@ -8,6 +8,7 @@ from tulle.proxy.counters import Counters
 from tulle.proxy.lane import Arrival, Lane
 from tulle.proxy.stream import Speaker
 from tulle.wire.reason import Reason
+from tulle.wire.snapshot import Limits
 
 
 class Opaque:
@@ -152,6 +153,9 @@ class Register:
             elif connection.opaque is not None:
                 connection.opaque.cut(reason)
 
-    def of(self, who: str) -> int:
-        """How many count as this one's (`Arrival.counted_as`)."""
-        return self._counts.get(who, 0)
+    def limit_of(self, arrival: Arrival, limits: Limits) -> str:
+        """The limit that keeps one more such connection out, as `tulle_connections_refused_total` calls it; empty: there is room."""
+        if len(self.connections) >= limits.connections:
+            return "limit"
+        is_full = self._counts.get(arrival.counted_as, 0) >= limits.connections_per_caller
+        return "caller-limit" if is_full else ""

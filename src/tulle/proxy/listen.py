@@ -128,13 +128,9 @@ class Listener(Watched):
     def _enter(self, sock: socket.socket, arrival: Arrival) -> None:
         relay = self._relay
         register = self._register
-        limits = relay.limits
-        if len(register.connections) >= limits.connections:
-            relay.counters.refuse(self._source(arrival.pod), "limit")
-            sock.close()
-            return
-        if register.of(arrival.counted_as) >= limits.connections_per_caller:
-            relay.counters.refuse(self._source(arrival.pod), "caller-limit")
+        limit = register.limit_of(arrival, relay.limits)
+        if limit:
+            relay.counters.refuse(self._source(arrival.pod), limit)
             sock.close()
             return
         if not self._is_at_path:

@@ -29,11 +29,7 @@ class ToServices(Passages):
         self._detector(connection).take_over(wire, octets, asker)
 
     def is_full(self, arrival: Arrival) -> bool:
-        limits = self._relay.limits
-        register = self._register
-        return len(register.connections) >= limits.connections or register.of(arrival.counted_as) >= (
-            limits.connections_per_caller
-        )
+        return self._register.limit_of(arrival, self._relay.limits) != ""
 
     def open(self, arrival: Arrival, port: ServicePortTable, far: socket.socket, asker: Asker) -> Speaker:
         relay = self._relay
