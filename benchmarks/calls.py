@@ -1,10 +1,6 @@
 """gRPC unary calls: the ends of `grpc_peer.c`, compiled here, as service and as load."""
 
-import os
-import shlex
-import shutil
 import subprocess
-import sysconfig
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +9,7 @@ from typing import Final
 from benchmarks.backend import Backend
 from benchmarks.load import Heads, Load, read_result
 from benchmarks.process import LOAD_CORE, Lacking, free_port, start
+from benchmarks.programs import compile_program
 
 CALL_HEADS: Final[tuple[Heads, ...]] = ("repeat", "differ", "indexed")
 """All alike; a traceparent of its own as a plain literal; the same, put into the table by the client."""
@@ -20,19 +17,10 @@ CALL_HEADS: Final[tuple[Heads, ...]] = ("repeat", "differ", "indexed")
 SERVICES: Final = (*(f"Service{number:02}" for number in range(19)), "Orders")
 """gRPC services, each allowed by a policy of its own; the last is called."""
 
-SOURCE: Final = Path(__file__).with_name("grpc_peer.c")
-
 
 def compile_peer(work: Path) -> Path:
     """The program, ready to run. Raises Lacking where there is no C compiler."""
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
-    if shutil.which(compiler) is None:
-        raise Lacking(f"no C compiler `{compiler}` for the ends of gRPC calls (apt-get install gcc)")
-    program = work / "grpc_peer"
-    said = subprocess.run([compiler, "-O2", "-o", program, SOURCE], capture_output=True, text=True, check=False)
-    if said.returncode:
-        raise Lacking(f"{SOURCE.name} does not compile:\n{said.stderr[-1500:]}")
-    return program
+    return compile_program("grpc_peer", work)
 
 
 def start_answering(started: ExitStack, work: Path, peer: Path) -> Backend:
