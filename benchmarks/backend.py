@@ -1,4 +1,4 @@
-"""nginx as the service: two ports for two versions, a small body, ten response fields."""
+"""nginx as the service: two ports for two versions, a small body, ten fields, two of them new in each answer to a query with `cart`."""
 
 import os
 from contextlib import ExitStack
@@ -27,8 +27,10 @@ http {{
     add_header Cache-Control "no-store";
     add_header Vary "Accept-Encoding";
     add_header X-Content-Type-Options "nosniff";
-    add_header Strict-Transport-Security "max-age=31536000";
-    add_header ETag '"5f2c-1a"';
+    map $arg_cart $etag {{ "" '"5f2c-1a"'; default '"$msec-$connection_requests"'; }}
+    map $arg_cart $answer {{ "" "9d3b1f64c07e4a52b8d16f03e27a95c4"; default "$request_id"; }}
+    add_header ETag $etag;
+    add_header X-Answer-Id $answer;
     server {{ listen 127.0.0.1:{v1}; location / {{ return 200 '{{"order":1,"version":"v1"}}'; }} }}
     server {{ listen 127.0.0.1:{v2}; location / {{ return 200 '{{"order":1,"version":"v2"}}'; }} }}
 }}

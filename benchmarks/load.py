@@ -20,18 +20,19 @@ FIELDS = {
     "Cookie": "session=7f3c2a9be0d14b6f8a55c1d2e3f40617; theme=dark",
     "Referer": "http://shop.example/basket",
     "Cache-Control": "no-cache",
-    "X-Device": "till-17",
 }
-"""With X-Trace, which is what differs, ten."""
+"""With X-Trace and X-Request-Start, which are what differs, ten."""
 
 SCRIPT = """
 local fields = "{fields}"
-local count, prefix = 0, string.format("%08x", {seed})
+local seed, count = {seed}, 0
+local prefix = string.format("%08x", seed)
 function request()
     {differ}
     return same
 end
-same = "GET /orders/1?page=2 HTTP/1.1\\r\\n" .. fields .. "X-Trace: 4bf92f3577b34da6a3ce929d0e0e4736\\r\\n\\r\\n"
+same = "GET /orders/1?page=2 HTTP/1.1\\r\\n" .. fields ..
+    "X-Trace: 4bf92f3577b34da6a3ce929d0e0e4736\\r\\nX-Request-Start: t=1718000000.000001\\r\\n\\r\\n"
 function done(summary, latency, requests)
     local e = summary.errors
     io.write(string.format(
@@ -41,9 +42,12 @@ end
 """
 DIFFER = """count = count + 1
     do
-        return "GET /orders/" .. count % 100000 .. "?cart=" .. prefix .. count .. " HTTP/1.1\\r\\n" .. fields ..
-            "X-Trace: 4bf92f3577b34da6" .. prefix .. string.format("%08x", count) .. "\\r\\n\\r\\n"
+        local hex = string.format("%08x", count)
+        return "GET /orders/1?cart=" .. prefix .. hex .. " HTTP/1.1\\r\\n" .. fields ..
+            "X-Trace: 4bf92f3577b34da6" .. prefix .. hex ..
+            "\\r\\nX-Request-Start: t=17" .. string.format("%08d.%06d", seed, count % 1000000) .. "\\r\\n\\r\\n"
     end"""
+"""The query and two fields are new in every request; a query with `cart` asks for answers that differ in two fields as well."""
 
 
 class Load(NamedTuple):
