@@ -1,11 +1,12 @@
 /* The two ends of gRPC unary calls over cleartext HTTP/2, as lean as they can be, so that the proxy between them is what saturates.
 
    grpc_peer serve PORT PORT...                                   answers every call alike, on 127.0.0.1
-   grpc_peer load PORT SECONDS CONNECTIONS STREAMS KIND SEED      calls as fast as it is answered; prints RESULT {json}
+   grpc_peer load PORT SECONDS CONNECTIONS STREAMS KIND SEED [CALLS]
+                                                                  calls as fast as it is answered; prints RESULT {json}
 
    KIND: repeat: every call has the same fields; differ: each has a traceparent of its own, as a literal outside of the table; indexed:
    the same, put into the table by the client, which then turns over all the time. Fields that repeat are indexed by both ends.
-   A call counts as failed unless it is answered by exactly the octets that `serve` sends. */
+   With CALLS it makes exactly so many, and ends when they are answered. A call counts as failed unless it is answered by exactly the octets that `serve` sends. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -63,7 +64,7 @@ typedef struct {
 
 static int serves, kind, streams, polled;
 static uint32_t seed;
-static uint64_t calls, failed, ends, traced;
+static uint64_t calls, failed, ends, traced, begun, limit = UINT64_MAX;
 static uint32_t micros[MAX_MICROS];
 
 static uint64_t now_us(void) {
@@ -170,6 +171,11 @@ static void call(Peer *p) {
     p->got[slot] = 0;
     p->began[slot] = now_us();
     p->calls++;
+    begun++;
+}
+
+static void call_all(Peer *p) {
+    while (p->calls < streams && begun < limit) call(p);
 }
 
 static void answer(Peer *p, uint32_t id) {
@@ -269,7 +275,7 @@ static void on_event(Peer *p) {
         p->consumed = 0;
     }
     if (!serves && now_us() < ends)
-        while (p->calls < streams) call(p);
+        call_all(p);
     flush(p);
 }
 
@@ -344,10 +350,10 @@ static int load(int port, double seconds, int connections) {
         int fd = local(port, 0);
         make_nonblocking(fd);
         Peer *p = adopt(fd);
-        while (p->calls < streams) call(p);
+        call_all(p);
         flush(p);
     }
-    while (now_us() < ends && lost < connections) {
+    while (now_us() < ends && calls + failed < limit && lost < connections) {
         int n = epoll_wait(polled, seen, 64, 100);
         for (int i = 0; i < n; i++) {
             Peer *p = seen[i].data.ptr;
@@ -371,13 +377,14 @@ int main(int count, char **words) {
         serves = 1;
         serve(count - 2, words + 2);
     }
-    if (count == 8 && strcmp(words[1], "load") == 0) {
+    if ((count == 8 || count == 9) && strcmp(words[1], "load") == 0) {
         streams = atoi(words[5]);
         kind = strcmp(words[6], "indexed") == 0 ? 2 : strcmp(words[6], "differ") == 0;
         seed = atoi(words[7]);
+        if (count == 9) limit = strtoull(words[8], NULL, 10);
         if (streams < 1 || streams > MAX_STREAMS / 2) return 2;
         return load(atoi(words[2]), atof(words[3]), atoi(words[4]));
     }
-    fprintf(stderr, "usage: grpc_peer serve PORT... | load PORT SECONDS CONNECTIONS STREAMS repeat|differ|indexed SEED\n");
+    fprintf(stderr, "usage: grpc_peer serve PORT... | load PORT SECONDS CONNECTIONS STREAMS repeat|differ|indexed SEED [CALLS]\n");
     return 2;
 }

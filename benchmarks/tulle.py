@@ -13,8 +13,16 @@ from tulle.wire import plan
 from tulle.wire import snapshot as wire
 
 
-def start_tulle(started: ExitStack, work: Path, traffic: Traffic, name: str, sources: Path) -> Target:
-    """Starts the proxy from `sources`, hands it a door, and puts the snapshot."""
+def start_tulle(
+    started: ExitStack,
+    work: Path,
+    traffic: Traffic,
+    name: str,
+    sources: Path,
+    under: tuple[str, ...] = (),
+    environment: dict[str, str] | None = None,
+) -> Target:
+    """Starts the proxy from `sources`, hands it a door, and puts the snapshot. `under` are the words of a program that runs it, a profiler."""
     if not (sources / "tulle").exists():
         raise Lacking("nothing is compiled on this box (apt-get install gcc python3-dev)")
     door = started.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
@@ -44,9 +52,9 @@ def start_tulle(started: ExitStack, work: Path, traffic: Traffic, name: str, sou
     process = start(
         started,
         PROXY_CORE,
-        [sys.executable, "-m", "tulle.proxy", *(str(word) for pair in fds.items() for word in pair)],
+        [*under, sys.executable, "-m", "tulle.proxy", *(str(word) for pair in fds.items() for word in pair)],
         log,
-        env={**os.environ, "PYTHONPATH": str(sources)},
+        env={**os.environ, "PYTHONPATH": str(sources), **(environment or {})},
         pass_fds=tuple(fds.values()),
     )
     socket.send_fds(ours, [plan.encode(plan.Handover("door", str(port)))], [door.fileno()])
