@@ -4,7 +4,7 @@ import asyncio
 import math
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from tulle.agent.data_plane import squatted_ports
-from tulle.agent.doors import closed_doors
+from tulle.agent.doors import closed_doors, door_places
 from tulle.agent.faults import fault_of, refusal
 from tulle.agent.leaving import Leaving
 from tulle.agent.node import Node
@@ -21,9 +21,11 @@ from tulle.agent.status import status_of
 from tulle.compiler import sure_faults
 from tulle.http.async_client import AsyncUnixConnection, RefusedError, Reply, ResponseError
 from tulle.http.server import HttpError, Peer, Request, Response
+from tulle.kit.collector import no_collection
+from tulle.kit.heap import give_back
 from tulle.kit.users import user_name
-from tulle.manifest import Loaded, dump, parse
-from tulle.model.place import Problem
+from tulle.manifest import dump, parse
+from tulle.model.place import Place
 from tulle.store.database import StoreError
 from tulle.store.revisions import Entry
 from tulle.wire.plan import encode
@@ -128,7 +130,7 @@ class Api:
             raise HttpError(400, str(fault)) from fault
         if _is_dry(request):
             return _answer(self._node.tried(body.files))
-        return await self._adopt(parse(body.files, sure_faults), body.why, request.peer)
+        return await self._adopt(body.files, body.why, request.peer)
 
     async def _rollback(self, request: Request) -> Response:
         number = _number(request.query.get("to", ""))
@@ -137,21 +139,29 @@ class Api:
             raise HttpError(404, f"there is no revision {number}; `tulle history` lists what is kept")
         if _is_dry(request):
             return _answer(self._node.tried(revision.files))
-        return await self._adopt(parse(dict(revision.files)), f"rollback to {number}", request.peer)
+        return await self._adopt(revision.files, f"rollback to {number}", request.peer)
 
-    async def _adopt(self, loaded: Loaded | list[Problem], why: str, peer: Peer | None) -> Response:
-        if isinstance(loaded, list):
-            return _answer(self._node.invalid(loaded))
-        applied = self._node.adopt(loaded, author=_author(peer), why=why, watched=self._sources.digest())
+    async def _adopt(self, files: Mapping[str, str], why: str, peer: Peer | None) -> Response:
+        applied, places = self._adopted(files, why, peer)
+        give_back()
         if applied.outcome is Outcome.PENDING:
             await self._until(lambda: self._is_settled(applied.generation), SETTLE_SECONDS)
         settled = self._settled(applied)
         if settled.outcome is Outcome.IN_FORCE:
             await self._until(lambda: self._node.seen.generation >= settled.generation, DOORS_SECONDS)
         if settled.outcome in (Outcome.IN_FORCE, Outcome.UNCHANGED):
-            closed = closed_doors(self._node.seen.doors, loaded.resources)
+            closed = closed_doors(self._node.seen.doors, places)
             settled = msgspec.structs.replace(settled, warnings=tuple(map(fault_of, closed)))
         return _answer(settled)
+
+    @no_collection()
+    def _adopted(self, files: Mapping[str, str], why: str, peer: Peer | None) -> tuple[Applied, Mapping[int, Place]]:
+        """What came of it, and where its doors are written. The resources end here: they are most of the memory."""
+        loaded = parse(files, sure_faults)
+        if isinstance(loaded, list):
+            return self._node.invalid(loaded), {}
+        applied = self._node.adopt(loaded, author=_author(peer), why=why, watched=self._sources.digest())
+        return applied, door_places(loaded.resources)
 
     def _is_settled(self, generation: int) -> bool:
         return generation in self._node.refused or self._node.proxy.generation >= generation

@@ -1,12 +1,12 @@
 """What differs between two revisions, named as an operator names it. Pure."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from tulle.wire.plan import Plan, encode
+from tulle.wire.plan import Plan, PodSpec, plain
 from tulle.wire.sinks import Sinks
 from tulle.wire.snapshot import Snapshot
 from tulle.wire.status import Change, Difference
@@ -35,35 +35,43 @@ def changes(old: tuple[Snapshot, Plan] | None, new: tuple[Snapshot, Plan]) -> tu
                 found.append(Change(what=what, name=name, how=Difference.ADDED))
             elif name not in now:
                 found.append(Change(what=what, name=name, how=Difference.REMOVED))
-            elif details := tuple(_differences("", then[name], now[name])):
+            elif then[name] != now[name] and (details := tuple(_details(then[name], now[name]))):
                 found.append(Change(what=what, name=name, how=Difference.CHANGED, details=details))
     return tuple(found)
 
 
 def sink_changes(old: Sinks, new: Sinks) -> tuple[Change, ...]:
     """What of the telemetry differs."""
-    details = tuple(_differences("", _spelled(old), _spelled(new)))
+    details = tuple(_details(old, new))
     return (Change(what="telemetry", name="prometheus", how=Difference.CHANGED, details=details),) if details else ()
 
 
 def _sections(of: tuple[Snapshot, Plan] | None) -> dict[str, dict[str, Any]]:
+    """Members by their names, as the documents hold them: of many, few differ, and only those are spelled out."""
     if of is None:
         return {}
     snapshot, plan = of
-    document = _spelled(snapshot)
-    sections = {
-        what: {str(one[key]): one for one in document.pop(field, ())} for what, (field, key) in _SECTIONS.items()
-    }
-    sections["pod"] = {one["name"]: one for one in json.loads(encode(plan))["pods"]}
-    document.pop("generation")
-    sections["mesh"] = {snapshot.mesh: document}
+    sections = {what: _named(getattr(snapshot, field), key) for what, (field, key) in _SECTIONS.items()}
+    sections["pod"] = _named(plan.pods, "name")
+    listed = {field: () for field, _ in _SECTIONS.values()}
+    sections["mesh"] = {snapshot.mesh: msgspec.structs.replace(snapshot, generation=0, **listed)}
     return sections
+
+
+def _named(members: Iterable[Any], key: str) -> dict[str, Any]:
+    return {str(getattr(one, key)): one for one in members}
+
+
+def _details(old: Any, new: Any) -> Iterator[str]:
+    return _differences("", _spelled(old), _spelled(new))
 
 
 def _spelled(value: Any) -> Any:
     """Plain mappings and lists, defaults included: a weight that is not written is 1, not unset."""
     if isinstance(value, msgspec.Struct):
         return {name: _spelled(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, PodSpec):
+        return plain(value)
     if isinstance(value, tuple | list):
         return [_spelled(one) for one in value]
     return msgspec.to_builtins(value)

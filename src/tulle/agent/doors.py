@@ -1,16 +1,20 @@
 """Ports of the box that could not be opened, as problems of the line that wants them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from tulle.model.place import NOWHERE, Problem
+from tulle.model.place import NOWHERE, Place, Problem
 from tulle.model.resource import Resource
 from tulle.model.resources import Service
 from tulle.wire.plan import DoorState, DoorStatus, blame
 
 
-def closed_doors(doors: Iterable[DoorStatus], resources: Iterable[Resource]) -> list[Problem]:
+def door_places(resources: Iterable[Resource]) -> dict[int, Place]:
+    """Port of the box → where it is asked for."""
+    return {port: place for one in resources if isinstance(one, Service) for port, place in one.doors()}
+
+
+def closed_doors(doors: Iterable[DoorStatus], places: Mapping[int, Place]) -> list[Problem]:
     """One for each that is not open."""
-    places = {port: place for one in resources if isinstance(one, Service) for port, place in one.doors()}
     return [
         Problem.at(places.get(door.port, NOWHERE), f"door-{door.state}", _message(door), _hint(door))
         for door in doors

@@ -23,6 +23,8 @@ from tulle.agent.watching import follow, watch
 from tulle.compiler import sure_faults
 from tulle.http.server import serve
 from tulle.kit import paths
+from tulle.kit.collector import no_collection
+from tulle.kit.heap import give_back
 from tulle.kit.inotify import Inotify
 from tulle.kit.listen import listen_at_path
 from tulle.manifest import home_of, load
@@ -63,7 +65,9 @@ async def _run(mesh: str, manifests: Sequence[Path], home: Path | None, control_
     leaving = Leaving(node, paths.admin_socket(mesh), paths.spool(mesh), started)
     inotify = Inotify()
     watched = watch(sources, inotify)
-    node.boot(load(sources.paths, sure_faults), watched)
+    with no_collection():
+        node.boot(load(sources.paths, sure_faults), watched)
+    give_back()
     admin = paths.admin_socket(mesh)
     api_socket = listen_at_path(str(paths.agent_socket(mesh)))
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=control_fd), limit=LINE_BYTES)

@@ -15,13 +15,14 @@ from tulle.agent.changes import changes, sink_changes
 from tulle.agent.faults import fault_of, refusal
 from tulle.agent.signal import Signal
 from tulle.compiler import sure_faults
+from tulle.kit.collector import no_collection
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.database import StoreError
 from tulle.store.revisions import Entry, Revision, Revisions
 from tulle.wire.plan import DoorState, Plan, PodState, Report, blame, decode_plan, encode
 from tulle.wire.sinks import Sinks, decode_sinks, encode_sinks
-from tulle.wire.snapshot import SCHEMA_VERSION, Snapshot, decode_snapshot, encode_snapshot
+from tulle.wire.snapshot import SCHEMA_VERSION, Door, Snapshot, decode_doors, decode_snapshot, encode_snapshot
 from tulle.wire.status import Applied, Change, Outcome, ProxyLine
 from tulle.wire.upgrade import Proxies
 
@@ -73,6 +74,11 @@ class Node:
         return _documents(self.wanted) if self.wanted else None
 
     @property
+    def doors(self) -> tuple[Door, ...]:
+        """Ports of the box that lead in, by the wanted revision."""
+        return decode_doors(self.wanted.snapshot) if self.wanted else ()
+
+    @property
     def sinks(self) -> Sinks:
         """Where metrics are sent, by the wanted revision."""
         return decode_sinks(self.wanted.sinks) if self.wanted else Sinks()
@@ -111,31 +117,36 @@ class Node:
 
     def adopt(self, loaded: Loaded, *, author: str, why: str, watched: str) -> Applied:
         """Makes it the wanted revision, unless it has problems or changes nothing. `pending` until the proxy took it."""
-        made = self._compiled(loaded)
-        if isinstance(made, list):
-            if author == MANIFEST:
-                self.problems = made
+        with no_collection():
+            running = self.running
+            made = self._compiled(loaded, running)
+            if isinstance(made, list):
+                if author == MANIFEST:
+                    self.problems = made
+                    self.changed.set()
+                return self.invalid(made)
+            self.problems = []
+            digest = made.digest
+            if self.wanted and digest == self.wanted.entry.digest:
+                self._keep(made, watched)
                 self.changed.set()
-            return self.invalid(made)
-        self.problems = []
-        differs = self._changes(made)
-        if self.wanted and made.digest == self.wanted.entry.digest:
-            self._keep(made, watched)
-            self.changed.set()
-            return Applied(outcome=Outcome.UNCHANGED, generation=self.wanted.number)
-        self._want(made, author, why, watched)
-        return Applied(outcome=Outcome.PENDING, generation=made.snapshot.generation, changes=differs)
+                return Applied(outcome=Outcome.UNCHANGED, generation=self.wanted.number)
+            differs = self._changes(running, made)
+            self._want(made, digest, author, why, watched)
+            return Applied(outcome=Outcome.PENDING, generation=made.snapshot.generation, changes=differs)
 
+    @no_collection()
     def tried(self, files: Mapping[str, str]) -> Applied:
         """What `adopt` would do, without doing it."""
         loaded = parse(files, sure_faults)
         if isinstance(loaded, list):
             return self.invalid(loaded)
-        made = self._compiled(loaded)
+        running = self.running
+        made = self._compiled(loaded, running)
         if isinstance(made, list):
             return self.invalid(made)
         same = self.wanted is not None and made.digest == self.wanted.entry.digest
-        differs = () if same else self._changes(made)
+        differs = () if same else self._changes(running, made)
         outcome = Outcome.UNCHANGED if same else Outcome.VALID
         return Applied(outcome=outcome, generation=self.generation, changes=differs)
 
@@ -150,7 +161,9 @@ class Node:
         ahead = wanted and generation >= wanted.number + wanted.entry.accepted
         if wanted and ahead:
             again = Candidate(wanted.files, *_renumbered(_documents(wanted), self._highest + 1), self.sinks)
-            self._want(again, wanted.entry.author, f"renumbered: the proxy was at {generation}", wanted.watched)
+            self._want(
+                again, again.digest, wanted.entry.author, f"renumbered: the proxy was at {generation}", wanted.watched
+            )
         self._see(ProxyLine(reachable=True, generation=generation))
 
     def proxy_gone(self) -> None:
@@ -225,15 +238,15 @@ class Node:
     def _recompile(self, last: Revision) -> None:
         """What an older Tulle compiled, and this one cannot read, from its texts."""
         loaded = parse(last.files)
-        made = self._compiled(loaded) if isinstance(loaded, Loaded) else loaded
+        made = self._compiled(loaded, None) if isinstance(loaded, Loaded) else loaded
         if isinstance(made, Candidate):
-            self._want(made, last.entry.author, f"revision {last.number} compiled anew", last.watched)
+            self._want(made, made.digest, last.entry.author, f"revision {last.number} compiled anew", last.watched)
 
-    def _changes(self, made: Candidate) -> tuple[Change, ...]:
-        return changes(self.running, (made.snapshot, made.plan)) + sink_changes(self.sinks, made.sinks)
+    def _changes(self, running: tuple[Snapshot, Plan] | None, made: Candidate) -> tuple[Change, ...]:
+        return changes(running, (made.snapshot, made.plan)) + sink_changes(self.sinks, made.sinks)
 
-    def _compiled(self, loaded: Loaded) -> Candidate | list[Problem]:
-        return candidate(loaded, self.ground, self._highest + 1, self.running[0] if self.running else None)
+    def _compiled(self, loaded: Loaded, running: tuple[Snapshot, Plan] | None) -> Candidate | list[Problem]:
+        return candidate(loaded, self.ground, self._highest + 1, running[0] if running else None)
 
     def _keep(self, made: Candidate, watched: str) -> None:
         """The same mesh in other words: what runs stays, and is what these manifests mean."""
@@ -244,9 +257,9 @@ class Node:
             if self._taken and self._taken.number == wanted.number:
                 self._taken = self.wanted
 
-    def _want(self, made: Candidate, author: str, why: str, watched: str) -> None:
+    def _want(self, made: Candidate, digest: str, author: str, why: str, watched: str) -> None:
         number = made.snapshot.generation
-        entry = Entry(number, self._now(), author, why, made.digest)
+        entry = Entry(number, self._now(), author, why, digest)
         snapshot, plan = encode_snapshot(made.snapshot), encode(made.plan)
         revision = Revision(entry, watched, made.files, snapshot, plan, sinks=encode_sinks(made.sinks))
         self._highest = number

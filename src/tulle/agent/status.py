@@ -26,9 +26,8 @@ from tulle.wire.status import (
 def status_of(node: Node, leaving: Leaving, started: float) -> NodeStatus:
     """As it is now. `started`: Unix time of this agent's start."""
     last = node.proxies
-    running, waits = node.running, node.waits_for()
+    waits = node.waits_for()
     seen = {door.port: door for door in node.seen.doors}
-    doors = running[0].doors if running else ()
     return NodeStatus(
         mesh=node.ground.mesh,
         version=tulle.__version__,
@@ -40,7 +39,7 @@ def status_of(node: Node, leaving: Leaving, started: float) -> NodeStatus:
         since=started,
         proxy=node.proxy,
         pods=tuple(PodLine(**pod._asdict()) for pod in node.seen.pods),
-        doors=tuple(_door(door, seen) for door in doors),
+        doors=tuple(_door(door, seen) for door in node.doors),
         attached=tuple(AttachedLine(**one._asdict()) for one in node.seen.attached),
         closed_addresses=tuple(AddressLine(**one._asdict()) for one in node.seen.addresses),
         proxies=tuple(

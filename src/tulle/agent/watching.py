@@ -7,6 +7,8 @@ from pathlib import Path
 from tulle.agent.node import Node
 from tulle.agent.sources import Sources
 from tulle.compiler import sure_faults
+from tulle.kit.collector import no_collection
+from tulle.kit.heap import give_back
 from tulle.kit.inotify import Inotify
 from tulle.manifest import load
 
@@ -34,7 +36,9 @@ async def follow(
             now = watch(sources, inotify)
             if now != known:
                 known = now
-                node.watched_changed(load(sources.paths, sure_faults), now, _why(changed, sources))
+                with no_collection():
+                    node.watched_changed(load(sources.paths, sure_faults), now, _why(changed, sources))
+                give_back()
     finally:
         loop.remove_reader(inotify.fileno())
 

@@ -239,15 +239,16 @@ class Handover(NamedTuple):
 
 def encode(document: NamedTuple) -> bytes:
     """One line of JSON, with the newline. What is as its default is left out."""
-    return json.dumps(_plain(document), separators=(",", ":")).encode() + b"\n"
+    return json.dumps(plain(document), separators=(",", ":")).encode() + b"\n"
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Mappings, lists and scalars; what is as its default is left out."""
     if isinstance(value, tuple) and hasattr(value, "_asdict") and hasattr(value, "_field_defaults"):
         usual = value._field_defaults
-        return {k: _plain(v) for k, v in value._asdict().items() if k not in usual or usual[k] != v}
+        return {k: plain(v) for k, v in value._asdict().items() if k not in usual or usual[k] != v}
     if isinstance(value, list):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value
 
 

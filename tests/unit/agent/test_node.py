@@ -232,6 +232,15 @@ def test_unusable_store_is_said_and_disturbs_nothing(tmp_path: Path) -> None:
     assert "in memory only" in node.notes[0]
 
 
+def test_doors_of_the_status_are_those_of_the_snapshot(database: Path) -> None:
+    assert node_on(database).doors == ()
+    node = booted(database, HELLO.replace("port: 80}", "port: 80, expose: 8080}"))
+
+    assert node.wanted is not None
+    assert [door.port for door in node.doors] == [8080]
+    assert node.doors == decode_snapshot(node.wanted.snapshot).doors
+
+
 def test_refusals_without_end_are_not_all_kept(database: Path) -> None:
     node = booted(database, HELLO)
     for generation in range(2, 200):
