@@ -26,10 +26,10 @@ def refuse_closed_doors(ports: Sequence[int], resources: "Iterable[Resource]") -
 
 def refuse(closed: "Iterable[DoorStatus]", resources: "Iterable[Resource]") -> None:
     """Says which doors are closed, each at its line, and ends."""
-    from tulle.agent.doors import closed_doors
+    from tulle.agent.doors import closed_doors, door_places
     from tulle.agent.faults import fault_of
 
-    say_faults(map(fault_of, closed_doors(closed, resources)))
+    say_faults(map(fault_of, closed_doors(closed, door_places(resources))))
     raise Ended(Exit.REFUSED)
 
 
