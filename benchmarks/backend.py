@@ -31,8 +31,16 @@ http {{
     map $arg_cart $answer {{ "" "9d3b1f64c07e4a52b8d16f03e27a95c4"; default "$request_id"; }}
     add_header ETag $etag;
     add_header X-Answer-Id $answer;
-    server {{ listen 127.0.0.1:{v1}; location / {{ return 200 '{{"order":1,"version":"v1"}}'; }} }}
-    server {{ listen 127.0.0.1:{v2}; location / {{ return 200 '{{"order":1,"version":"v2"}}'; }} }}
+    server {{
+        listen 127.0.0.1:{v1};
+        location / {{ return 200 '{{"order":1,"version":"v1"}}'; }}
+        location = /orders/0 {{ add_header X-None ""; return 200 '{{"order":0}}'; }}  # its own, empty, stands for all fields above
+    }}
+    server {{
+        listen 127.0.0.1:{v2};
+        location / {{ return 200 '{{"order":1,"version":"v2"}}'; }}
+        location = /orders/0 {{ add_header X-None ""; return 200 '{{"order":0}}'; }}  # its own, empty, stands for all fields above
+    }}
 }}
 """
 

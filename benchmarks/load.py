@@ -1,4 +1,4 @@
-"""The load: wrk, with heads of ten fields that repeat, or that differ each time."""
+"""The load: wrk, with heads of ten fields that repeat, or that differ each time, or with the one field there must be."""
 
 import json
 import subprocess
@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple, Protocol
 
 from benchmarks.process import LOAD_CORE
 
-Heads = Literal["repeat", "differ", "indexed"]
-"""`indexed` is for calls only."""
-HEADS: tuple[Heads, ...] = ("repeat", "differ")
+Heads = Literal["repeat", "differ", "minimal", "indexed"]
+"""`indexed` is for calls only, `minimal` for requests."""
+HEADS: tuple[Heads, ...] = ("repeat", "differ", "minimal")
 
 FIELDS = {
     "Host": "orders",
@@ -28,7 +28,7 @@ local fields = "{fields}"
 local seed, count = {seed}, 0
 local prefix = string.format("%08x", seed)
 function request()
-    {differ}
+    {kind}
     return same
 end
 same = "GET /orders/1?page=2 HTTP/1.1\\r\\n" .. fields ..
@@ -48,6 +48,9 @@ DIFFER = """count = count + 1
             "\\r\\nX-Request-Start: t=17" .. string.format("%08d.%06d", seed, count % 1000000) .. "\\r\\n\\r\\n"
     end"""
 """The query and two fields are new in every request; a query with `cart` asks for answers that differ in two fields as well."""
+MINIMAL = """do return "GET /orders/0 HTTP/1.1\\r\\nHost: orders\\r\\n\\r\\n" end"""
+"""This path has an answer without fields of its own."""
+KINDS: dict[Heads, str] = {"differ": DIFFER, "minimal": MINIMAL}
 
 
 class Load(NamedTuple):
@@ -70,8 +73,16 @@ def drive(port: int, heads: Heads, seed: int, seconds: float, connections: int, 
     """Loads one port as fast as it answers, from the core that nginx has too."""
     script = work / "load.lua"
     fields = "".join(f"{name}: {value}\\r\\n" for name, value in FIELDS.items())
-    script.write_text(SCRIPT.format(fields=fields, seed=seed, differ=DIFFER if heads == "differ" else ""))
-    command = ["taskset", "--cpu-list", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s"]
+    script.write_text(SCRIPT.format(fields=fields, seed=seed, kind=KINDS.get(heads, "")))
+    command = [
+        "taskset",
+        "--cpu-list",
+        str(LOAD_CORE),
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{max(1, round(seconds))}s",
+    ]
     return read_result(
         subprocess.run(
             [*command, "-s", str(script), f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True

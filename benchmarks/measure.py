@@ -1,66 +1,90 @@
-"""One sample: a window of load on one target, and the CPU that its process spent in it."""
+"""The CPU that a process spends while something happens, and what that comes to per unit."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
+from benchmarks.case import Values
 from benchmarks.load import Drive, Heads, Load
 from benchmarks.process import Target
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-class Sample(NamedTuple):
-    """What one window showed."""
+@dataclass(slots=True)
+class Spent:
+    """Microseconds of CPU of all threads of a process; set when the window has ended."""
 
-    target: str
-    heads: Heads
-    round: int
-    requests: int
-    failed: int
-    rate: float
-    """Requests per second."""
-    p50_us: int
-    p99_us: int
-    user_us: float | None
-    """Per request, of the proxy; None without a proxy."""
-    system_us: float | None
-    rss_kb: int | None
+    user_us: float = 0.0
+    system_us: float = 0.0
+    rss_kb: int = 0
     """After the window."""
-
-    @property
-    def cpu_us(self) -> float | None:
-        """User and system time per request, in microseconds."""
-        return None if self.user_us is None or self.system_us is None else self.user_us + self.system_us
+    preempted: int = 0
+    """Times that the kernel took the core from a thread that wanted to go on."""
 
 
-def measure(target: Target, heads: Heads, number: int, seconds: float, drive: Drive) -> Sample:
-    """Loads the target and reads what /proc says it spent."""
-    before = (0.0, 0.0) if target.pid is None else cpu_micros(target.pid)
-    load = drive(target.port, heads, number, seconds)
+@contextmanager
+def spent(pid: int) -> Iterator[Spent]:
+    """What the process spends within the block."""
+    result = Spent()
+    whole, user, system, switches = run_micros(pid), *cpu_micros(pid), preempted(pid)
+    yield result
+    whole, (user_after, system_after) = run_micros(pid) - whole, cpu_micros(pid)
+    result.user_us, result.system_us = shared_out(whole, user_after - user, system_after - system)
+    result.preempted = preempted(pid) - switches
+    result.rss_kb = rss_kb(pid)
+
+
+def loaded(target: Target, heads: Heads, drive: Drive, number: int, seconds: float) -> Values:
+    """Loads a target for one window, and what that cost per request. Raises ValueError when nothing was answered."""
     if target.pid is None:
-        return as_sample(target.name, heads, number, load, None, None)
-    after = cpu_micros(target.pid)
-    return as_sample(target.name, heads, number, load, (after[0] - before[0], after[1] - before[1]), rss_kb(target.pid))
+        return per_unit(drive(target.port, heads, number, seconds), None)
+    with spent(target.pid) as cpu:
+        load = drive(target.port, heads, number, seconds)
+    return per_unit(load, cpu)
 
 
-def as_sample(
-    name: str, heads: Heads, number: int, load: Load, spent: tuple[float, float] | None, rss: int | None
-) -> Sample:
-    """What a load and the microseconds spent on it (user, system) come to per request."""
-    return Sample(
-        target=name,
-        heads=heads,
-        round=number,
-        requests=load.requests,
-        failed=load.failed,
-        rate=load.requests / load.micros * 1e6,
-        p50_us=load.p50_us,
-        p99_us=load.p99_us,
-        user_us=None if spent is None else spent[0] / load.requests,
-        system_us=None if spent is None else spent[1] / load.requests,
-        rss_kb=rss,
-    )
+def per_unit(load: Load, cpu: Spent | None) -> Values:
+    """Values of a window of load, per request; without a proxy there is no cost. Raises ValueError when nothing was answered."""
+    if not load.requests:
+        raise ValueError(f"nothing was answered: {load}")
+    values: Values = {
+        "requests": load.requests,
+        "failed": load.failed,
+        "rate": load.requests / load.micros * 1e6,
+        "p50_us": load.p50_us,
+        "p99_us": load.p99_us,
+    }
+    return values if cpu is None else values | cost_of(cpu, load.requests)
+
+
+def cost_of(cpu: Spent, units: float) -> Values:
+    """CPU per unit, and the memory that it left."""
+    return {
+        "cpu_us": (cpu.user_us + cpu.system_us) / units,
+        "user_us": cpu.user_us / units,
+        "system_us": cpu.system_us / units,
+        "rss_kb": cpu.rss_kb,
+        "preempted": cpu.preempted,
+    }
+
+
+def shared_out(whole: float, user: float, system: float) -> tuple[float, float]:
+    """User and system time that add up to the scheduler's exact sum, where there is one; the parts are counted in ticks."""
+    if not whole or not user + system:
+        return user, system
+    return whole * user / (user + system), whole * system / (user + system)
+
+
+def run_micros(pid: int) -> float:
+    """Time on a core of all live threads so far, to the nanosecond; 0 where the kernel does not say."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # a thread that ended, a kernel without the file
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1000
 
 
 def cpu_micros(pid: int) -> tuple[float, float]:
@@ -76,5 +100,18 @@ def ticks_micros(stat: str, ticks_per_second: int) -> tuple[float, float]:
 
 def rss_kb(pid: int) -> int:
     """Resident memory in KiB."""
-    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
+    return _status(Path(f"/proc/{pid}/status"), "VmRSS:")
+
+
+def preempted(pid: int) -> int:
+    """How often the kernel took the core from one of its threads."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):
+            total += _status(task / "status", "nonvoluntary_ctxt_switches:")
+    return total
+
+
+def _status(path: Path, name: str) -> int:
+    [line] = [line for line in path.read_text().splitlines() if line.startswith(name)]
     return int(line.split()[1])

@@ -1,41 +1,136 @@
-"""Samples as a table: medians with their range, and ratios to Envoy and HAProxy of the same run."""
+"""A run in words: the machine and how noisy it was, a table for each case, the targets. `python -m benchmarks.report RAW.json [--markdown]`."""
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from statistics import median
 
-from benchmarks.load import Heads
-from benchmarks.measure import Sample
+from benchmarks.record import Heading, Run, read_run
+from benchmarks.summary import figure, ratio
+
+SCALES: dict[str, tuple[str, float]] = {"rss_kb": ("RSS MB", 1 / 1024), "rate": ("{unit}s/s", 1)}
+"""How a value is shown: its title and what it is multiplied by; the others as they are named."""
+
+Row = Sequence[str]
 
 
-def as_table(samples: list[Sample]) -> str:
-    """One line for each target and kind of head that was measured. Ratios are of medians; `user` and `system` are medians too."""
-    title = (
-        f"{'heads':8}{'target':19}{'us/request':>11}{'min':>8}{'max':>8}{'user':>8}{'system':>8}"
-        f"{'/envoy':>8}{'/haproxy':>9}{'req/s':>9}{'p50 us':>8}{'p99 us':>8}{'RSS MB':>8}"
+def main() -> None:
+    """Prints a run that was kept."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("raw", type=Path)
+    parser.add_argument("--markdown", action="store_true", help="tables to paste into a document")
+    asked = parser.parse_args()
+    print(as_text(read_run(asked.raw), markdown_table if asked.markdown else text_table))
+
+
+def as_text(run: Run, table: Callable[[Sequence[Row]], str]) -> str:
+    """The whole report."""
+    parts = [machine_words(run), noise_words(run)]
+    for case, heading in run.cases.items():
+        if run.probes(case):
+            parts += [f"{heading.title}, per {heading.unit}", table(case_rows(run, case, heading))]
+    if run.skipped:
+        parts.append("Left out:\n" + "\n".join(f"- {what}: {_first_line(why)}" for what, why in run.skipped.items()))
+    return "\n\n".join(parts)
+
+
+def machine_words(run: Run) -> str:
+    """One line."""
+    return ", ".join(f"{name} {words}" for name, words in run.machine.items())
+
+
+def noise_words(run: Run) -> str:
+    """How much others had during the windows, and how much longer the same loop took than at its best."""
+    lines = []
+    if run.samples:
+        others, stolen = ([getattr(s.noise, name) for s in run.samples] for name in ("others", "stolen"))
+        lines.append(
+            f"noise: in {len(others)} windows other programs had {_spread(others, '.2f')} cores, the hypervisor {_spread(stolen, '.2f')}"
+        )
+    for core in sorted({c.core for c in run.calibrations}):
+        wall, cpu = ([getattr(c, name) for c in run.calibrations if c.core == core] for name in ("wall_ms", "cpu_ms"))
+        lines.append(
+            f"core {core}: a loop of {min(wall):.1f} ms took {_spread([w / min(wall) for w in wall], '.2f')} times that,"
+            f" and {_spread([c / min(cpu) for c in cpu], '.2f')} times its least CPU"
+        )
+    return "\n".join(lines)
+
+
+def case_rows(run: Run, case: str, heading: Heading) -> list[Row]:
+    """A head, then one line for each probe."""
+    probes = run.probes(case)
+    several = len({variant for variant, _ in probes}) > 1
+    measured = {name for s in run.samples if s.case == case for name in s.values}
+    columns = [name for name in heading.columns if name in measured]
+    peers = [peer for peer in heading.peers if any(target == peer for _, target in probes)]
+    titles = [
+        *(["variant"] if several else []),
+        "target",
+        heading.figure,
+        "min",
+        "max",
+        *(f"÷ {peer} (spread)" for peer in peers),
+        *(SCALES.get(name, (name, 1))[0].format(unit=heading.unit) for name in columns),
+    ]
+    rows: list[Row] = [titles]
+    for variant, target in probes:
+        own = figure(run, case, variant, target, heading.figure)
+        ratios = (ratio(run, case, variant, target, heading.figure, peer) for peer in peers)
+        rows.append(
+            [
+                *([variant] if several else []),
+                target,
+                *(("", "", "") if own is None else map(_number, own)),
+                *("" if one is None else str(one) for one in ratios),
+                *(_shown(run, case, variant, target, name) for name in columns),
+            ]
+        )
+    return rows
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """Columns padded with blanks; numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = [any(row[place] and not row[place][0].isdigit() for row in rows[1:]) for place in range(len(widths))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if is_left else cell.rjust(width)
+            for cell, width, is_left in zip(row, widths, left, strict=True)
+        ).rstrip()
+        for row in rows
     )
-    rows = dict.fromkeys((sample.heads, sample.target) for sample in samples)
-    return "\n".join([title, *(_line(samples, target, heads) for heads, target in rows)])
 
 
-def _line(samples: list[Sample], target: str, heads: Heads) -> str:
-    chosen = [s for s in samples if s.target == target and s.heads == heads]
-    costs = [s.cpu_us for s in chosen if s.cpu_us is not None]
-    speed = f"{median(s.rate for s in chosen):9.0f}{median(s.p50_us for s in chosen):8.0f}{median(s.p99_us for s in chosen):8.0f}"
-    if not costs:
-        return f"{heads:8}{target:19}{'':>60}{speed}"
-    own = median(costs)
-    return (
-        f"{heads:8}{target:19}{own:11.2f}{min(costs):8.2f}{max(costs):8.2f}"
-        f"{_median(chosen, lambda s: s.user_us):8.2f}{_median(chosen, lambda s: s.system_us):8.2f}"
-        f"{_ratio(own, samples, 'envoy', heads):>8}{_ratio(own, samples, 'haproxy', heads):>9}"
-        f"{speed}{_median(chosen, lambda s: s.rss_kb) / 1024:8.1f}"
-    )
+def markdown_table(rows: Sequence[Row]) -> str:
+    """The same as Markdown."""
+    head, *rest = rows
+    left = [any(row[place] and not row[place][0].isdigit() for row in rest) for place in range(len(head))]
+    rule = ["---" if is_left else "---:" for is_left in left]
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + "|".join(rule) + "|", *map(_markdown_row, rest)])
 
 
-def _median(samples: list[Sample], value: Callable[[Sample], float | None]) -> float:
-    return median(v for v in map(value, samples) if v is not None)
+def _markdown_row(row: Row) -> str:
+    return "| " + " | ".join(row) + " |"
 
 
-def _ratio(own: float, samples: list[Sample], peer: str, heads: Heads) -> str:
-    costs = [s.cpu_us for s in samples if s.target == peer and s.heads == heads and s.cpu_us is not None]
-    return f"{own / median(costs):.2f}" if costs else "-"
+def _shown(run: Run, case: str, variant: str, target: str, name: str) -> str:
+    found = figure(run, case, variant, target, name)
+    return "" if found is None else _number(found.median * SCALES.get(name, (name, 1))[1])
+
+
+def _number(value: float) -> str:
+    """Three digits or so."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _spread(values: Iterable[float], form: str) -> str:
+    found = sorted(values)
+    return f"{median(found):{form}} (at most {found[-1]:{form}})"
+
+
+def _first_line(words: str) -> str:
+    return words.split("\n", 1)[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ CALL_STREAMS = 32
 
 
 class Traffic(NamedTuple):
-    """Requests or calls."""
+    """Requests, calls or connections."""
 
     name: str
     unit: str
@@ -31,6 +31,10 @@ class Traffic(NamedTuple):
     drive: Drive
     await_service: Callable[[str, int, subprocess.Popen[bytes], Path], None]
     """Returns when the port serves."""
+    is_tcp: bool = False
+    """Opaque: the proxy judges the connection and moves octets. Neither `is_http2` nor methods nor prefixes say anything then."""
+    upgrades: bool = False
+    """WebSocket is let through, where a proxy has to be told."""
 
 
 def requests(started: ExitStack, work: Path, connections: int) -> Traffic:

@@ -1,12 +1,14 @@
-"""How the bench comes from what programs print to medians, ranges and ratios."""
+"""How the bench comes from what programs and the kernel say to costs, medians, ranges and ratios."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks.load import Heads, Load, read_result
-from benchmarks.measure import Sample, as_sample, ticks_micros
-from benchmarks.report import as_table
+from benchmarks.load import Load, read_result
+from benchmarks.measure import TICKS_PER_SECOND, Spent, per_unit, shared_out, ticks_micros
+from benchmarks.noise import Reading, between, machine_seconds, tree_seconds
+from benchmarks.summary import Ratio, figure, ratio
+from tests.unit.benchmarks.runs import run_of
 
 WRK = """Running 3s test @ http://127.0.0.1:8080
   1 threads and 64 connections
@@ -14,16 +16,6 @@ WRK = """Running 3s test @ http://127.0.0.1:8080
 
 RESULT {"requests":60000,"micros":3000000,"failed":2,"p50_us":900,"p99_us":4100}
 """
-
-
-def sample(target: str, heads: Heads, user: float | None, system: float | None) -> Sample:
-    spent = None if user is None or system is None else (user * 1000, system * 1000)
-    return as_sample(target, heads, 1, Load(1000, 500_000, 0, 10, 20), spent, None if spent is None else 2048)
-
-
-def row(table: str, heads: Heads, target: str) -> list[str]:
-    [line] = [line for line in table.splitlines() if line.split()[:2] == [heads, target]]
-    return line.split()[2:]
 
 
 def test_result_of_the_load_is_found_among_its_words() -> None:
@@ -42,36 +34,80 @@ def test_cpu_time_is_read_past_a_name_with_blanks_and_parentheses() -> None:
     assert ticks_micros(stat, 100) == (2_500_000.0, 750_000.0)
 
 
-def test_cost_is_per_request_and_rate_per_second() -> None:
-    one = as_sample("a", "repeat", 3, read_result(WRK), (120_000.0, 600_000.0), 1024)
+def test_parts_counted_in_ticks_add_up_to_the_exact_whole() -> None:
+    assert shared_out(95.0, 60.0, 40.0) == (57.0, 38.0)
 
-    assert (one.user_us, one.system_us, one.cpu_us) == (2.0, 10.0, 12.0)
-    assert (one.rate, one.failed, one.round, one.rss_kb) == (20_000.0, 2, 3, 1024)
+
+@pytest.mark.parametrize("whole", [0.0, 95.0], ids=["kernel without an exact sum", "no tick yet"])
+def test_ticks_stand_where_there_is_nothing_to_share_out(whole: float) -> None:
+    user, system = (0.0, 0.0) if whole else (60.0, 40.0)
+
+    assert shared_out(whole, user, system) == (user, system)
+
+
+def test_cost_is_per_request_and_rate_per_second() -> None:
+    values = per_unit(read_result(WRK), Spent(user_us=120_000.0, system_us=600_000.0, rss_kb=1024))
+
+    assert (values["user_us"], values["system_us"], values["cpu_us"]) == (2.0, 10.0, 12.0)
+    assert (values["rate"], values["failed"], values["rss_kb"]) == (20_000.0, 2, 1024)
 
 
 def test_backend_without_a_proxy_has_a_rate_and_no_cost() -> None:
-    direct = sample("direct", "repeat", None, None)
+    values = per_unit(read_result(WRK), None)
 
-    assert (direct.cpu_us, direct.user_us, direct.rate) == (None, None, 2000.0)
-    assert row(as_table([direct]), "repeat", "direct") == ["2000", "10", "20"]
-
-
-def test_table_shows_median_range_and_ratios_of_medians_by_kind_of_head() -> None:
-    samples = [
-        *(sample("tulle", "repeat", 1.0, system) for system in (9.0, 99.0, 7.0)),
-        *(sample("envoy", "repeat", 20.0, system) for system in (0.0, 20.0, 5.0)),
-        *(sample("haproxy", "repeat", 2.0, system) for system in (6.0, 2.0, 18.0)),
-        sample("tulle", "differ", 5.0, 5.0),
-        sample("envoy", "differ", 20.0, 20.0),
-    ]
-    table = as_table(samples)
-
-    assert row(table, "repeat", "tulle")[:7] == ["10.00", "8.00", "100.00", "1.00", "9.00", "0.40", "1.25"]
-    assert row(table, "differ", "tulle")[:7] == ["10.00", "10.00", "10.00", "5.00", "5.00", "0.25", "-"]
-    assert row(table, "repeat", "tulle")[-1] == "2.0"
+    assert values["rate"] == 20_000.0
+    assert not {"cpu_us", "user_us", "system_us", "rss_kb"} & values.keys()
 
 
-def test_rate_of_one_outlier_does_not_move_the_median() -> None:
-    samples = [sample("tulle", "repeat", 1.0, 1.0)._replace(rate=rate) for rate in (100.0, 101.0, 9_000.0)]
+def test_window_without_an_answer_is_no_sample() -> None:
+    with pytest.raises(ValueError, match="nothing was answered"):
+        per_unit(Load(0, 1, 0, 0, 0), None)
 
-    assert row(as_table(samples), "repeat", "tulle")[-4] == "101"
+
+def test_outlier_moves_the_range_and_not_the_median() -> None:
+    run = run_of({("", "tulle"): [10.0, 100.0, 8.0]})
+
+    assert figure(run, "http1", "", "tulle", "cpu_us") == (10.0, 8.0, 100.0)
+
+
+def test_ratio_is_of_medians_and_its_spread_of_each_round_alone() -> None:
+    run = run_of({("", "tulle"): [8.0, 30.0, 12.0], ("", "envoy"): [40.0, 60.0, 20.0]})
+
+    assert ratio(run, "http1", "", "tulle", "cpu_us", "envoy") == Ratio(0.3, 0.2, 0.6)
+
+
+def test_round_that_a_peer_lacks_counts_for_neither() -> None:
+    run = run_of({("", "tulle"): [8.0, 30.0, 12.0], ("", "envoy"): [40.0]})
+
+    assert ratio(run, "http1", "", "tulle", "cpu_us", "envoy") == Ratio(0.2, 0.2, 0.2)
+
+
+def test_ratio_may_be_to_another_variant() -> None:
+    run = run_of({("policies=10", "tulle"): [10.0], ("policies=100", "tulle"): [11.0]})
+
+    assert ratio(run, "http1", "policies=100", "tulle", "cpu_us", "tulle", "policies=10") == Ratio(1.1, 1.1, 1.1)
+
+
+def test_there_is_no_ratio_to_who_was_not_measured() -> None:
+    run = run_of({("", "tulle"): [10.0], ("", "idle"): [0.0]})
+
+    assert ratio(run, "http1", "", "tulle", "cpu_us", "envoy") is None
+    assert ratio(run, "http1", "", "tulle", "cpu_us", "idle") is None
+
+
+def test_others_have_what_was_busy_and_not_ours() -> None:
+    noise = between(Reading(at=10, busy=100, stolen=4, ours=50), Reading(at=12, busy=103, stolen=4.5, ours=51))
+
+    assert (noise.others, noise.stolen) == (1.0, 0.25)
+
+
+def test_busy_is_neither_idle_nor_waiting_nor_stolen() -> None:
+    stat = "cpu  100 10 50 9000 8000 3 7 40 0 0\ncpu0 50 5 25 4500 4000 2 3 20 0 0\n"
+
+    assert machine_seconds(stat, 10) == (17.0, 4.0)
+
+
+def test_cpu_of_the_whole_tree_is_ours_and_of_nobody_else() -> None:
+    stats = {1: (0, 500), 7: (1, 10), 8: (7, 20), 9: (8, 30), 11: (1, 400)}
+
+    assert tree_seconds(stats, 7) == 60 / TICKS_PER_SECOND

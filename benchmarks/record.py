@@ -1,0 +1,70 @@
+"""A run as it is kept: raw samples with the machine they were made on, readable without the program that made them."""
+
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.noise import Calibration, Noise
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """What one window showed."""
+
+    case: str
+    variant: str
+    target: str
+    round: int
+    values: dict[str, float]
+    noise: Noise
+
+
+class Heading(msgspec.Struct, frozen=True):
+    """What the report has to know of a case."""
+
+    title: str
+    unit: str
+    figure: str
+    peers: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+class Run(msgspec.Struct):
+    """All that is kept of one run."""
+
+    machine: dict[str, str]
+    command: str
+    cases: dict[str, Heading] = {}
+    samples: list[Sample] = []
+    calibrations: list[Calibration] = []
+    skipped: dict[str, str] = {}
+    """Why, by what was left out."""
+    seconds: float = 0.0
+    """The whole took."""
+
+    def of(self, case: str, variant: str, target: str) -> list[Sample]:
+        """The samples of one probe, round by round."""
+        return [s for s in self.samples if (s.case, s.variant, s.target) == (case, variant, target)]
+
+    def values(self, case: str, variant: str, target: str, name: str) -> dict[int, float]:
+        """One value of one probe, by round; samples without it are left out."""
+        return {s.round: s.values[name] for s in self.of(case, variant, target) if name in s.values}
+
+    def probes(self, case: str) -> list[tuple[str, str]]:
+        """Variant and target of all that was measured in a case, in the order of measuring."""
+        return list(dict.fromkeys((s.variant, s.target) for s in self.samples if s.case == case))
+
+    @property
+    def failed(self) -> int:
+        """Requests that failed; with one, the figures mean nothing."""
+        return int(sum(s.values.get("failed", 0) for s in self.samples))
+
+
+def read_run(path: Path) -> Run:
+    """A run that was kept. Raises msgspec.ValidationError when the file is none."""
+    return msgspec.json.decode(path.read_bytes(), type=Run)
+
+
+def write_run(run: Run, path: Path) -> None:
+    """Keeps a run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
