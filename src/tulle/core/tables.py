@@ -1,25 +1,42 @@
-"""A snapshot laid out for look-ups: what the proxy holds, one generation at a time."""
+"""A snapshot laid out for look-ups: what the proxy holds, one generation at a time.
 
-from typing import final
+Done in pieces, since a large mesh takes a tenth of a second, and beside the generation before, of which it takes over what
+came in the same octets. The rules of a policy are checked here and laid out when a caller first needs them.
+"""
+
+from collections.abc import Generator
+from typing import Final
+
+import msgspec
 
 from tulle.core.backends import BackendTable, EndpointRef, RouteTable
+from tulle.core.generation import Parts, ServicePortTable, ServiceTable, Tables
 from tulle.core.patterns import ValueSet
-from tulle.core.policies import ANONYMOUS, AuthzTable, CallerPlan, CallerRef, PolicyTable
+from tulle.core.policies import ANONYMOUS, AuthzTable, CallerRef, PolicyTable
 from tulle.core.route_index import RouteIndex
+from tulle.wire.outline import (
+    BACKENDS,
+    CALLERS,
+    POLICIES,
+    SERVICES,
+    Outline,
+    encode_whole,
+    fault_of,
+    outline,
+    without_parts,
+)
 from tulle.wire.snapshot import (
     SCHEMA_VERSION,
     AttachedEndpoint,
     Backend,
     Caller,
     HostEndpoint,
-    Limits,
-    Mode,
     PodEndpoint,
-    Protocol,
     Service,
     ServicePort,
     Snapshot,
     WeightedBackend,
+    encode_snapshot,
 )
 
 __all__ = [
@@ -33,130 +50,193 @@ __all__ = [
     "ServicePortTable",
     "Tables",
     "build_tables",
+    "lay_out",
+    "let_go",
+    "text_of",
 ]
+
+SMALL: Final = 64
+"""Policies, callers and backends that are looked at in one piece: a few microseconds each."""
+LARGE: Final = 8
+"""Services, and policies laid out, in one piece: some tens of microseconds each."""
 
 
 class InconsistentSnapshot(ValueError):
     """A snapshot that names what it does not hold, or holds a name twice; the text says which. Nothing is applied."""
 
 
-@final
-class ServicePortTable:
-    """A port of a service: how it is routed and who may call it."""
-
-    __slots__ = ("address", "authz", "opaque", "plans", "port", "protocol", "routes", "service", "target_port")
-
-    def __init__(
-        self, service: Service, port: ServicePort, routes: RouteIndex, opaque: RouteTable, authz: AuthzTable
-    ) -> None:
-        self.service: str = service.name
-        """`namespace/service`."""
-        self.address: str = service.address
-        self.port: int = port.port
-        self.target_port: int = port.target_port
-        self.protocol: Protocol = port.protocol
-        self.routes: RouteIndex = routes
-        """For `match_route`."""
-        self.opaque: RouteTable = opaque
-        """Where opaque TCP goes; named like the service."""
-        self.authz: AuthzTable = authz
-        self.plans: dict[CallerRef, CallerPlan] = {}
-        """`judge` fills it, within a bound."""
-
-    def __repr__(self) -> str:
-        return f"ServicePortTable({self.service}:{self.port})"
-
-
-@final
-class Tables:
-    """One generation. Replaced whole; requests in flight keep the one they began with."""
-
-    __slots__ = (
-        "backends",
-        "by_address",
-        "by_name",
-        "callers",
-        "doors",
-        "endpoints",
-        "generation",
-        "limits",
-        "mode",
-        "pods",
-        "shadow",
-    )
-
-    def __init__(self, generation: int, mode: Mode, limits: Limits) -> None:
-        self.generation: int = generation
-        self.mode: Mode = mode
-        self.shadow: bool = mode is Mode.SHADOW
-        """Denials are counted, not enforced."""
-        self.limits: Limits = limits
-        """A document: read what is needed once per generation."""
-        self.by_address: dict[tuple[str, int], ServicePortTable] = {}
-        """By virtual address and port, as SO_ORIGINAL_DST gives them."""
-        self.by_name: dict[tuple[str, int], ServicePortTable] = {}
-        """By `namespace/service` and port."""
-        self.doors: dict[int, ServicePortTable] = {}
-        """By port of the host."""
-        self.callers: dict[str, CallerRef] = {}
-        """By pod; whoever is not here is ANONYMOUS."""
-        self.backends: dict[str, BackendTable] = {}
-        self.endpoints: dict[tuple[str, str, str, int], EndpointRef] = {}
-        """By workload, pod, host and port."""
-        self.pods: dict[str, list[EndpointRef]] = {}
-        """The endpoints inside a pod, to mark ready or unready together."""
-
-
 def build_tables(snapshot: Snapshot, previous: Tables | None = None) -> Tables:
-    """Lays out a snapshot; endpoints that `previous` had are the same objects, with their state.
+    """`lay_out`, in one go. Raises InconsistentSnapshot."""
+    making = lay_out(encode_snapshot(snapshot), previous)
+    while True:
+        try:
+            next(making)
+        except StopIteration as made:
+            tables: Tables = made.value
+            return tables
 
-    Raises InconsistentSnapshot.
+
+def lay_out(text: bytes, previous: Tables | None = None) -> Generator[None, None, Tables]:
+    """Decodes and lays out a snapshot, a bounded piece of it each time it is asked to go on; returns the tables.
+
+    Endpoints that `previous` had are the same objects, with their state; so is what is made of parts that did not change.
+    Raises msgspec.MsgspecError or UnicodeDecodeError as `decode_snapshot` does, and InconsistentSnapshot.
     """
-    if snapshot.schema_version != SCHEMA_VERSION:
-        raise InconsistentSnapshot(f"schema_version {snapshot.schema_version} is not {SCHEMA_VERSION}")
-    tables = Tables(snapshot.generation, snapshot.mode, snapshot.limits)
-    for backend in snapshot.backends:
-        _refuse(backend.name in tables.backends, f"backend {backend.name} is there twice")
-        tables.backends[backend.name] = _backend(backend, tables, previous)
-    for caller in snapshot.callers:
-        _refuse(caller.pod in tables.callers, f"pod {caller.pod} is there twice")
-        tables.callers[caller.pod] = _caller(caller)
-    policies: dict[str, PolicyTable] = {}
-    for policy in snapshot.policies:
-        _refuse(policy.name in policies, f"policy {policy.name} is there twice")
-        policies[policy.name] = PolicyTable(policy)
-    shared: dict[frozenset[str], AuthzTable] = {}
-    for service in snapshot.services:
-        names = frozenset(service.policies)
-        authz = shared.get(names)
-        if authz is None:
-            for name in names:
-                _refuse(name not in policies, f"service {service.name} names policy {name}, which is not there")
-            authz = shared[names] = AuthzTable([policies[name] for name in names])
-        for port in service.ports:
-            _add_port(tables, service, port, authz)
-    for door in snapshot.doors:
+    try:
+        found = outline(text)
+        if found.schema_version != SCHEMA_VERSION:
+            raise InconsistentSnapshot(f"schema_version {found.schema_version} is not {SCHEMA_VERSION}")
+        tables = Tables(without_parts(found))
+        yield from _backends(found, tables, previous)
+        yield from _callers(found, tables, previous)
+        policies: dict[str, PolicyTable] = {}
+        yield from _policies(found, tables, policies, previous)
+        yield from _services(found, tables, policies, previous)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError as fault:
+        raise fault_of(text, fault) from fault
+    for door in found.doors:
         target = tables.by_name.get((door.service, door.service_port))
         where = f"{door.service}:{door.service_port}"
         if target is None:
             raise InconsistentSnapshot(f"door {door.port} leads to {where}, which is not there")
         _refuse(door.port in tables.doors, f"door {door.port} is there twice")
         tables.doors[door.port] = target
+    if previous is not None:
+        yield from _prepare_for_callers(tables, previous)
     return tables
 
 
-def _add_port(tables: Tables, service: Service, port: ServicePort, authz: AuthzTable) -> None:
+def text_of(tables: Tables) -> bytes:
+    """The document that the tables were laid out from. Not once another generation has taken their place."""
+    parts = tables.parts
+    return encode_whole(tables.outline, parts.callers, parts.services, parts.backends, parts.policies)
+
+
+def let_go(tables: Tables) -> Generator[None, None, None]:
+    """Frees what a generation that is no longer in force leaves, a piece at a time. What is still served keeps what it needs."""
+    parts = tables.parts
+    tables.parts = Parts()
+    leaving: list[object] = [*parts.policies.values(), *parts.services.values(), *tables.by_name.values()]
+    del tables, parts
+    yield
+    while leaving:
+        del leaving[-SMALL:]
+        yield
+
+
+def _backends(found: Outline, tables: Tables, previous: Tables | None) -> Generator[None, None, None]:
+    before = previous.parts.backends if previous is not None else {}
+    for index, raw in enumerate(found.backends):
+        if index % SMALL == 0:
+            yield
+        octets = bytes(raw)
+        backend = before.get(octets)
+        if backend is None:
+            document = BACKENDS.decode(octets, index)
+            _refuse(document.name in tables.backends, f"backend {document.name} is there twice")
+            backend = _backend(document, tables, previous)
+        else:
+            _refuse(backend.name in tables.backends, f"backend {backend.name} is there twice")
+            for endpoint in backend.endpoints:
+                _keep(endpoint, tables)
+        tables.backends[backend.name] = tables.parts.backends[octets] = backend
+
+
+def _callers(found: Outline, tables: Tables, previous: Tables | None) -> Generator[None, None, None]:
+    before = previous.parts.callers if previous is not None else {}
+    for index, raw in enumerate(found.callers):
+        if index % SMALL == 0:
+            yield
+        octets = bytes(raw)
+        caller = before.get(octets) or _caller(CALLERS.decode(octets, index))
+        _refuse(caller.pod in tables.callers, f"pod {caller.pod} is there twice")
+        tables.callers[caller.pod] = tables.parts.callers[octets] = caller
+
+
+def _policies(
+    found: Outline, tables: Tables, policies: dict[str, PolicyTable], previous: Tables | None
+) -> Generator[None, None, None]:
+    before = previous.parts.policies if previous is not None else {}
+    parts = tables.parts.policies
+    for index, raw in enumerate(found.policies):
+        if index % SMALL == 0:
+            yield
+        octets = bytes(raw)
+        policy = before.get(octets)
+        if policy is None:
+            policy = PolicyTable(octets, POLICIES.decode(octets, index))
+        _refuse(policy.name in policies, f"policy {policy.name} is there twice")
+        policies[policy.name] = parts[policy.text] = policy
+
+
+def _services(
+    found: Outline, tables: Tables, policies: dict[str, PolicyTable], previous: Tables | None
+) -> Generator[None, None, None]:
+    before = previous.parts.services if previous is not None else {}
+    shared: dict[frozenset[str], AuthzTable] = {}
+    for index, raw in enumerate(found.services):
+        if index % LARGE == 0:
+            yield
+        octets = bytes(raw)
+        kept = before.get(octets)
+        if kept is not None and kept.holds(tables.backends, policies):
+            service = kept.anew()
+        else:
+            service = _service(SERVICES.decode(octets, index), tables, policies, shared)
+        for port in service.ports:
+            place = f"service {port.service}:{port.port}"
+            _refuse((port.service, port.port) in tables.by_name, f"{place} is there twice")
+            _refuse((port.address, port.port) in tables.by_address, f"{place}: {port.address} is another's")
+            tables.by_name[(port.service, port.port)] = port
+            tables.by_address[(port.address, port.port)] = port
+        tables.parts.services[octets] = service
+
+
+def _prepare_for_callers(tables: Tables, previous: Tables) -> Generator[None, None, None]:
+    """Lays out the policies of the ports that are called now, so that no request has to wait for it."""
+    number = 0
+    for name, port in previous.by_name.items():
+        if not port.plans or name not in tables.by_name:
+            continue
+        authz = tables.by_name[name].authz
+        for policy in [*authz.denies, *authz.allows]:
+            if not policy.is_laid_out:
+                if number % LARGE == 0:
+                    yield
+                number += 1
+                policy.lay_out()
+
+
+def _service(
+    service: Service, tables: Tables, policies: dict[str, PolicyTable], shared: dict[frozenset[str], AuthzTable]
+) -> ServiceTable:
+    names = frozenset(service.policies)
+    authz = shared.get(names)
+    if authz is None:
+        for name in names:
+            _refuse(name not in policies, f"service {service.name} names policy {name}, which is not there")
+        authz = shared[names] = AuthzTable([policies[name] for name in names])
+    named: dict[str, BackendTable] = {}
+    ports = [_port(tables, service, port, authz, named) for port in service.ports]
+    return ServiceTable(ports, list(named.values()), authz)
+
+
+def _port(
+    tables: Tables, service: Service, port: ServicePort, authz: AuthzTable, named: dict[str, BackendTable]
+) -> ServicePortTable:
     place = f"service {service.name}:{port.port}"
-    _refuse((service.name, port.port) in tables.by_name, f"{place} is there twice")
-    _refuse((service.address, port.port) in tables.by_address, f"{place}: {service.address} is another's")
-    routes = RouteIndex([(route, _route(tables, place, route.name, route.backends)) for route in port.routes])
-    opaque = _route(tables, place, service.name, port.backends)
-    table = ServicePortTable(service, port, routes, opaque, authz)
-    tables.by_name[(service.name, port.port)] = table
-    tables.by_address[(service.address, port.port)] = table
+    routes = RouteIndex([(route, _route(tables, place, route.name, route.backends, named)) for route in port.routes])
+    opaque = _route(tables, place, service.name, port.backends, named)
+    return ServicePortTable(
+        service.name, service.address, port.port, port.target_port, port.protocol, routes, opaque, authz
+    )
 
 
-def _route(tables: Tables, place: str, name: str, shares: tuple[WeightedBackend, ...]) -> RouteTable:
+def _route(
+    tables: Tables, place: str, name: str, shares: tuple[WeightedBackend, ...], named: dict[str, BackendTable]
+) -> RouteTable:
     pairs: list[tuple[BackendTable, int]] = []
     for share in shares:
         backend = tables.backends.get(share.backend)
@@ -164,6 +244,7 @@ def _route(tables: Tables, place: str, name: str, shares: tuple[WeightedBackend,
             raise InconsistentSnapshot(f"{place}: route {name} names backend {share.backend}, which is not there")
         _refuse(share.weight < 0, f"{place}: route {name} gives {share.backend} a negative weight")
         pairs.append((backend, share.weight))
+        named[share.backend] = backend
     return RouteTable(name, pairs)
 
 
@@ -183,10 +264,16 @@ def _endpoint(
         found = previous.endpoints.get(key) if previous is not None else None
         if found is None:
             found = EndpointRef(endpoint.workload, pod, host, endpoint.port)
-        tables.endpoints[key] = found
-        if pod:
-            tables.pods.setdefault(pod, []).append(found)
+        _keep(found, tables)
     return found
+
+
+def _keep(endpoint: EndpointRef, tables: Tables) -> None:
+    key = (endpoint.workload, endpoint.pod, endpoint.host, endpoint.port)
+    if key not in tables.endpoints:
+        tables.endpoints[key] = endpoint
+        if endpoint.pod:
+            tables.pods.setdefault(endpoint.pod, []).append(endpoint)
 
 
 def _caller(caller: Caller) -> CallerRef:

@@ -15,7 +15,6 @@ from tulle.proxy.relay import Relay
 from tulle.proxy.succession import Heir
 from tulle.proxy.tap import MAX_LISTENERS, Tap, TooManyListeners
 from tulle.proxy.telemetry import CONTENT_TYPE, Telemetry
-from tulle.wire.snapshot import encode_snapshot
 
 
 class Admin:
@@ -48,12 +47,12 @@ class Admin:
         """For `serve` on the admin socket."""
         match request.method, request.path:
             case "PUT", "/snapshot":
-                return self._put_snapshot(request.body)
+                return await self._put_snapshot(request.body)
             case "GET", "/snapshot":
-                snapshot = self._plane.snapshot
-                if snapshot is None:
+                text = self._plane.text()
+                if text is None:
                     raise HttpError(404, "no snapshot yet")
-                return Response(200, encode_snapshot(snapshot))
+                return Response(200, text)
             case "GET", "/status":
                 return _json(self._status())
             case "GET", "/metrics":
@@ -97,9 +96,9 @@ class Admin:
             raise HttpError(405, "only GET")
         return await self._metrics()
 
-    def _put_snapshot(self, text: bytes) -> Response:
+    async def _put_snapshot(self, text: bytes) -> Response:
         try:
-            answer: dict[str, object] = {"generation": self._plane.apply(text)}
+            answer: dict[str, object] = {"generation": await self._plane.apply(text)}
         except RefusedSnapshot as fault:
             raise HttpError(400, str(fault)) from fault
         if self._plane.warning:
@@ -123,7 +122,7 @@ class Admin:
 
     def _waits_for(self) -> list[str]:
         waits = []
-        if self._plane.snapshot is None:
+        if self._relay.tables is None:
             waits.append("a snapshot")
         if not self._listeners.is_synced:
             waits.append("the supervisor's listeners")

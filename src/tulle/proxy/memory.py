@@ -6,9 +6,13 @@ A proxy that dies while it writes leaves the other slot whole.
 import hashlib
 import os
 import struct
+from collections import deque
+from collections.abc import Generator
 
 SLOT_BYTES = 64 * 1024 * 1024
 """Sparse: only what is written takes memory."""
+PIECE_BYTES = 64 * 1024
+"""Written and digested in one piece: a third of a millisecond."""
 _HEADER = struct.Struct("<8sQQ32s")
 _MAGIC = b"tulle/1\n"
 
@@ -38,19 +42,30 @@ class SnapshotMemory:
 
     def store(self, text: bytes) -> None:
         """Replaces the older slot. Raises TooLarge, OSError."""
+        deque(self.storing(text), maxlen=0)
+
+    def storing(self, text: bytes) -> Generator[None, None, None]:
+        """`store`, a piece each time it is asked to go on. Until its end the slot that is written is not believed."""
         if len(text) > SLOT_BYTES - _HEADER.size:
             raise TooLarge(f"a snapshot has at most {SLOT_BYTES} octets")
         self._catch_up()
-        slot = 1 - self._slot
+        sequence, slot = self._last + 1, 1 - self._slot
         start = slot * SLOT_BYTES
         os.pwrite(self._descriptor, bytes(_HEADER.size), start)
         written = 0
+        digest = _digest(sequence)
         while written < len(text):
-            written += os.pwrite(self._descriptor, text[written:], start + _HEADER.size + written)
-        header = _HEADER.pack(_MAGIC, self._last + 1, len(text), _digest(self._last + 1, text))
+            piece = text[written : written + PIECE_BYTES]
+            digest.update(piece)
+            while piece:
+                count = os.pwrite(self._descriptor, piece, start + _HEADER.size + written)
+                written += count
+                piece = piece[count:]
+            yield
+        header = _HEADER.pack(_MAGIC, sequence, len(text), digest.digest())
         os.pwrite(self._descriptor, header, start)
         self._slot = slot
-        self._last += 1
+        self._last = sequence
 
     def _catch_up(self) -> None:
         """The proxy before this one may have stored another since this one looked."""
@@ -70,8 +85,10 @@ class SnapshotMemory:
         if magic != _MAGIC or size > SLOT_BYTES:
             return None
         text = os.pread(self._descriptor, size, start + _HEADER.size)
-        return (sequence, text) if _digest(sequence, text) == digest else None
+        found = _digest(sequence)
+        found.update(text)
+        return (sequence, text) if found.digest() == digest else None
 
 
-def _digest(sequence: int, text: bytes) -> bytes:
-    return hashlib.sha256(sequence.to_bytes(8, "little") + text).digest()
+def _digest(sequence: int) -> "hashlib._Hash":
+    return hashlib.sha256(sequence.to_bytes(8, "little"))

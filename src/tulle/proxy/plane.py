@@ -1,19 +1,22 @@
-"""Puts snapshots in force: decoded and laid out beside the old one, then swapped."""
+"""Puts snapshots in force: decoded and laid out beside the old one, between the events of the loop, then swapped."""
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
 
-from tulle.core.tables import InconsistentSnapshot, build_tables
+from tulle.core.tables import InconsistentSnapshot, Tables, lay_out, let_go, text_of
 from tulle.kit.collector import no_collection
 from tulle.proxy.arrival import Register
 from tulle.proxy.control import Listeners
 from tulle.proxy.dial import Dialer
 from tulle.proxy.memory import SnapshotMemory, TooLarge
 from tulle.proxy.relay import Relay
+from tulle.proxy.slices import at_once, sliced
 from tulle.proxy.telemetry import Telemetry
 from tulle.proxy.upstream import Pools
-from tulle.wire.snapshot import Snapshot, decode_snapshot
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, InconsistentSnapshot)
 
 
 class RefusedSnapshot(ValueError):
@@ -34,7 +37,6 @@ class Plane:
         register: Register,
         report: Callable[[str], None],
     ) -> None:
-        self.snapshot: Snapshot | None = None
         self._relay = relay
         self._pools = pools
         self._dialer = dialer
@@ -43,6 +45,7 @@ class Plane:
         self._memory = memory
         self._register = register
         self._report = report
+        self._turn = asyncio.Lock()
         self.remembers = True
         """False once another proxy serves: it remembers for both."""
         self.warning = ""
@@ -54,31 +57,52 @@ class Plane:
         if text is None:
             return False
         try:
-            self._put_in_force(decode_snapshot(text))
-        except (msgspec.MsgspecError, InconsistentSnapshot):
+            self._put_in_force(at_once(lay_out(text)))
+        except UNREADABLE:
             return False
         return True
 
-    def apply(self, text: bytes) -> int:
-        """Puts a snapshot in force and remembers it; returns its generation. Raises RefusedSnapshot."""
-        counted = self._relay.counters.snapshots
-        try:
-            with no_collection():
-                snapshot = decode_snapshot(text)
-                self._put_in_force(snapshot)
-        except (msgspec.MsgspecError, InconsistentSnapshot) as fault:
-            counted["refused"] += 1
-            raise RefusedSnapshot(str(fault)) from fault
-        counted["accepted"] += 1
-        self._remember(text, snapshot.generation)
-        return snapshot.generation
+    async def apply(self, text: bytes) -> int:
+        """Puts a snapshot in force and remembers it; returns its generation. Raises RefusedSnapshot.
 
-    def _remember(self, text: bytes, generation: int) -> None:
+        One that comes while another is made ready waits for its turn: they come into force in the order they came.
+        """
+        async with self._turn:
+            relay = self._relay
+            counted = relay.counters.snapshots
+            before = relay.tables
+            try:
+                tables = await self._made(text, before)
+            except UNREADABLE as fault:
+                counted["refused"] += 1
+                raise RefusedSnapshot(str(fault)) from fault
+            self._put_in_force(tables)
+            counted["accepted"] += 1
+            await self._remember(text, tables.generation)
+            if before is not None:
+                leaving = let_go(before)
+                del before
+                await sliced(relay.dispatcher, leaving)
+            return tables.generation
+
+    def text(self) -> bytes | None:
+        """The snapshot in force; None: there is none yet."""
+        tables = self._relay.tables
+        return text_of(tables) if tables is not None else None
+
+    async def _made(self, text: bytes, before: Tables | None) -> Tables:
+        making = lay_out(text, before)
+        if before is not None:
+            return await sliced(self._relay.dispatcher, making)
+        with no_collection():
+            return at_once(making)
+
+    async def _remember(self, text: bytes, generation: int) -> None:
         self.warning = ""
         if not self.remembers:
             return
         try:
-            self._memory.store(text)
+            await sliced(self._relay.dispatcher, self._memory.storing(text))
         except (TooLarge, OSError) as fault:
             self.warning = (
                 f"generation {generation} is in force but not remembered ({fault}): "
@@ -86,18 +110,16 @@ class Plane:
             )
             self._report(self.warning)
 
-    def _put_in_force(self, snapshot: Snapshot) -> None:
+    def _put_in_force(self, tables: Tables) -> None:
         relay = self._relay
-        tables = build_tables(snapshot, relay.tables)
         self._listeners.mark_ready(tables)
         relay.dispatcher.enter()
         relay.adopt(tables)
-        relay.account(snapshot.access_log, snapshot.tracing)
+        relay.account(tables.access_log, tables.tracing)
         endpoints = set(tables.endpoints.values())
         self._pools.keep_only(endpoints)
         self._dialer.keep_only(endpoints)
-        self._dialer.connect_timeout = snapshot.limits.connect_timeout
-        self._telemetry.generation = snapshot.generation
-        self.snapshot = snapshot
+        self._dialer.connect_timeout = tables.limits.connect_timeout
+        self._telemetry.generation = tables.generation
         self._listeners.open()
         self._register.judge_again()

@@ -1,0 +1,152 @@
+"""What the proxy holds of one generation: service ports by address and name, and each part by the octets it came from."""
+
+from typing import final
+
+from tulle.core.backends import BackendTable, EndpointRef, RouteTable
+from tulle.core.policies import AuthzTable, CallerPlan, CallerRef, PolicyTable
+from tulle.core.route_index import RouteIndex
+from tulle.wire.outline import Outline
+from tulle.wire.snapshot import AccessLog, Limits, Mode, Protocol, Tracing
+
+
+@final
+class ServicePortTable:
+    """A port of a service: how it is routed and who may call it."""
+
+    __slots__ = ("address", "authz", "opaque", "plans", "port", "protocol", "routes", "service", "target_port")
+
+    def __init__(
+        self,
+        service: str,
+        address: str,
+        port: int,
+        target_port: int,
+        protocol: Protocol,
+        routes: RouteIndex,
+        opaque: RouteTable,
+        authz: AuthzTable,
+    ) -> None:
+        self.service: str = service
+        """`namespace/service`."""
+        self.address: str = address
+        self.port: int = port
+        self.target_port: int = target_port
+        self.protocol: Protocol = protocol
+        self.routes: RouteIndex = routes
+        """For `match_route`."""
+        self.opaque: RouteTable = opaque
+        """Where opaque TCP goes; named like the service."""
+        self.authz: AuthzTable = authz
+        self.plans: dict[CallerRef, CallerPlan] = {}
+        """`judge` fills it, within a bound."""
+
+    def anew(self) -> "ServicePortTable":
+        """The same for another generation: nothing is remembered of callers."""
+        return ServicePortTable(
+            self.service,
+            self.address,
+            self.port,
+            self.target_port,
+            self.protocol,
+            self.routes,
+            self.opaque,
+            self.authz,
+        )
+
+    def __repr__(self) -> str:
+        return f"ServicePortTable({self.service}:{self.port})"
+
+
+@final
+class ServiceTable:
+    """All ports of a service, and what it takes for them to hold in another generation."""
+
+    __slots__ = ("authz", "backends", "ports")
+
+    def __init__(self, ports: list[ServicePortTable], backends: list[BackendTable], authz: AuthzTable) -> None:
+        self.ports: list[ServicePortTable] = ports
+        self.backends: list[BackendTable] = backends
+        """All that its routes name."""
+        self.authz: AuthzTable = authz
+
+    def holds(self, backends: dict[str, BackendTable], policies: dict[str, PolicyTable]) -> bool:
+        """Whether all that it names is what it was laid out with."""
+        for backend in self.backends:
+            if backends.get(backend.name) is not backend:
+                return False
+        for policy in self.authz.denies:
+            if policies.get(policy.name) is not policy:
+                return False
+        for policy in self.authz.allows:  # noqa: SIM110  (ten thousand of them: a generator costs more than the look-up)
+            if policies.get(policy.name) is not policy:
+                return False
+        return True
+
+    def anew(self) -> "ServiceTable":
+        """The same for another generation."""
+        return ServiceTable([port.anew() for port in self.ports], self.backends, self.authz)
+
+
+@final
+class Parts:
+    """What was laid out, by the octets it was decoded from, in the order of the document.
+
+    The next generation takes over what did not change.
+    """
+
+    __slots__ = ("backends", "callers", "policies", "services")
+
+    def __init__(self) -> None:
+        self.callers: dict[bytes, CallerRef] = {}
+        self.backends: dict[bytes, BackendTable] = {}
+        self.policies: dict[bytes, PolicyTable] = {}
+        self.services: dict[bytes, ServiceTable] = {}
+
+
+@final
+class Tables:
+    """One generation. Replaced whole; requests in flight keep the one they began with."""
+
+    __slots__ = (
+        "access_log",
+        "backends",
+        "by_address",
+        "by_name",
+        "callers",
+        "doors",
+        "endpoints",
+        "generation",
+        "limits",
+        "mode",
+        "outline",
+        "parts",
+        "pods",
+        "shadow",
+        "tracing",
+    )
+
+    def __init__(self, outline: Outline) -> None:
+        self.outline: Outline = outline
+        """What the document says beside its parts, which are left out."""
+        self.generation: int = outline.generation
+        self.mode: Mode = outline.mode
+        self.shadow: bool = self.mode is Mode.SHADOW
+        """Denials are counted, not enforced."""
+        self.limits: Limits = outline.limits
+        """A document, like the next two: read what is needed once per generation."""
+        self.access_log: AccessLog = outline.access_log
+        self.tracing: Tracing = outline.tracing
+        self.by_address: dict[tuple[str, int], ServicePortTable] = {}
+        """By virtual address and port, as SO_ORIGINAL_DST gives them."""
+        self.by_name: dict[tuple[str, int], ServicePortTable] = {}
+        """By `namespace/service` and port."""
+        self.doors: dict[int, ServicePortTable] = {}
+        """By port of the host."""
+        self.callers: dict[str, CallerRef] = {}
+        """By pod; whoever is not here is ANONYMOUS."""
+        self.backends: dict[str, BackendTable] = {}
+        self.endpoints: dict[tuple[str, str, str, int], EndpointRef] = {}
+        """By workload, pod, host and port."""
+        self.pods: dict[str, list[EndpointRef]] = {}
+        """The endpoints inside a pod, to mark ready or unready together."""
+        self.parts: Parts = Parts()

@@ -1,0 +1,110 @@
+"""A snapshot taken apart without decoding it: its long lists as raw parts, each to be decoded in its own time.
+
+What is refused, and with which words, is what `decode_snapshot` refuses: see `PartDecoder` and `fault_of`.
+"""
+
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from tulle.wire.snapshot import (
+    SCHEMA_VERSION,
+    USUAL_LOG,
+    USUAL_TRACING,
+    AccessLog,
+    Backend,
+    Caller,
+    Document,
+    Door,
+    Limits,
+    Mode,
+    Policy,
+    Service,
+    Tracing,
+    decode_snapshot,
+)
+
+Part = TypeVar("Part", bound=Document)
+
+
+class Outline(Document, frozen=True, kw_only=True):
+    """A Snapshot whose parts are raw: well-formed, and nothing else is known of them."""
+
+    schema_version: int = SCHEMA_VERSION
+    generation: int
+    mesh: str
+    trust_domain: str
+    mode: Mode = Mode.ENFORCE
+    callers: tuple[msgspec.Raw, ...] = ()
+    services: tuple[msgspec.Raw, ...] = ()
+    backends: tuple[msgspec.Raw, ...] = ()
+    policies: tuple[msgspec.Raw, ...] = ()
+    doors: tuple[Door, ...] = ()
+    limits: Limits = Limits()
+    access_log: AccessLog = USUAL_LOG
+    tracing: Tracing = USUAL_TRACING
+
+
+class PartDecoder(Generic[Part]):
+    """Decodes the parts of one list."""
+
+    def __init__(self, section: str, kind: type[Part]) -> None:
+        self._section = section
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def decode(self, octets: bytes, index: int) -> Part:
+        """The part at `index`. Raises msgspec.ValidationError with its place in the whole, msgspec.DecodeError, UnicodeDecodeError."""
+        try:
+            return self._decoder.decode(octets)
+        except msgspec.ValidationError as fault:
+            what, at, place = str(fault).rpartition(" - at `$")
+            if not at:
+                what, place = place, "`"
+            raise msgspec.ValidationError(f"{what} - at `$.{self._section}[{index}]{place}") from fault
+
+
+CALLERS = PartDecoder("callers", Caller)
+SERVICES = PartDecoder("services", Service)
+BACKENDS = PartDecoder("backends", Backend)
+POLICIES = PartDecoder("policies", Policy)
+
+_OUTLINE = msgspec.json.Decoder(Outline)
+
+
+def outline(text: bytes) -> Outline:
+    """Raises msgspec.ValidationError or msgspec.DecodeError. The parts are views of `text`."""
+    return _OUTLINE.decode(text)
+
+
+def without_parts(whole: Outline) -> Outline:
+    """What else it says; the text is no longer needed for it."""
+    return msgspec.structs.replace(whole, callers=(), services=(), backends=(), policies=())
+
+
+def encode_whole(
+    rest: Outline,
+    callers: Iterable[bytes],
+    services: Iterable[bytes],
+    backends: Iterable[bytes],
+    policies: Iterable[bytes],
+) -> bytes:
+    """The document of these parts, as `encode_snapshot` would write it."""
+    return msgspec.json.encode(
+        msgspec.structs.replace(
+            rest,
+            callers=tuple(map(msgspec.Raw, callers)),
+            services=tuple(map(msgspec.Raw, services)),
+            backends=tuple(map(msgspec.Raw, backends)),
+            policies=tuple(map(msgspec.Raw, policies)),
+        )
+    )
+
+
+def fault_of(text: bytes, fault: Exception) -> Exception:
+    """What `decode_snapshot` says to a text that is malformed; `fault` counts octets from wherever it was found."""
+    try:
+        decode_snapshot(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as whole:
+        return whole
+    return fault
