@@ -59,6 +59,7 @@ typedef struct {
     uint32_t owner[MAX_STREAMS], got[MAX_STREAMS];
     unsigned consumed;
     int broken, waits;
+    int plain; /* the other end keeps no table (nginx): 1 until it was told that we know, then 2 */
     unsigned char in[BUFFER], send[BUFFER];
 } Peer;
 
@@ -122,6 +123,10 @@ static unsigned char *string(unsigned char *at, const char *text) {
 /* A field by its index while the table still has it, else as a literal that enters the table. `slot`: where its place is remembered. */
 static unsigned char *encode(Peer *p, unsigned char *at, const Field *f, int slot) {
     if (f->whole) return integer(at, 0x80, 7, f->whole);
+    if (p->plain) {
+        at = integer(at, 0x00, 4, f->named);
+        return string(f->named ? at : string(at, f->name), f->value);
+    }
     if (p->number[slot] && p->filled - p->before[slot] <= TABLE) return integer(at, 0x80, 7, 62 + p->inserted - p->number[slot]);
     at = integer(at, 0x40, 6, f->named);
     if (!f->named) at = string(at, f->name);
@@ -136,6 +141,7 @@ static void head(Peer *p, const Field *fields, int count, int slot, uint32_t id,
     frame(p, 0, HEADERS, END_HEADERS | flags, id);
     room(p, 512);
     unsigned char *start = p->send + began + 9, *at = start;
+    if (p->plain == 1) *at++ = 0x20, p->plain = 2;
     for (int i = 0; i < count; i++) at = encode(p, at, fields + i, slot + i);
     if (trace && kind == 1) at = string(string(integer(at, 0x00, 4, 0), "traceparent"), trace);
     if (trace && kind == 2) {
@@ -211,7 +217,10 @@ static void on_frame(Peer *p, const unsigned char *at, unsigned size, int type, 
         if (!serves) settle(p, id, 0);
         return;
     case SETTINGS:
-        if (!(flags & ACK)) frame(p, 0, SETTINGS, ACK, 0);
+        if (flags & ACK) return;
+        for (unsigned i = 0; i + 6 <= size; i += 6)
+            if (at[i] == 0 && at[i + 1] == 1 && !memcmp(at + i + 2, "\0\0\0", 4)) p->plain = 1;
+        frame(p, 0, SETTINGS, ACK, 0);
         return;
     case PING:
         if (!(flags & ACK)) memcpy(frame(p, 8, PING, ACK, 0), at, 8);
