@@ -34,6 +34,9 @@ SHORT = {"container": "write `{{image: {0}}}`", "attach": "write `{{uid: {0}}}` 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,15})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,9})?")
 _FLAGS = {"true": True, "false": False}
+_EITHER, _RECORD, _LIST, _MAPPING = Way.EITHER, Way.RECORD, Way.LIST, Way.MAPPING
+_TEXT, _FLAG, _CHOICE = Way.TEXT, Way.FLAG, Way.CHOICE
+"""A member of an enum costs more than all else that a plain value needs: it is looked up once."""
 _MEANT = {
     "yes": "write `true`",
     "on": "write `true`",
@@ -91,21 +94,23 @@ class Decoder:
         return None if found is BAD else cast("T", found)
 
     def _value(self, node: Node, form: Form, what: str, place: Place, must_say: bool) -> Any:
-        if form.way is Way.EITHER:
+        way = form.way
+        if way is _EITHER:
             form = self._arm(node, form)
-        if form.way is Way.RECORD:
+            way = form.way
+        if way is _RECORD:
             return self._record(node, form, what, place)
-        if form.way is Way.LIST:
+        if way is _LIST:
             return self._items(node, form, what, must_say)
-        if form.way is Way.MAPPING:
+        if way is _MAPPING:
             return self._mapping(node, form, what)
-        if not isinstance(node, Scalar) or node.is_null:
+        if not isinstance(node, Scalar) or (node.plain and node.is_null):
             return self._mistyped(node, form, what)
-        if form.way is Way.TEXT:
+        if way is _TEXT:
             return self._text(node, form, what)
-        if form.way is Way.FLAG:
+        if way is _FLAG:
             return self._flag(node, form, what)
-        return self._choice(node, form, what) if form.way is Way.CHOICE else self._number(node, form, what)
+        return self._choice(node, form, what) if way is _CHOICE else self._number(node, form, what)
 
     def _arm(self, node: Node, form: Form) -> Form:
         """The arm that is written like this; of several the number for what looks like one."""
@@ -165,11 +170,12 @@ class Decoder:
             return self._mistyped(node, form, what)
         if not node.nodes and must_say:
             return self.fault(node.place, "empty-list", f"{said(what)} is empty", "leave it out, or say what it holds")
-        (inner,) = form.inner
-        read = [self._value(one, inner, what, one.place, False) for one in node.nodes]
-        if form.is_set and len(set(read)) < len(read):
+        inner, before, value = form.inner[0], self._lost, self._value
+        read = [value(one, inner, what, one.place, False) for one in node.nodes]
+        is_whole = self._lost == before
+        if form.is_set and len(read) > 1 and len(set(read)) < len(read):
             self._twice(node, read, what)
-        return tuple(one for one in read if one is not BAD)
+        return tuple(read if is_whole else [one for one in read if one is not BAD])
 
     def _twice(self, node: Items, read: list[Any], what: str) -> None:
         seen: set[Any] = {BAD}
@@ -200,19 +206,20 @@ class Decoder:
         known = record_type(kind, self._naming)
         strict = kind.__name__ in MUST_SAY
         given: dict[str, Any] = {}
-        places = {"place": place}
         for entry in node.entries:
-            name = entry.key.text
+            key = entry.key
+            name = key.text
             if name in ignore:
                 continue
             one = known.members.get(name)
             if one is None:
-                self._unknown(entry.key, kind, known.members.keys(), what)
+                self._unknown(key, kind, known.members.keys(), what)
                 continue
-            value = self._value(entry.node, one.form, name, entry.key.place, strict or one.required)
+            value = self._value(entry.node, one.form, name, key.place, strict or one.required)
             if value is not BAD:
                 given[one.attribute] = value
-                places[f"{one.attribute}_place"] = entry.key.place
+                if one.place:
+                    given[one.place] = key.place
             elif one.vital:
                 is_whole = False
                 self.nameless = self.nameless or not one.required
@@ -227,7 +234,8 @@ class Decoder:
             return BAD
         if self._lost != before:
             self.partial.add(place)
-        given.update((name, places[name]) for name in known.places if name in places)
+        if known.has_place:
+            given["place"] = place
         return kind(**given)
 
     def _unknown(self, key: Scalar, kind: type, known: Any, what: str) -> None:

@@ -1,7 +1,7 @@
 """One document → the resources that it means, what is wrong with it, and what that hides."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from tulle.manifest.consistent import inconsistencies
@@ -14,9 +14,10 @@ from tulle.model.names import DEFAULT_NAMESPACE
 from tulle.model.place import Problem, nearest
 from tulle.model.resource import Resource
 from tulle.model.resources import KINDS
-from tulle.model.unread import Unread, union
+from tulle.model.unread import NOTHING_UNREAD, Unread, union
 
 _KINDS = {kind.__name__: kind for kind in KINDS}
+_HEAD = frozenset({"apiVersion", "kind"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Document:
 
     resources: Sequence[Resource] = ()
     problems: Sequence[Problem] = ()
-    unread: Unread = field(default_factory=Unread)
+    unread: Unread = NOTHING_UNREAD
 
 
 def read_document(tree: Node) -> Document:
@@ -83,22 +84,28 @@ def _renamed(tree: Fields) -> Fields:
 def _resource(tree: Fields) -> Document:
     decoder = Decoder(camel)
     given = {entry.key.text: entry.node for entry in tree.entries}
-    metadata = given.get("metadata")
-    name = _text(metadata, "name")
-    lost = Unread({f"{_text(metadata, 'namespace') or DEFAULT_NAMESPACE}/{name}"}, not name)
     for field_name in ("apiVersion", "kind"):
         if not isinstance(given.get(field_name), Scalar):
             missing = Problem.at(tree.place, "missing-field", f"a resource needs `{field_name}`, a text")
-            return Document((), [missing], lost)
+            return Document((), [missing], _lost(given))
     kind = _kind(cast("Scalar", given["kind"]), cast("Scalar", given["apiVersion"]))
     if isinstance(kind, Problem):
-        return Document((), [kind], lost)
-    resource = decoder.read(tree, kind, kind.__name__, ignore=frozenset({"apiVersion", "kind"}))
+        return Document((), [kind], _lost(given))
+    resource = decoder.read(tree, kind, kind.__name__, ignore=_HEAD)
     problems = decoder.problems
     if resource is not None and not problems:
         problems = list(inconsistencies(resource))
         return Document((resource,), problems)
-    return Document((resource,) if resource else (), problems, union((lost, Unread(everything=decoder.nameless))))
+    return Document(
+        (resource,) if resource else (), problems, union((_lost(given), Unread(everything=decoder.nameless)))
+    )
+
+
+def _lost(given: Mapping[str, Node]) -> Unread:
+    """The name under which a resource was declared, whatever else is wrong."""
+    metadata = given.get("metadata")
+    name = _text(metadata, "name")
+    return Unread({f"{_text(metadata, 'namespace') or DEFAULT_NAMESPACE}/{name}"}, not name)
 
 
 def _kind(written: Scalar, version: Scalar) -> type[Resource] | Problem:

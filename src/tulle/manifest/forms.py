@@ -2,7 +2,7 @@
 
 import enum
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -69,6 +69,8 @@ class Member:
     required: bool
     """Also of what identifies: it may be left out, but not be wrong."""
     vital: bool
+    place: str
+    """The attribute that says where it was written; empty where nobody asks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +79,8 @@ class RecordType:
 
     members: Mapping[str, Member]
     required: tuple[Member, ...]
-    places: tuple[str, ...]
+    has_place: bool
+    """It says where the record begins."""
 
 
 @lru_cache(maxsize=256)
@@ -94,14 +97,16 @@ def field_types(kind: type) -> tuple[FieldType, ...]:
 @lru_cache(maxsize=256)
 def record_type(kind: type, naming: Callable[[str], str]) -> RecordType:
     """The fields of a dataclass by the names that YAML gives them."""
-    members = {
-        naming(one.attribute): Member(
-            one.attribute, naming(one.attribute), one.form, one.required, one.required or one.attribute in IDENTITY
-        )
-        for one in field_types(kind)
-    }
+    places = {one.name for one in fields(kind) if is_place(one.name)}
+    members = {naming(one.attribute): _member(one, naming(one.attribute), places) for one in field_types(kind)}
     required = tuple(one for one in members.values() if one.required)
-    return RecordType(members, required, tuple(one.name for one in fields(kind) if is_place(one.name)))
+    return RecordType(members, required, "place" in places)
+
+
+def _member(one: FieldType, name: str, places: Collection[str]) -> Member:
+    place = f"{one.attribute}_place"
+    vital = one.required or one.attribute in IDENTITY
+    return Member(one.attribute, name, one.form, one.required, vital, place if place in places else "")
 
 
 @lru_cache(maxsize=512)

@@ -4,9 +4,18 @@ Scalars stay text: the field they stand in decides whether `no`, `010` or `12:30
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 import yaml
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 
 from tulle.model.place import Place, Problem
 
@@ -19,14 +28,13 @@ MAX_DEPTH = 32
 MAX_NODES = 500_000
 """In one file, aliases written out."""
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN = (None, "")
 """Styles of a scalar without quotes, as the two loaders say it."""
 
 
-@dataclass(slots=True)
-class Scalar:
-    """A text. Not frozen, as no node is: a large mesh has a million, and freezing doubles what each costs."""
+class Scalar(msgspec.Struct, gc=False):
+    """A text. A struct, as every node is: a large mesh has a million, and a dataclass costs three times as much."""
 
     text: str
     plain: bool
@@ -39,24 +47,21 @@ class Scalar:
         return self.plain and self.text in {"", "~", "null", "Null", "NULL"}
 
 
-@dataclass(slots=True)
-class Items:
+class Items(msgspec.Struct):
     """A sequence."""
 
     nodes: list["Node"]
     place: Place
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """One key of a mapping, and what it holds."""
 
     key: Scalar
     node: "Node"
 
 
-@dataclass(slots=True)
-class Fields:
+class Fields(msgspec.Struct):
     """A mapping; keys are unique texts."""
 
     entries: list[Entry]
@@ -109,7 +114,7 @@ class _Composer:
         self._anchors: dict[str, tuple[Node, int]] = {}
         """What an anchor names, and how many values that is, aliases written out."""
         self._nodes = 0
-        self._next: Callable[[], yaml.Event] = _no_event
+        self._next: Callable[[], Any] = _no_event
         self._place = Place(file, 1)
         """Of the last node: most stand on the line of their neighbour."""
 
@@ -117,50 +122,53 @@ class _Composer:
         self._problems.append(Problem(code, message, self._file, line, hint))
 
     def documents(self, text: str) -> Iterator[Node]:
-        events = iter(yaml.parse(text, Loader=_Loader))
-        self._next = events.__next__
+        parser = _Loader(text)
+        self._next = parser.get_event
         count = 0
-        for event in events:
-            if not isinstance(event, yaml.DocumentStartEvent):
-                continue
-            count += 1
-            if count > MAX_DOCUMENTS:
-                raise self._refused(_line(event), "too-large", "too many documents")
-            self._anchors.clear()
-            node = self._compose(self._next(), 0)
-            if not (isinstance(node, Scalar) and node.is_null):
-                yield node
+        try:
+            while (event := self._next()) is not None:
+                if not isinstance(event, DocumentStartEvent):
+                    continue
+                count += 1
+                if count > MAX_DOCUMENTS:
+                    raise self._refused(_line(event), "too-large", "too many documents")
+                self._anchors.clear()
+                node = self._compose(self._next(), 0)
+                if not (isinstance(node, Scalar) and node.is_null):
+                    yield node
+        finally:
+            parser.dispose()
 
     def _refused(self, line: int, code: str, message: str) -> _Refused:
         return _Refused(Problem(code, message, self._file, line))
 
-    def _compose(self, event: yaml.Event, depth: int) -> Node:
-        mark = event.start_mark
-        line = mark.line + 1 if mark else 1
+    def _compose(self, event: Any, depth: int) -> Node:
+        line: int = event.start_mark.line + 1
         place = self._place
         if place.line != line:
             place = self._place = Place(self._file, line)
-        if isinstance(event, yaml.ScalarEvent) and event.tag is None and event.anchor is None:  # nearly all there are
+        kind = type(event)
+        if kind is ScalarEvent and event.tag is None and event.anchor is None:  # nearly all there are
             self._nodes += 1
             if self._nodes <= MAX_NODES:
                 return Scalar(event.value, event.style in _PLAIN, place)
         if depth > MAX_DEPTH:
             raise self._refused(line, "too-large", f"nested deeper than {MAX_DEPTH}")
         before = self._nodes
-        if isinstance(event, yaml.AliasEvent):
-            return self._aliased(event, line)
+        if kind is AliasEvent:
+            return self._aliased(event.anchor, line)
         self._count(1, line)
         node: Node
-        if isinstance(event, yaml.ScalarEvent):
+        if kind is ScalarEvent:
             node = Scalar(event.value, event.tag is None and event.style in _PLAIN, place)
-        elif isinstance(event, yaml.SequenceStartEvent):
+        elif kind is SequenceStartEvent:
             nodes: list[Node] = []
-            while not isinstance(inner := self._next(), yaml.SequenceEndEvent):
+            following = self._next
+            while type(inner := following()) is not SequenceEndEvent:
                 nodes.append(self._compose(inner, depth + 1))
             node = Items(nodes, place)
         else:
             node = self._mapping(place, depth)
-        assert isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent))  # noqa: S101  (no other begins a node)
         if event.tag is not None:
             self._tag(event.tag, line)
         if event.anchor:
@@ -172,10 +180,10 @@ class _Composer:
             said = tag.replace("tag:yaml.org,2002:", "!!")
             self.fault(line, "bad-yaml", f"tag `{said}` is not allowed", "leave the tag out")
 
-    def _aliased(self, event: yaml.AliasEvent, line: int) -> Node:
-        found = self._anchors.get(event.anchor or "")
+    def _aliased(self, anchor: str, line: int) -> Node:
+        found = self._anchors.get(anchor)
         if found is None:
-            raise self._refused(line, "bad-yaml", f"alias `*{event.anchor}` has no anchor before it")
+            raise self._refused(line, "bad-yaml", f"alias `*{anchor}` has no anchor before it")
         node, size = found
         self._count(size, line)
         return node
@@ -188,18 +196,20 @@ class _Composer:
     def _mapping(self, place: Place, depth: int) -> Fields:
         own: dict[str, Entry] = {}
         merged: dict[str, Entry] = {}
-        while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            key = self._compose(event, depth + 1)
-            node = self._compose(self._next(), depth + 1)
-            if not isinstance(key, Scalar) or key.is_null:
+        following, compose, depth = self._next, self._compose, depth + 1
+        while type(event := following()) is not MappingEndEvent:
+            key, node = compose(event, depth), compose(following(), depth)
+            if type(key) is not Scalar or (key.plain and key.is_null):
                 self.fault(key.place.line, "bad-yaml", "a key must be a word")
-            elif key.text == "<<" and key.plain:
+                continue
+            name = key.text
+            if name == "<<" and key.plain:
                 self._merge(merged, node)
-            elif key.text in own:
-                first = own[key.text].key.place.line
-                self.fault(key.place.line, "duplicate-key", f"`{key.text}` is written twice", f"first on line {first}")
+            elif name in own:
+                first = own[name].key.place.line
+                self.fault(key.place.line, "duplicate-key", f"`{name}` is written twice", f"first on line {first}")
             else:
-                own[key.text] = Entry(key, node)
+                own[name] = Entry(key, node)
         return Fields(list(({**merged, **own} if merged else own).values()), place)
 
     def _merge(self, merged: dict[str, Entry], node: Node) -> None:
@@ -211,10 +221,10 @@ class _Composer:
                 merged.setdefault(entry.key.text, entry)
 
 
-def _line(event: yaml.Event) -> int:
-    mark = event.start_mark
-    return mark.line + 1 if mark else 1
+def _line(event: Any) -> int:
+    line: int = event.start_mark.line + 1
+    return line
 
 
-def _no_event() -> yaml.Event:
-    raise StopIteration
+def _no_event() -> None:
+    return None

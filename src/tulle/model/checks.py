@@ -5,11 +5,16 @@ import re
 
 from tulle.model.names import is_label
 
+_ANYTHING = re.compile(r".+")
+_HOST = re.compile(r"[A-Za-z0-9_.-]+")
+_METHOD = re.compile(r"[A-Z0-9!#$%&'+.^_`|~-]+")
+_PATH = re.compile(r"[^?#]+")
 
-def is_pattern(text: str, fixed: str = r".+") -> bool:
+
+def is_pattern(text: str, fixed: re.Pattern[str] = _ANYTHING) -> bool:
     """Text with a star at most once, first or last; `fixed` is what stands beside it."""
     rest = _beside_star(text)
-    return text == "*" or (text.isprintable() and "*" not in rest and re.fullmatch(fixed, rest) is not None)
+    return text == "*" or (text.isprintable() and "*" not in rest and fixed.fullmatch(rest) is not None)
 
 
 def _beside_star(text: str) -> str:
@@ -37,7 +42,7 @@ def is_host(text: str) -> bool:
 def is_host_pattern(text: str) -> bool:
     """Compared with hosts as `core.request.canonical_host` leaves them: without port and final dot."""
     if "*" in text:
-        return is_pattern(text, r"[A-Za-z0-9_.-]+") and not (text[0] == "*" and text[-1] == ".")
+        return is_pattern(text, _HOST) and not (text[0] == "*" and text[-1] == ".")
     return re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]", text) is not None
 
 
@@ -67,7 +72,7 @@ def hostname_hint(text: str) -> str:
 
 def is_method_pattern(text: str) -> bool:
     """Methods are compared letter for letter, and are in capitals."""
-    return is_pattern(text, r"[A-Z0-9!#$%&'+.^_`|~-]+")
+    return is_pattern(text, _METHOD)
 
 
 def method_hint(text: str) -> str:
@@ -92,19 +97,19 @@ def is_route_path(text: str) -> bool:
 
 def is_path_pattern(text: str) -> bool:
     """A path that a policy could match."""
-    if not is_pattern(text, r"[^?#]+") or text[0] not in "/*":
+    if not is_pattern(text, _PATH) or text[0] not in "/*":
         return False
     return _is_reached(text) if "*" not in text else _is_reached(text, whole=False)
 
 
 def _is_reached(path: str, *, whole: bool = True) -> bool:
     """Some path is still like this when its dot segments are resolved and its escapes judged."""
-    segments = re.sub("%2e", ".", path, flags=re.IGNORECASE).split("/")
+    segments = (re.sub("%2e", ".", path, flags=re.IGNORECASE) if "%" in path else path).split("/")
     if path.startswith("*"):
         del segments[0]
     if path.endswith("*"):
         del segments[-1:]
-    malformed = whole and re.search(r"%(?![0-9A-Fa-f]{2})", path)
+    malformed = whole and "%" in path and re.search(r"%(?![0-9A-Fa-f]{2})", path)
     return not malformed and not {".", ".."}.intersection(segments)
 
 

@@ -46,6 +46,8 @@ class Between:
     high: float
 
 
+_LABEL_PART = re.compile(r"[a-z0-9-]+")
+_NAME_PART = re.compile(r"[A-Za-z0-9._/-]+")
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
 Text = Annotated[str, Check("text", is_clean)]
@@ -71,13 +73,13 @@ TrustDomain = Annotated[str, Check("a trust domain such as `shop.local`", is_tru
 _STARRED = "with `*` at most once, first or last"
 NamespacePattern = Annotated[
     str,
-    Check(f"a namespace, {_STARRED}", lambda t: is_pattern(t, r"[a-z0-9-]+"), r"^([a-z0-9-]+\*?|\*[a-z0-9-]*)$"),
+    Check(f"a namespace, {_STARRED}", lambda t: is_pattern(t, _LABEL_PART), r"^([a-z0-9-]+\*?|\*[a-z0-9-]*)$"),
 ]
 PrincipalPattern = Annotated[
     str,
     Check(
         f"a principal, {_STARRED}",
-        lambda t: is_pattern(t, r"[A-Za-z0-9._/-]+"),
+        lambda t: is_pattern(t, _NAME_PART),
         r"^([A-Za-z0-9._/-]+\*?|\*[A-Za-z0-9._/-]*)$",
         lambda t: f"write `{t.removeprefix('spiffe://')}`" if t.startswith("spiffe://") else "",
     ),

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Self
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """A line of a file, counted from one."""
+
+class Place(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A line of a file, counted from one. A struct: each line of a large mesh has one, and a dataclass costs seven times as much."""
 
     file: str
     line: int
