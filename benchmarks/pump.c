@@ -2,8 +2,9 @@
 
    pump LISTEN_PORT TARGET_PORT [--splice]      127.0.0.1 to 127.0.0.1, until it is ended
 
-   A caller's connection has one of its own to the target. Each direction holds at most BUFFER octets, or a pipe's with --splice, and reads no
-   more while the other side does not take them. A half that ends is handed on; a connection ends with both halves, or with an error. */
+   A caller's connection has one of its own to the target. Each direction holds at most BUFFER octets and reads no more while the other side does
+   not take them; with --splice it goes through a pipe as soon as a whole buffer came at once. A half that ends is handed on; a connection ends
+   with both halves, or with an error. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,7 +27,7 @@ struct Pair;
 /* One socket, and what was read from it that the other side has not taken. */
 typedef struct Side {
     struct Pair *pair;
-    int fd, pipe[2];
+    int fd, splices, pipe[2];
     unsigned asked; /* the events that epoll was last asked for; none: it does not know the socket, which would report its end for ever */
     int ended, told; /* it sent its end; the other side was told */
     size_t at, held;
@@ -62,8 +63,8 @@ static Side *other(Side *s) {
 static void hand_on(Side *s) {
     Side *to = other(s);
     while (s->held) {
-        ssize_t n = splices ? splice(s->pipe[0], NULL, to->fd, NULL, s->held, SPLICE_F_NONBLOCK | SPLICE_F_MOVE)
-                            : send(to->fd, s->kept + s->at, s->held, MSG_NOSIGNAL);
+        ssize_t n = s->splices ? splice(s->pipe[0], NULL, to->fd, NULL, s->held, SPLICE_F_NONBLOCK | SPLICE_F_MOVE)
+                               : send(to->fd, s->kept + s->at, s->held, MSG_NOSIGNAL);
         if (n <= 0) {
             if (n == 0 || errno != EAGAIN) s->pair->broken = 1;
             return;
@@ -77,7 +78,8 @@ static void hand_on(Side *s) {
 
 /* Reads once, and sends at once what was read; what is not taken is held. */
 static void take(Side *s) {
-    ssize_t n = splices ? splice(s->fd, NULL, s->pipe[1], NULL, PIPE, SPLICE_F_NONBLOCK | SPLICE_F_MOVE) : recv(s->fd, shared, BUFFER, 0);
+    int spliced = s->splices;
+    ssize_t n = spliced ? splice(s->fd, NULL, s->pipe[1], NULL, PIPE, SPLICE_F_NONBLOCK | SPLICE_F_MOVE) : recv(s->fd, shared, BUFFER, 0);
     if (n < 0 && errno == EAGAIN) return;
     if (n < 0) {
         s->pair->broken = 1;
@@ -85,13 +87,18 @@ static void take(Side *s) {
     }
     s->ended = n == 0;
     s->held = n;
-    if (!splices && n) {
+    if (!spliced && n) {
         ssize_t sent = send(other(s)->fd, shared, n, MSG_NOSIGNAL);
         if (sent < 0 && errno != EAGAIN) s->pair->broken = 1;
         s->held -= sent > 0 ? sent : 0;
         if (s->held && !(s->kept = malloc(s->held))) die("malloc");
         if (s->held) memcpy(s->kept, shared + n - s->held, s->held);
-        if (s->held) return;
+        if (!s->held && n == BUFFER && splices) {
+            if (pipe2(s->pipe, O_NONBLOCK)) die("pipe");
+            fcntl(s->pipe[0], F_SETPIPE_SZ, PIPE); /* as large as a user without rights gets it */
+            s->splices = 1;
+        }
+        return;
     }
     hand_on(s);
 }
@@ -139,7 +146,6 @@ static void begin(int caller, int target) {
         Side *s = p->sides + i;
         *s = (Side){.pair = p, .fd = i ? local(target, 0) : caller};
         setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        if (splices && (pipe2(s->pipe, O_NONBLOCK) || fcntl(s->pipe[0], F_SETPIPE_SZ, PIPE) < 0)) die("pipe");
     }
     settle(p);
 }
@@ -147,7 +153,7 @@ static void begin(int caller, int target) {
 static void end(Pair *p) {
     for (int i = 0; i < 2; i++) {
         close(p->sides[i].fd);
-        if (splices) close(p->sides[i].pipe[0]), close(p->sides[i].pipe[1]);
+        if (p->sides[i].splices) close(p->sides[i].pipe[0]), close(p->sides[i].pipe[1]);
         free(p->sides[i].kept);
     }
     free(p);

@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.crowd import crowded
 from benchmarks.process import PROXY_CORE, Lacking, Target, start
 from benchmarks.traffic import Traffic
 from tulle.wire import plan
@@ -59,22 +60,22 @@ def start_tulle(
     )
     socket.send_fds(ours, [plan.encode(plan.Handover("door", str(port)))], [door.fileno()])
     ours.send(plan.encode(plan.Handover("synced", "")))
-    _put(admin_path, wire.encode_snapshot(snapshot(port, traffic)), log)
+    _put(admin_path, wire.encode_snapshot(crowded(snapshot(port, traffic), traffic.services)), log)
     traffic.await_service(name, port, process, log)
     return Target(name, port, process.pid)
 
 
 def snapshot(door: int, traffic: Traffic) -> wire.Snapshot:
     """The demo's policies and split. The caller is anonymous, as the door makes it."""
-    protocol = wire.Protocol.HTTP2 if traffic.is_http2 else wire.Protocol.HTTP
+    protocol = wire.Protocol.TCP if traffic.is_tcp else wire.Protocol.HTTP2 if traffic.is_http2 else wire.Protocol.HTTP
     billing = wire.Rule(sources=(wire.Source(principals=("shop.local/ns/prod/sa/billing",)),))
     allows = tuple(
         wire.Policy(
             name=f"prod/allow-{number}",
             action=wire.Action.ALLOW,
-            rules=(billing, wire.Rule(operations=(wire.Operation(methods=traffic.methods, paths=(f"{prefix}*",)),))),
+            rules=(billing, wire.Rule(operations=(operation,))),
         )
-        for number, prefix in enumerate(traffic.prefixes)
+        for number, operation in enumerate(_allowed(traffic))
     )
     versions = [
         wire.Backend(
@@ -90,7 +91,13 @@ def snapshot(door: int, traffic: Traffic) -> wire.Snapshot:
         wire.WeightedBackend(backend=one.name, weight=weight) for one, weight in zip(versions, (99, 1), strict=True)
     )
     route = wire.Route(name="prod/orders#0", backends=shares)
-    service_port = wire.ServicePort(port=80, target_port=9000, protocol=protocol, routes=(route,))
+    service_port = wire.ServicePort(
+        port=80,
+        target_port=9000,
+        protocol=protocol,
+        routes=() if traffic.is_tcp else (route,),
+        backends=shares if traffic.is_tcp else (),
+    )
     deny = wire.Policy(
         name="prod/deny-dev",
         action=wire.Action.DENY,
@@ -111,6 +118,13 @@ def snapshot(door: int, traffic: Traffic) -> wire.Snapshot:
         policies=(deny, *allows),
         doors=(wire.Door(port=door, service=service.name, service_port=80),),
     )
+
+
+def _allowed(traffic: Traffic) -> list[wire.Operation]:
+    """One for each policy."""
+    if traffic.is_tcp:
+        return [wire.Operation(ports=(9000,))]
+    return [wire.Operation(methods=traffic.methods, paths=(f"{prefix}*",)) for prefix in traffic.prefixes]
 
 
 def _put(admin: Path, snapshot: bytes, log: Path) -> None:

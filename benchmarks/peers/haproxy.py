@@ -10,6 +10,7 @@ GLOBAL = """
 global
     nbthread 1
     maxconn 8192
+    maxpipes 256
     stats socket {work}/haproxy.sock
 defaults
     timeout client 300s
@@ -41,7 +42,8 @@ backend orders
 
 TCP = """
     mode tcp
-    option splice-auto
+    option splice-request
+    option splice-response
 frontend orders
     bind 127.0.0.1:{port} backlog 1024
     acl from_dev src 10.9.0.0/16
