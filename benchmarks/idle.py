@@ -1,4 +1,4 @@
-"""Octets of resident memory for each idle connection of a caller: `python -m benchmarks.idle [COUNT]`; PYTHONPATH=build/compiled for the compiled proxy.
+"""Octets of resident memory for each idle connection of a caller: `python -m benchmarks.idle [COUNT [PROTOCOL]]`; PYTHONPATH=build/compiled for the compiled proxy.
 
 Each connection has had one request answered, by a backend behind one kept connection, and then says nothing. The kernel's buffers are not counted.
 """
@@ -20,6 +20,7 @@ COUNT: Final = 10_000
 BATCH: Final = 250
 HTTP1: Final = b"GET / HTTP/1.1\r\nhost: shop\r\nuser-agent: bench\r\naccept: */*\r\n\r\n"
 HTTP2: Final = PREFACE + frame(4, 0, 0, b"") + frame(4, 1, 0, b"") + get(1)
+PROTOCOLS: Final = {"HTTP/1.1": HTTP1, "HTTP/2": HTTP2}
 BODY: Final = b"hello"
 
 
@@ -59,8 +60,8 @@ def main() -> None:
     """Prints a line for each protocol."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
     os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
-    for name, request in (("HTTP/1.1", HTTP1), ("HTTP/2", HTTP2)):
-        print(f"{name:9}{octets_each(request, BODY, count):7} octets for each of {count} idle connections")
+    for name in sys.argv[2:] or PROTOCOLS:
+        print(f"{name:9}{octets_each(PROTOCOLS[name], BODY, count):7} octets for each of {count} idle connections")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ class Traffic(NamedTuple):
     """Opaque: the proxy judges the connection and moves octets. Neither `is_http2` nor methods nor prefixes say anything then."""
     upgrades: bool = False
     """WebSocket is let through, where a proxy has to be told."""
+    services: int = 1
+    """Of the mesh; only one of them is called."""
 
 
 def requests(started: ExitStack, work: Path, connections: int) -> Traffic:

@@ -1,6 +1,6 @@
 """Everything that `make bench` measures, in its order."""
 
 from benchmarks.case import Case
-from benchmarks.cases import grpc, http1
+from benchmarks.cases import fixed, grpc, http1, idle, policies, tcp
 
-CASES: tuple[Case, ...] = (*http1.CASES, *grpc.CASES)
+CASES: tuple[Case, ...] = (*http1.CASES, *fixed.CASES, *grpc.CASES, *tcp.CASES, *policies.CASES, *idle.CASES)
