@@ -1,6 +1,6 @@
 """Callers and policies, as the data plane needs them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from tulle.compiler.index import Index
 from tulle.model import resources as model
@@ -17,7 +17,7 @@ def callers(index: Index) -> tuple[Caller, ...]:
 def policies(index: Index) -> tuple[Policy, ...]:
     """Every policy, by name."""
     return tuple(
-        Policy(name=name, action=Action(one.spec.action.value), rules=tuple(_rule(rule) for rule in one.spec.rules))
+        Policy(name=name, action=Action(one.spec.action.value), rules=tuple(map(_rule, one.spec.rules)))
         for name, one in index.policies.items()
     )
 
@@ -35,8 +35,8 @@ def _caller(index: Index, workload: Workload) -> Caller:
 
 def _rule(rule: model.Rule) -> Rule:
     return Rule(
-        sources=tuple(_source(one.source) for one in rule.from_ or ()),
-        operations=tuple(_operation(one.operation) for one in rule.to or ()),
+        sources=tuple([_source(one.source) for one in rule.from_ or ()]),
+        operations=tuple([_operation(one.operation) for one in rule.to or ()]),
     )
 
 
@@ -55,12 +55,12 @@ def _operation(operation: model.Operation) -> Operation:
         not_methods=_texts(operation.not_methods),
         paths=_texts(operation.paths),
         not_paths=_texts(operation.not_paths),
-        hosts=_texts(one.lower() for one in operation.hosts),
-        not_hosts=_texts(one.lower() for one in operation.not_hosts),
+        hosts=_texts([one.lower() for one in operation.hosts]),
+        not_hosts=_texts([one.lower() for one in operation.not_hosts]),
         ports=operation.ports,
         not_ports=operation.not_ports,
     )
 
 
-def _texts(words: Iterable[str]) -> tuple[str, ...]:
-    return tuple(str(one) for one in words)
+def _texts(words: Collection[str]) -> tuple[str, ...]:
+    return tuple(map(str, words)) if words else ()

@@ -48,8 +48,11 @@ def idle_rules(index: Index, policy: AuthorizationPolicy, guards: Guards) -> Ite
 
 
 def _source(index: Index, source: Source, rule: Rule) -> Iterator[Problem]:
-    yield from _excluded("principals", source.principals, source.not_principals, rule)
-    yield from _excluded("namespaces", source.namespaces, source.not_namespaces, rule)
+    if source.not_principals or source.not_namespaces:
+        yield from _excluded("principals", source.principals, source.not_principals, rule)
+        yield from _excluded("namespaces", source.namespaces, source.not_namespaces, rule)
+    if not any(one[-1:] == "*" for one in (*source.principals, *source.not_principals)):
+        return
     home = f"{index.mesh.spec.trust_domain}/ns/"
     for principal in (*source.principals, *source.not_principals):
         fixed = principal[:-1]
@@ -61,15 +64,16 @@ def _source(index: Index, source: Source, rule: Rule) -> Iterator[Problem]:
 
 def _operation(policy: AuthorizationPolicy, operation: Operation, rule: Rule, guards: Guards) -> Iterator[Problem]:
     services = guards.services.get(policy.qualified, ())
-    yield from _excluded("methods", operation.methods, operation.not_methods, rule)
-    yield from _excluded("paths", operation.paths, operation.not_paths, rule)
-    yield from _excluded("hosts", operation.hosts, operation.not_hosts, rule)
-    yield from _excluded("ports", list(map(str, operation.ports)), list(map(str, operation.not_ports)), rule)
+    if operation.not_methods or operation.not_paths or operation.not_hosts or operation.not_ports:
+        yield from _excluded("methods", operation.methods, operation.not_methods, rule)
+        yield from _excluded("paths", operation.paths, operation.not_paths, rule)
+        yield from _excluded("hosts", operation.hosts, operation.not_hosts, rule)
+        yield from _excluded("ports", list(map(str, operation.ports)), list(map(str, operation.not_ports)), rule)
     ports = [port for one in services for port in one.spec.ports]
-    targets = sorted({port.target for port in ports})
     for number in operation.ports:
+        targets = {port.target for port in ports}
         if ports and number not in targets and (rule.place, number) not in guards.live_ports:
-            shown = ", ".join(map(str, targets))
+            shown = ", ".join(map(str, sorted(targets)))
             message = f"port {number} never matches: what policy `{policy.qualified}` guards listens on {shown}"
             hint = "a policy goes by the port that the workload listens on, not by the one that callers dial"
             yield Problem.at(rule.place, "never-matches", message, hint)

@@ -1,10 +1,10 @@
 """What must hold between resources: every reference resolves, every policy can be enforced, no port clashes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from tulle.compiler.idle import Guards, idle_rules
 from tulle.compiler.index import Index
-from tulle.model.names import is_label, qualify
+from tulle.model.names import SpiffeId, is_label, qualify
 from tulle.model.place import Place, Problem, nearest, place_of
 from tulle.model.resource import Resource
 from tulle.model.resources import AuthorizationPolicy, BackendRef, HTTPRoute, ParentRef, PolicyAction, Service, TCPRoute
@@ -19,9 +19,9 @@ def faults(index: Index) -> Iterator[Problem]:
         yield from _service(index, service)
     for workload in index.workloads.values():
         yield from _workload(index, workload)
-    guards = Guards.of(index)
+    guards, callers = Guards.of(index), _callers(index)
     for policy in index.policies.values():
-        yield from _policy(index, policy)
+        yield from _policy(index, policy, callers)
         yield from idle_rules(index, policy, guards)
     routes: list[HTTPRoute | TCPRoute] = [*index.http_routes.values(), *index.tcp_routes.values()]
     for route in routes:
@@ -98,8 +98,16 @@ def _unknown_service(index: Index, name: str, place: Place, known: Iterable[str]
         )
 
 
-def _policy(index: Index, policy: AuthorizationPolicy) -> Iterator[Problem]:
-    selector, selected = policy.spec.selector, index.selected[policy.qualified]
+def _callers(index: Index) -> frozenset[str]:
+    """The principals that policies may name: most name one of these."""
+    domain = index.mesh.spec.trust_domain
+    known = (one.split("/") for one, attested in index.accounts.items() if attested)
+    return frozenset(SpiffeId.of(domain, namespace, account).principal for namespace, account in known)
+
+
+def _policy(index: Index, policy: AuthorizationPolicy, callers: Container[str]) -> Iterator[Problem]:
+    qualified = policy.qualified
+    selector, selected = policy.spec.selector, index.selected[qualified]
     if selector is not None and not selected:
         labels = ", ".join(f"{label}={value}" for label, value in selector.match_labels.items())
         if selector.match_labels.keys() == {"app"}:
@@ -107,15 +115,17 @@ def _policy(index: Index, policy: AuthorizationPolicy) -> Iterator[Problem]:
             name = qualify(app, policy.metadata.namespace)
             yield from _unknown_service(index, name, place_of(app, policy.place), index.services)
         else:
-            message = f"policy `{policy.qualified}` selects no workload: none has {labels}"
+            message = f"policy `{qualified}` selects no workload: none has {labels}"
             yield Problem.at(policy.place, "selects-nothing", message)
-    for service in index.split.get(policy.qualified, ()):
-        message = f"policy `{policy.qualified}` selects only part of service `{service}`"
+    for service in index.split.get(qualified, ()):
+        message = f"policy `{qualified}` selects only part of service `{service}`"
         hint = f"select all of it: {', '.join(index.members[service])}"
         yield Problem.at(policy.place, "policy-splits-service", message, hint)
     for rule in policy.spec.rules:
         for one in rule.from_ or ():
             for principal in (*one.source.principals, *one.source.not_principals):
+                if principal in callers:
+                    continue
                 yield from _principal(index, principal, place_of(principal, policy.place))
 
 

@@ -49,11 +49,16 @@ def primaries(services: Mapping[str, Service], behind: Mapping[str, tuple[str, .
 
 
 def selected(policies: Mapping[str, AuthorizationPolicy], labels: Labels) -> dict[str, frozenset[str]]:
-    """Policy → the workloads that it holds for."""
-    return {
-        name: labels.matching(one.metadata.namespace, one.spec.selector.match_labels if one.spec.selector else {})
-        for name, one in policies.items()
-    }
+    """Policy → the workloads that it holds for. Of many policies few select differently."""
+    found: dict[tuple[str, ...], frozenset[str]] = {}
+    chosen: dict[str, frozenset[str]] = {}
+    for name, one in policies.items():
+        selector = one.spec.selector.match_labels if one.spec.selector else {}
+        asked = (one.metadata.namespace, *selector, *selector.values())
+        if asked not in found:
+            found[asked] = labels.matching(one.metadata.namespace, selector)
+        chosen[name] = found[asked]
+    return chosen
 
 
 def reached(
@@ -68,22 +73,22 @@ def reached(
             answers.setdefault(workload, []).append(service)
     guards: dict[str, list[str]] = {service: [] for service in behind}
     parts: dict[str, list[str]] = {}
+    touched: dict[frozenset[str], list[str]] = {}
     for name, one in policies.items():
-        for service in _touched(one, chosen[name], answers, behind):
-            if one.spec.selector is None or chosen[name].issuperset(behind[service]):
+        whom = chosen[name]
+        if one.spec.selector is None:
+            services = _of_namespace(one.metadata.namespace, behind)
+        elif (known := touched.get(whom)) is not None:
+            services = known
+        else:
+            services = touched[whom] = sorted({service for each in whom for service in answers.get(each, ())})
+        for service in services:
+            if one.spec.selector is None or whom.issuperset(behind[service]):
                 guards[service].append(name)
             else:
                 parts.setdefault(name, []).append(service)
     return guards, parts
 
 
-def _touched(
-    policy: AuthorizationPolicy,
-    chosen: Iterable[str],
-    answers: Mapping[str, list[str]],
-    behind: Mapping[str, tuple[str, ...]],
-) -> Iterable[str]:
-    namespace = policy.metadata.namespace
-    if policy.spec.selector is not None:
-        return sorted({service for workload in chosen for service in answers.get(workload, ())})
-    return behind if namespace == ROOT_NAMESPACE else [one for one in behind if one.startswith(f"{namespace}/")]
+def _of_namespace(namespace: str, services: Iterable[str]) -> list[str]:
+    return [one for one in services if namespace == ROOT_NAMESPACE or one.startswith(f"{namespace}/")]
