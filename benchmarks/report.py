@@ -7,6 +7,7 @@ from statistics import median
 
 from benchmarks.record import Heading, Run, read_run
 from benchmarks.summary import figure, ratio
+from benchmarks.targets import TARGETS, Judged, judge
 
 SCALES: dict[str, tuple[str, float]] = {"rss_kb": ("RSS MB", 1 / 1024), "rate": ("{unit}s/s", 1)}
 """How a value is shown: its title and what it is multiplied by; the others as they are named."""
@@ -29,6 +30,7 @@ def as_text(run: Run, table: Callable[[Sequence[Row]], str]) -> str:
     for case, heading in run.cases.items():
         if run.probes(case):
             parts += [f"{heading.title}, per {heading.unit}", table(case_rows(run, case, heading))]
+    parts += ["Targets", table(target_rows(judge(run, TARGETS)))]
     if run.skipped:
         parts.append("Left out:\n" + "\n".join(f"- {what}: {_first_line(why)}" for what, why in run.skipped.items()))
     return "\n\n".join(parts)
@@ -86,6 +88,17 @@ def case_rows(run: Run, case: str, heading: Heading) -> list[Row]:
             ]
         )
     return rows
+
+
+def target_rows(judged: Iterable[Judged]) -> list[Row]:
+    """A head, then one line for each target."""
+    head: Row = ("what", "target", "reach for", "measured", "")
+    return [head, *map(_target_row, judged)]
+
+
+def _target_row(one: Judged) -> Row:
+    bound = f"{one.target.sense} {one.target.bound_words}"
+    return one.target.what, bound, one.target.reach, "" if one.found is None else one.found.words, one.verdict
 
 
 def text_table(rows: Sequence[Row]) -> str:

@@ -2,7 +2,9 @@
 
 import http.client
 import os
+import select
 import socket
+import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -60,7 +62,7 @@ def start_tulle(
     )
     socket.send_fds(ours, [plan.encode(plan.Handover("door", str(port)))], [door.fileno()])
     ours.send(plan.encode(plan.Handover("synced", "")))
-    _put(admin_path, wire.encode_snapshot(crowded(snapshot(port, traffic), traffic.services)), log)
+    _put(admin_path, wire.encode_snapshot(crowded(snapshot(port, traffic), traffic.services)), process, log)
     traffic.await_service(name, port, process, log)
     return Target(name, port, process.pid)
 
@@ -127,13 +129,16 @@ def _allowed(traffic: Traffic) -> list[wire.Operation]:
     return [wire.Operation(methods=traffic.methods, paths=(f"{prefix}*",)) for prefix in traffic.prefixes]
 
 
-def _put(admin: Path, snapshot: bytes, log: Path) -> None:
+def _put(admin: Path, snapshot: bytes, process: subprocess.Popen[bytes], log: Path) -> None:
     connection = http.client.HTTPConnection("localhost", timeout=20)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(20)
     try:
         connection.sock.connect(str(admin))
         connection.request("PUT", "/snapshot", snapshot, {"Content-Type": "application/json"})
+        while not select.select([connection.sock], [], [], 0.1)[0]:
+            if process.poll() is not None:
+                raise Lacking(f"the proxy ended at once: {log.read_text(errors='replace')[-1500:]}")
         answer = connection.getresponse()
         said = answer.read()
     except (OSError, http.client.HTTPException) as fault:

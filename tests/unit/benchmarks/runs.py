@@ -24,5 +24,5 @@ def add(run: Run, costs: dict[tuple[str, str], list[float]], case: str, value: s
     """Adds samples of a case."""
     for (variant, target), rounds in costs.items():
         for number, cost in enumerate(rounds, 1):
-            values = {value: cost, "user_us": cost / 4, "system_us": cost * 3 / 4, "rate": 1000.0, "rss_kb": 2048.0}
+            values = {"user_us": cost / 4, "system_us": cost * 3 / 4, "rate": 1000.0, "rss_kb": 2048.0, value: cost}
             run.samples.append(Sample(case, variant, target, number, values, Noise(others=0.25, stolen=0.0)))
