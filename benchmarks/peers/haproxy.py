@@ -11,6 +11,7 @@ global
     nbthread 1
     maxconn 8192
     maxpipes 256
+    tune.pipesize 1048576
     stats socket {work}/haproxy.sock
 defaults
     timeout client 300s
