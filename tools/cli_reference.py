@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tools.pages import page, table
-from tulle.cli.main import VERBS, root
+from tulle.cli.verbs import VERBS, root
 from tulle.cli.words import Exit
 
 

@@ -9,10 +9,21 @@ from pathlib import Path
 import pytest
 
 from tests.support.denied import run_denied
-from tulle.cli.main import VERBS
+from tests.support.fake_mesh import fake_mesh
+from tulle import __version__
+from tulle.cli.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "examples" / "shop" / "mesh.yaml"
+STATUS = {
+    "mesh": "shop", "version": __version__, "ready": True, "generation": 3, "waits_for": [], "agent_pid": 2,
+    "supervisor_pid": 1, "since": 0.0, "proxy": {"reachable": True, "generation": 3},
+    "pods": [{"name": "default/web", "state": "ready", "pid": 7, "restarts": 0, "since": 0.0, "why": "", "way": "redirect"}],
+    "doors": [{"port": 1, "service": "default/web", "state": "open", "why": "", "holder": ""}],
+    "attached": [], "closed_addresses": [], "metrics": {"address": "127.0.0.1:15020", "why": ""}, "proxies": [],
+    "upgrade": {"id": "", "stage": "", "why": "", "seconds": 0.0}, "supervisor_version": __version__, "push": None,
+    "problems": [], "notes": [],
+}  # fmt: skip
 RESOURCES = ROOT / "docs" / "reference" / "resources.yaml"
 
 
@@ -42,6 +53,57 @@ def test_help_loads_neither_asyncio_nor_rich_nor_yaml() -> None:
 
     assert done.stderr == "[]\n"
     assert all(f"\n  {verb} " in done.stdout for verb in VERBS)
+
+
+HEAVY = ("asyncio", "click", "dataclasses", "inspect", "msgspec", "pathlib", "subprocess", "typing", "yaml")
+
+
+def test_a_plain_status_loads_nothing_heavy(tmp_path: Path) -> None:
+    words = (
+        "import sys\n"
+        "from tulle.cli.main import run\n"
+        "status = run(['status'])\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)\n"
+        "sys.exit(status)\n"
+    )
+    with fake_mesh(tmp_path, "shop", {"status": json.dumps(STATUS)}) as environment:
+        done = subprocess.run([sys.executable, "-S", "-c", words], capture_output=True, text=True, check=True,
+                              env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})  # fmt: skip
+
+    assert done.stdout.startswith("mesh        shop (ready)\n")
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "ending"),
+    [
+        ({}, 0),
+        ({"ready": False, "waits_for": ["the proxy to answer"]}, 1),
+        ({"version": "0.0.9"}, 0),
+        ({"version": "0.0.9", "ready": False}, 1),
+        ({"doors": [{"port": 1, "service": "default/web", "state": "taken", "why": "taken", "holder": "nginx"}]}, 0),
+        ({"problems": [{"code": "bad-value", "message": "no", "file": "mesh.yaml", "line": 3, "hint": "yes"}]}, 0),
+    ],
+)
+def test_status_says_the_same_the_short_way_and_the_long(
+    change: dict[str, object], ending: int, tmp_path: Path
+) -> None:
+    with fake_mesh(tmp_path, "shop", {"status": json.dumps(STATUS | change)}) as environment:
+        short = tulle("status", "--mesh", "shop", **environment)
+        long = tulle("status", "--wait", "0", **environment)
+
+    assert (short.returncode, short.stdout, short.stderr) == (ending, long.stdout, long.stderr)
+    assert long.returncode == ending
+    assert "default/web" in short.stdout
+
+
+@pytest.mark.parametrize("answer", ["", "[]", "{}", '{"version": 1', "null"])
+def test_an_answer_that_is_no_status_is_said_as_ever(answer: str, tmp_path: Path) -> None:
+    with fake_mesh(tmp_path, "shop", {"status": answer}) as environment:
+        done = tulle("status", **environment)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error[refused]")
 
 
 @pytest.mark.parametrize("verb", VERBS)

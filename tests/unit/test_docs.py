@@ -18,7 +18,7 @@ import yaml
 from tests.support.intruder import AS_ROOT_IN_CONTAINER, ATTEMPTS, IN_CONTAINER
 from tests.support.manifests import FACTS
 from tests.support.schema import faults
-from tulle.cli.main import VERBS, root
+from tulle.cli.verbs import VERBS, root
 from tulle.compiler import Compiled, compile_mesh
 from tulle.manifest import Loaded, parse
 from tulle.manifest.meshfile import (

@@ -19,8 +19,9 @@ def down(mesh: str | None, timeout: float) -> None:
     An open WebSocket, stream or TCP connection is cut after 10 s (the limit `drain_timeout`). A mesh that is installed starts
     again at the next boot.
     """
-    from tulle.cli.running import running, supervisor_pid
-    from tulle.cli.scope import Scope, unit_running
+    from tulle.cli.running import running
+    from tulle.cli.scope import Scope
+    from tulle.cli.supervisors import supervisor_pid, unit_running
 
     found = running(mesh)
     if unit := unit_running(found.supervisor_pid):

@@ -89,8 +89,7 @@ def refuse_foreign_program() -> None:
 
 def refuse_running_otherwise(mesh: str) -> None:
     """Ends when the mesh runs, and no unit runs it."""
-    from tulle.cli.running import supervisor_pid
-    from tulle.cli.scope import unit_running
+    from tulle.cli.supervisors import supervisor_pid, unit_running
 
     pid = supervisor_pid(mesh)
     if pid and not unit_running(pid):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from tulle.cli.supervisors import supervisor_pid, supervisors
 from tulle.cli.words import Exit, Failure
 from tulle.kit import paths
 
@@ -162,22 +163,7 @@ _OF_ROOT = "/run/tulle"
 
 def all_running() -> list[Running]:
     """By name."""
-    parent = paths.runtime_parent()
-    try:
-        names = sorted(one.name for one in parent.iterdir() if one.is_dir())
-    except OSError:
-        return []
-    return [Running(name, pid) for name in names if (pid := supervisor_pid(name))]
-
-
-def supervisor_pid(mesh: str) -> int:
-    """Process id of the mesh's supervisor; 0 when none runs."""
-    try:
-        pid = int(paths.supervisor_pid_file(mesh, create=False).read_text())
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (OSError, ValueError):
-        return 0
-    return pid if b"tulle.supervisor" in words and os.fsencode(mesh) in words else 0
+    return [Running(name, pid) for name, pid in supervisors().items()]
 
 
 def _refusal(reply: "Reply") -> Failure:

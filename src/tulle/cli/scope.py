@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tulle.cli.unit_file import mesh_of, noted, unit_name
+from tulle.cli.supervisors import mesh_of
+from tulle.cli.unit_file import noted, unit_name
 from tulle.cli.words import Failure
 from tulle.kit import places
 from tulle.kit.users import user_name
@@ -92,16 +93,6 @@ class Scope:
                 code, f"`{' '.join((*self.systemctl, *words))}` failed: {done.stderr.strip() or done.stdout.strip()}"
             )
         return done.stdout.strip()
-
-
-def unit_running(pid: int) -> str:
-    """The mesh's unit that a supervisor runs under; empty when it was started otherwise."""
-    try:
-        groups = Path(f"/proc/{pid}/cgroup").read_text()
-    except OSError:
-        return ""
-    parts = (part for line in groups.splitlines() for part in line.rpartition(":")[2].split("/"))
-    return next((part for part in parts if mesh_of(part)), "")
 
 
 def _inside(directory: Path) -> list[Path]:

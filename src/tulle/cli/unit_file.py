@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from configparser import ConfigParser, Error
 from dataclasses import dataclass
 
-PREFIX, SUFFIX = "tulle-", ".service"
+from tulle.cli.supervisors import PREFIX, SUFFIX
+
 _LEAST_STOP_SECONDS = 90
 _STOP_MARGIN_SECONDS = 30
 """For the proxy to drain (12 s), the agent to end (5 s), and a slow box."""
@@ -49,11 +50,6 @@ class MeshUnit:
 def unit_name(mesh: str) -> str:
     """`tulle-shop.service`."""
     return f"{PREFIX}{mesh}{SUFFIX}"
-
-
-def mesh_of(unit: str) -> str:
-    """`shop` of `tulle-shop.service`; empty for what is no unit of Tulle's."""
-    return unit[len(PREFIX) : -len(SUFFIX)] if unit.startswith(PREFIX) and unit.endswith(SUFFIX) else ""
 
 
 def noted(text: str) -> Mapping[str, str]:

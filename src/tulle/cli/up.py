@@ -73,7 +73,7 @@ def supervisor_command(mesh: str, paths: Sequence[Path]) -> list[str]:
 
 def refuse_running(mesh: str) -> None:
     """Ends when the mesh has a supervisor."""
-    from tulle.cli.running import supervisor_pid
+    from tulle.cli.supervisors import supervisor_pid
 
     if pid := supervisor_pid(mesh):
         raise Failure(

@@ -3,8 +3,8 @@
 import enum
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as in `tulle.cli.status_words`
 if TYPE_CHECKING:
     from tulle.wire.status import Change, Fault
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tulle.cli.unit_file import MeshUnit, mesh_of, noted, unit_name
+from tulle.cli.supervisors import mesh_of
+from tulle.cli.unit_file import MeshUnit, noted, unit_name
 
 EXPOSURE = {True: 6.0, False: 7.8}
 """Of `systemd-analyze security`, for the box and for a user: what the options leave. Lower is better; none may be lost."""
