@@ -55,7 +55,19 @@ def test_help_loads_neither_asyncio_nor_rich_nor_yaml() -> None:
     assert all(f"\n  {verb} " in done.stdout for verb in VERBS)
 
 
-HEAVY = ("asyncio", "click", "dataclasses", "inspect", "msgspec", "pathlib", "subprocess", "typing", "yaml")
+HEAVY = (
+    "asyncio",
+    "click",
+    "dataclasses",
+    "inspect",
+    "msgspec",
+    "pathlib",
+    "selectors",
+    "socket",
+    "subprocess",
+    "typing",
+    "yaml",
+)
 
 
 def test_a_plain_status_loads_nothing_heavy(tmp_path: Path) -> None:
