@@ -42,7 +42,7 @@ check: $(VENV) ## Format, lint, types, layers, drift of generated files.
 test-user: ## Runs pods, intruder and demo as an ordinary user (as root: one made for it).
 	@tools/test-user.sh
 
-bench: $(COMPILED).path .venv/.stamp-bench ## CPU per request and gRPC call: direct, HAProxy, Envoy, Tulle (QUICK=1: in 5 minutes).
+bench: $(COMPILED).path .venv/.stamp-bench ## Cost and speed beside pump, HAProxy, nginx, Envoy (a quarter of an hour; QUICK=1: 3 minutes).
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 gen: $(VENV) ## Rewrites what is generated from the types, and recorded outputs.

@@ -29,7 +29,7 @@ CASES = (
         start=_start,
         windows=24,
         rounds=4,
-        seconds=1.5,
+        seconds=1.0,
         warm=0.3,
         quick=(3, 1.0),
     ),

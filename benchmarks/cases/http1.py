@@ -31,7 +31,8 @@ CASES = (
         unit="request",
         start=partial(_start, heads=FIELDS),
         windows=16,
-        rounds=5,
+        rounds=6,
+        seconds=1.0,
         quick=(3, 1.0),
     ),
     Case(
@@ -40,5 +41,6 @@ CASES = (
         unit="request",
         start=partial(_start, heads=MINIMAL),
         windows=8,
+        seconds=1.0,
     ),
 )

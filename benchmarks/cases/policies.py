@@ -47,5 +47,7 @@ CASES = (
         unit="request",
         start=_start,
         windows=10,
+        rounds=4,
+        seconds=1.0,
     ),
 )
