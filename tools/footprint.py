@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROC = Path("/proc")
+STEM_NAME = "tulle-stem"
 
 
 class Weight(NamedTuple):
     """One process of Tulle; sizes in octets."""
 
     role: str
-    """`supervisor`, `broker`, `agent`, `proxy` or `pod init`."""
+    """`supervisor`, `stem`, `broker`, `agent`, `proxy` or `pod init`."""
     pid: int
     rss: int
     pss: int | None
@@ -109,7 +110,9 @@ def _role(pid: int, supervisor_pid: int) -> str:
     for role in ("agent", "proxy"):
         if f"tulle.{role}".encode() in command:
             return role
-    return "pod init" if len(_status(pid, "NSpid")) > 1 else "broker"
+    if len(_status(pid, "NSpid")) > 1:
+        return "pod init"
+    return "stem" if _status(pid, "Name") == [STEM_NAME] else "broker"
 
 
 def _rss(pid: int) -> int:

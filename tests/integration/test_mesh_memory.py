@@ -56,7 +56,7 @@ def test_the_shop_weighs_what_it_may(shop: Running) -> None:
     assert weighed.rss("agent") <= 32 * MEGABYTE
     assert weighed.rss("supervisor") <= 15 * MEGABYTE
     roles = Counter(one.role for one in weighed.processes)
-    assert roles == {"supervisor": 1, "broker": 1, "agent": 1, "proxy": 1, "pod init": 5}
+    assert roles == {"supervisor": 1, "stem": 1, "broker": 1, "agent": 1, "proxy": 1, "pod init": 5}
     assert weighed.unreadable == 0 or os.getuid() != 0, "root can read all"
     assert weighed.pss <= 64 * MEGABYTE
 

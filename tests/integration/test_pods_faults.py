@@ -40,7 +40,7 @@ def test_without_the_supervisor_nothing_is_left_after_a_second(mesh: Supervised)
         mesh.pod("default/spread", mesh.python, "-c", SPREAD, env=mark),
         mesh.pod("default/plain", "/usr/bin/python3", "-c", SPREAD, env=mark, isolated=False),
     )
-    mesh.wait_until(lambda: len(family(mesh)) == 4 + 2 + 4 + 4, "not yet: 4 of Tulle; inits with 1, 3 and 3 processes")
+    mesh.wait_until(lambda: len(family(mesh)) == 5 + 2 + 4 + 4, "not yet: 5 of Tulle; inits with 1, 3 and 3 processes")
     everything = family(mesh)
 
     mesh.process.kill()
@@ -135,6 +135,35 @@ def test_a_killed_agent_disturbs_no_pod(mesh: Supervised) -> None:
     mesh.statuses = {}
     assert mesh.await_state(ECHO, "ready") == before
     assert mesh.ask("dial", pod=ECHO, port=80, text="") == "served"
+
+
+def test_a_killed_stem_ends_no_pod_and_the_next_ones_start(mesh: Supervised) -> None:
+    before, broker, stem = mesh.await_state(ECHO, "ready"), mesh.broker_pid(), mesh.stem_pid()
+    mesh.kill(stem)
+    mesh.wait_until(lambda: mesh.stem_pid() != stem, "it does not die")
+
+    other = mesh.pod("default/plain", "/usr/bin/python3", "-c", "import signal; signal.pause()", isolated=False)
+    mesh.apply(*mesh.plan.pods, mesh.pod("default/other", mesh.python, "-c", SERVE), other)
+
+    assert mesh.await_state("default/other", "ready").restarts == 0
+    mesh.await_state("default/plain", "ready")
+    assert mesh.stem_pid() not in (0, stem)
+    assert (mesh.statuses[ECHO], mesh.broker_pid()) == (before, broker)
+
+
+def test_a_stem_that_does_not_answer_is_replaced(mesh: Supervised) -> None:
+    stem = mesh.stem_pid()
+    mesh.kill(stem, signal.SIGSTOP)
+
+    mesh.apply(*mesh.plan.pods, mesh.pod("default/other", mesh.python, "-c", SERVE, readiness=Readiness(80)))
+
+    mesh.await_state("default/other", "ready")
+    assert mesh.stem_pid() not in (0, stem)
+
+
+def test_what_pods_come_from_holds_nothing_of_theirs(mesh: Supervised) -> None:
+    if os.getuid() == 0:  # nobody else may look
+        assert len(list(Path(f"/proc/{mesh.stem_pid()}/fd").iterdir())) == 4, "0, 1, 2 and the supervisor's line"
 
 
 def test_what_is_no_plan_changes_nothing(mesh: Supervised) -> None:

@@ -269,6 +269,10 @@ class Supervised:
         holders = [pid for pid in self.children() if self.status_of(pid).get("CapEff") == "0000000000200000"]
         return holders[0] if holders else 0
 
+    def stem_pid(self) -> int:
+        """What pods are forked from; 0 while there is none."""
+        return next((pid for pid in self.children() if self.status_of(pid).get("Name") == "tulle-stem"), 0)
+
     def status_of(self, pid: int) -> dict[str, str]:
         """/proc/PID/status."""
         return dict(line.split(":\t", 1) for line in _read(pid, "status").splitlines() if ":\t" in line)

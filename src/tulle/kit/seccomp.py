@@ -8,6 +8,7 @@ other processes.
 
 import ctypes
 import errno
+import functools
 import os
 import struct
 
@@ -145,6 +146,7 @@ def denied_calls(machine: str) -> dict[str, int]:
     return {**_architecture(machine).denied, **_EVERYWHERE}
 
 
+@functools.cache
 def assemble(machine: str) -> bytes:
     """The filter as BPF. Raises UnknownArchitecture."""
     arch = _architecture(machine)

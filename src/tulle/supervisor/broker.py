@@ -13,7 +13,6 @@ import socket
 from collections.abc import Callable, Sequence
 
 from tulle.kit import namespaces, privileges
-from tulle.supervisor.fork import fork
 from tulle.supervisor.loop import Loop
 
 _REQUEST_BYTES = 1024
@@ -29,7 +28,14 @@ SEATS = 2
 class Broker:
     """The supervisor's side: forks it, tells it of pods, forks it again when it ends."""
 
-    def __init__(self, loop: Loop, say: Callable[[str], None], forked_again: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        fork: Callable[[socket.socket, Sequence[socket.socket]], int],
+        say: Callable[[str], None],
+        forked_again: Callable[[], None],
+    ) -> None:
+        """`fork`: makes a child that runs `serve` with these sockets, and returns its pid. Raises OSError."""
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(SEATS)]
         self.for_proxies = tuple(theirs for theirs, _ in pairs)
         """By seat: answers to one proxy do not reach another. Both ends stay here too: broker and proxy may each end without the
@@ -37,6 +43,7 @@ class Broker:
         self._requests = tuple(ours for _, ours in pairs)
         self.pid = 0
         self._loop = loop
+        self._fork = fork
         self._say = say
         self._forked_again = forked_again
         """Called when another one takes the place of one that ended: what that one had been asked may be lost."""
@@ -47,15 +54,8 @@ class Broker:
     def start(self) -> None:
         """Forks it and tells it of every pod."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        parent = os.getpid()
-        requests = self._requests
-
-        def run() -> None:
-            privileges.die_with(parent)
-            serve(theirs, requests)
-
         with theirs:
-            self.pid = fork(run, (theirs.fileno(), *(one.fileno() for one in requests)))
+            self.pid = self._fork(theirs, self._requests)
         self._news = ours
         self._loop.child(self.pid, self._ended)
         for pod, network in self._networks.items():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 _RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
+"""Those that the supervisor or Python handle or ignore. To block all there are would have the child write to a name of each."""
 
 
 def fork(run: Callable[[], object], keep: Iterable[int]) -> int:
@@ -19,8 +20,7 @@ def fork(run: Callable[[], object], keep: Iterable[int]) -> int:
     The child leads a group of its own: ctrl-C in a terminal is for the supervisor, which ends the others in order.
     Raises OSError where the box has no process left.
     """
-    everything = signal.valid_signals()
-    before = signal.pthread_sigmask(signal.SIG_SETMASK, everything)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _RESET)
     try:
         pid = os.fork()
     except OSError:

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -61,7 +62,7 @@ def _prepare(service: Service, link: socket.socket) -> None:
         if words.receive_plain(link) != words.GO:
             raise SystemExit(0)
         privileges.die_with(0)  # a parent outside of the pid namespace has number 0
-        tree.build(service.view)
+        _build(service.view, link)
         with step("namespaces"):
             socket.sethostname(service.hostname)
         with step("limits"):
@@ -85,6 +86,26 @@ def _prepare(service: Service, link: socket.socket) -> None:
         with step("filter"):
             seccomp.confine()
     privileges.hide_memory()
+
+
+def _build(view: tree.View, link: socket.socket) -> None:
+    """In a child: what it writes to memory would stay with this process, and this one with the service."""
+    with step("init"):
+        builder = os.fork()
+    if not builder:
+        code = 1
+        try:
+            tree.build(view)
+            code = 0
+        except StepFailed as fault:
+            words.send(link, words.IMPOSSIBLE, fault.step, fault.why)
+        finally:
+            if (defect := sys.exception()) and code:
+                sys.excepthook(type(defect), defect, defect.__traceback__)
+            os._exit(code)
+    if os.waitpid(builder, 0)[1]:
+        raise SystemExit(1)
+    os.chdir("/")
 
 
 class Init:

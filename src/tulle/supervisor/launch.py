@@ -1,7 +1,7 @@
 """Makes one pod: namespaces, network, listeners; then pid 1 in it.
 
-fork → the middle process makes the namespaces and the listener, before any code of the service runs, forks pid 1,
-hands all of it to the supervisor and ends, so that the supervisor (a subreaper) is pid 1's parent.
+fork → the middle process makes the namespaces, forks pid 1, which waits, makes the network and the listener, before any code of
+the service runs, hands all of it to the supervisor and ends, so that the supervisor (a subreaper) is pid 1's parent.
 """
 
 import errno
@@ -46,38 +46,50 @@ class Dialling(NamedTuple):
     """`127.80.x.y:port`, each given a listener where there is no redirect."""
 
 
-def launch_pod(service: init.Service, link: socket.socket, dialling: Dialling) -> int:
-    """Starts the middle process and returns its pid; what it made comes by the other end of `link`."""
-    return _fork_with(service, link, lambda: _make_pod(link, dialling, _KINDS, lambda: init.run(service, link)))
+class Order(NamedTuple):
+    """A pod to be made."""
+
+    service: init.Service
+    dialling: Dialling | None
+    """None: it is not isolated, and lives in the box's network."""
+    container: "Container | None" = None
 
 
-def launch_container(service: init.Service, container: "Container", link: socket.socket, dialling: Dialling) -> int:
-    """The same for a container, whose image and volumes the middle process finds first."""
+def launch(order: Order, link: socket.socket) -> int:
+    """Carries it out in a child of this process, and returns its pid; what it makes comes by the other end of `link`."""
+    parent = os.getpid()
+    service = order.service
+    return fork(lambda: carry_out(order, link, parent), (link.fileno(), service.stdout, service.stderr))
+
+
+def carry_out(order: Order, link: socket.socket, parent: int) -> None:
+    """In a child of `parent`: makes the pod and ends, or, for what is not isolated, stays as its keeper."""
+    service = order.service
+    privileges.die_with(parent, signal.SIGKILL if order.dialling else signal.SIGTERM)
+    os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
+    os.dup2(service.stdout, 1)
+    os.dup2(service.stderr, 2)
+    if order.dialling is None:
+        init.run(service, link)
+    elif order.container:
+        _make_container(service, order.container, link, order.dialling)
+    else:
+        _make_pod(link, order.dialling, _KINDS, lambda: init.run(service, link))
+
+
+def _make_container(service: init.Service, container: "Container", link: socket.socket, dialling: Dialling) -> None:
+    """Finds the image and the volumes first."""
     from tulle.supervisor import container_init
     from tulle.supervisor.container import make_ready
 
-    def make() -> None:
-        try:
-            ready = make_ready(container, link)
-        except StepFailed as fault:
-            words.send(link, words.IMPOSSIBLE, fault.step, fault.why)
-            return
-        # Its cgroup is named from the box's root, so it stays in the box's cgroup namespace until the runtime makes it one.
-        kinds = _KINDS & ~namespaces.NEWCGROUP
-        _make_pod(link, dialling, kinds, lambda: container_init.run(service, container, ready, link))
-
-    return _fork_with(service, link, make)
-
-
-def launch_plain(service: init.Service, link: socket.socket) -> int:
-    """Starts a service that is not isolated, and returns the pid of its keeper."""
-    parent = os.getpid()
-
-    def keep() -> None:
-        privileges.die_with(parent, signal.SIGTERM)
-        init.run(service, link)
-
-    return _fork_with(service, link, keep, ends_at_once=False)
+    try:
+        ready = make_ready(container, link)
+    except StepFailed as fault:
+        words.send(link, words.IMPOSSIBLE, fault.step, fault.why)
+        return
+    # Its cgroup is named from the box's root, so it stays in the box's cgroup namespace until the runtime makes it one.
+    kinds = _KINDS & ~namespaces.NEWCGROUP
+    _make_pod(link, dialling, kinds, lambda: container_init.run(service, container, ready, link))
 
 
 def make_network(way: str) -> tuple[int, socket.socket, str]:
@@ -106,37 +118,22 @@ def _redirect(way: str) -> str:
 
 
 def _make_pod(link: socket.socket, dialling: Dialling, kinds: int, run: Callable[[], object]) -> None:
+    pid = 0
     try:
         with step("namespaces"):
             namespaces.unshare(kinds)
-        network, listener, way = make_network(dialling.way)
         with step("init"):
-            pid = os.fork()
+            pid = os.fork()  # before the network is made: what that writes to memory would stay with pid 1
+        if pid == 0:
+            run()
+            os._exit(0)
+        network, listener, way = make_network(dialling.way)
     except StepFailed as fault:
         words.send(link, words.IMPOSSIBLE, fault.step, fault.why)
+        if pid:
+            os.kill(pid, signal.SIGKILL)
         return
-    if pid == 0:
-        os.close(network)
-        listener.close()
-        run()
-        os._exit(0)
     words.send(link, words.MADE, str(pid), way, descriptors=(network, listener.fileno()))
     if way == ADDRESSES:
         for address in dialling.addresses:
             open_and_tell(link, address)
-
-
-def _fork_with(
-    service: init.Service, link: socket.socket, run: Callable[[], None], *, ends_at_once: bool = True
-) -> int:
-    parent = os.getpid()
-
-    def child() -> None:
-        if ends_at_once:
-            privileges.die_with(parent)
-        os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
-        os.dup2(service.stdout, 1)
-        os.dup2(service.stderr, 2)
-        run()
-
-    return fork(child, (link.fileno(), service.stdout, service.stderr))

@@ -84,15 +84,12 @@ class Pod:
             self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._link.setblocking(False)
             with theirs:
-                dialling = launch.Dialling(self._around.way, self._around.addresses.wanted)
                 if self.spec.isolated:
-                    if container:
-                        self._middle = launch.launch_container(service, container, theirs, dialling)
-                    else:
-                        self._middle = launch.launch_pod(service, theirs, dialling)
+                    dialling = launch.Dialling(self._around.way, list(self._around.addresses.wanted))
+                    self._middle = self._around.stem.launch(launch.Order(service, dialling, container), theirs)
                     self._around.loop.child(self._middle, self._middle_ended)
                 else:
-                    self._pid = launch.launch_plain(service, theirs)
+                    self._pid = self._around.stem.launch(launch.Order(service, None), theirs)
                     self._around.loop.child(self._pid, self._ended)
         except StepFailed as fault:
             self._again(self._course.refused(fault.step, fault.why))

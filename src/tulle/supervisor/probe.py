@@ -55,7 +55,7 @@ def _make_pod() -> None:
     privileges.adopt_orphans()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with step("init"):
-        middle = launch.launch_pod(_service(), theirs, launch.Dialling())
+        middle = launch.launch(launch.Order(_service(), launch.Dialling()), theirs)
     theirs.close()
     ours.settimeout(_PATIENCE_SECONDS)
     while True:

@@ -28,6 +28,7 @@ from tulle.supervisor.loopback import Loopback
 from tulle.supervisor.outfit import Outfits
 from tulle.supervisor.proxies import Incarnation, ProxyKeeper
 from tulle.supervisor.recognition import Recognition
+from tulle.supervisor.stem import Stem
 from tulle.supervisor.steps import Problem, explain
 from tulle.supervisor.surroundings import Surroundings
 from tulle.supervisor.unit import UnitLink
@@ -83,7 +84,8 @@ class Supervisor:
         self._memory = os.memfd_create("tulle-snapshot", os.MFD_CLOEXEC)
         self._access_log = AccessLog(self._loop, LogFile(places.process_log(mesh, "access")))
         self._proxy_link = ProxyLink(self._loop)
-        self._broker = Broker(self._loop, self.voice.say, self._proxy_link.broker_forked_again)
+        self._stem = Stem(self._loop, self.voice.say)
+        self._broker = Broker(self._loop, self._stem.fork_broker, self.voice.say, self._proxy_link.broker_forked_again)
         self._has_broker = problem is None
         self._fleet = self._make_fleet(Outfits(mesh, descriptors), way, problem)
         towards_proxy = self._loop, self._proxy_link, self.voice.say, self._report_soon
@@ -172,6 +174,7 @@ class Supervisor:
 
     def _stopped(self) -> None:
         self._broker.stop()
+        self._stem.stop()
         self._access_log.finish()
         _remove(places.supervisor_pid_file(self._mesh))
         with contextlib.suppress(OSError):
@@ -198,6 +201,7 @@ class Supervisor:
         return Fleet(
             Surroundings(
                 loop=self._loop,
+                stem=self._stem,
                 broker=self._broker,
                 proxy=self._proxy_link,
                 addresses=Addresses(self._loop, self._proxy_link, self._report_soon, say),

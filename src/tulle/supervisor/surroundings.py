@@ -8,6 +8,7 @@ from tulle.supervisor.broker import Broker
 from tulle.supervisor.handover import ProxyLink
 from tulle.supervisor.loop import Loop
 from tulle.supervisor.outfit import Outfits
+from tulle.supervisor.stem import Stem
 from tulle.supervisor.steps import Problem
 
 
@@ -15,6 +16,7 @@ class Surroundings(NamedTuple):
     """All that a pod needs to be made, to be reached and to be told of. Made once, by the supervisor."""
 
     loop: Loop
+    stem: Stem
     broker: Broker
     proxy: ProxyLink
     addresses: Addresses
