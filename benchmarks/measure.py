@@ -103,6 +103,16 @@ def rss_kb(pid: int) -> int:
     return _status(Path(f"/proc/{pid}/status"), "VmRSS:")
 
 
+def forget_peak(pid: int) -> None:
+    """Lets the process's peak of resident memory begin anew, at what it has now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_kb(pid: int) -> int:
+    """The most resident memory that it had since then, in KiB."""
+    return _status(Path(f"/proc/{pid}/status"), "VmHWM:")
+
+
 def preempted(pid: int) -> int:
     """How often the kernel took the core from one of its threads."""
     total = 0

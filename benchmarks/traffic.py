@@ -37,6 +37,8 @@ class Traffic(NamedTuple):
     """WebSocket is let through, where a proxy has to be told."""
     services: int = 1
     """Of the mesh; only one of them is called."""
+    is_bulk: bool = False
+    """Many octets on few connections: splicing pays. It does not for a few octets at a time."""
 
 
 def requests(started: ExitStack, work: Path, connections: int) -> Traffic:

@@ -1,6 +1,15 @@
 """Everything that `make bench` measures, in its order."""
 
 from benchmarks.case import Case
-from benchmarks.cases import fixed, grpc, http1, idle, policies, tcp
+from benchmarks.cases import bodies, fixed, grpc, http1, idle, policies, tcp, websocket
 
-CASES: tuple[Case, ...] = (*http1.CASES, *fixed.CASES, *grpc.CASES, *tcp.CASES, *policies.CASES, *idle.CASES)
+CASES: tuple[Case, ...] = (
+    *http1.CASES,
+    *fixed.CASES,
+    *grpc.CASES,
+    *tcp.CASES,
+    *websocket.CASES,
+    *bodies.CASES,
+    *policies.CASES,
+    *idle.CASES,
+)

@@ -17,7 +17,7 @@ PEERS = ("direct", "pump", "haproxy", "nginx", "envoy", "tulle", "tulle-interpre
 BULK = (("down", 1), ("down", 4), ("up", 1))
 
 
-def opaque(started: ExitStack, work: Path, program: Path) -> Traffic:
+def opaque(started: ExitStack, work: Path, program: Path, is_bulk: bool = False) -> Traffic:
     """Connections between the two ends of `tcp_load.c`."""
 
     def attempt(port: int) -> Values:
@@ -34,6 +34,7 @@ def opaque(started: ExitStack, work: Path, program: Path) -> Traffic:
         drive=undriven,
         await_service=partial(await_attempt, attempt=attempt),
         is_tcp=True,
+        is_bulk=is_bulk,
     )
 
 
@@ -58,7 +59,7 @@ def _start_connect(bench: Bench, started: ExitStack) -> Sequence[Probe]:
 
 def _start_bulk(bench: Bench, started: ExitStack) -> Sequence[Probe]:
     program = compile_program("tcp_load", bench.work)
-    targets = start_peers(bench, started, opaque(started, bench.work, program), PEERS[:-1])
+    targets = start_peers(bench, started, opaque(started, bench.work, program, is_bulk=True), PEERS[:-1])
     return [
         Probe(target.name, f"{way} connections={connections}", partial(_bulk, target, program, way, connections))
         for way, connections in BULK

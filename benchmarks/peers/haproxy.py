@@ -17,6 +17,12 @@ defaults
     timeout client 300s
     timeout server 300s
     timeout connect 2s
+{splicing}
+"""
+
+SPLICING = """
+    option splice-request
+    option splice-response
 """
 
 HTTP = """
@@ -43,8 +49,6 @@ backend orders
 
 TCP = """
     mode tcp
-    option splice-request
-    option splice-response
 frontend orders
     bind 127.0.0.1:{port} backlog 1024
     acl from_dev src 10.9.0.0/16
@@ -58,7 +62,7 @@ backend orders
 
 
 def start_haproxy(started: ExitStack, work: Path, traffic: Traffic) -> Target:
-    """Starts it and waits until it serves. A list of paths is searched as a tree, however long it is."""
+    """Starts it and waits until it serves. A list of paths is searched as a tree, however long it is; splice-auto would copy bulk."""
     require("haproxy")
     port = free_port()
     paths = work / "haproxy.paths"
@@ -67,6 +71,7 @@ def start_haproxy(started: ExitStack, work: Path, traffic: Traffic) -> Target:
     config.write_text(
         (GLOBAL + (TCP if traffic.is_tcp else HTTP)).format(
             work=work,
+            splicing=SPLICING if traffic.is_bulk else "",
             port=port,
             v1=traffic.backend.ports[0],
             v2=traffic.backend.ports[1],

@@ -9,11 +9,11 @@ from benchmarks.traffic import Traffic
 
 
 def start_pump(started: ExitStack, work: Path, traffic: Traffic) -> Target:
-    """Each caller's connection has one of its own to the first version. Opaque streams are spliced."""
+    """Each caller's connection has one of its own to the first version. Bulk is spliced."""
     program = compile_program("pump", work)
     port = free_port()
     log = work / "pump.log"
-    command: list[str | Path] = [program, str(port), str(traffic.backend.ports[0]), *(["--splice"] if traffic.is_tcp else [])]
+    command: list[str | Path] = [program, str(port), str(traffic.backend.ports[0]), "--splice"]
     process = start(started, PROXY_CORE, command, log)
     traffic.await_service("pump", port, process, log)
     return Target("pump", port, process.pid)
