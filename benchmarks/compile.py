@@ -30,11 +30,11 @@ spec:
   rules:
     - from:
         - source:
-            principals: [big.local/ns/default/sa/s{caller}]
+            principals: [{mesh}.local/ns/default/sa/s{caller}]
       to:
         - operation:
             methods: [GET]
-            paths: ["/x{number}/*"]
+            paths: ["/{resource}{number}/*"]
 """
 
 
@@ -52,15 +52,18 @@ def main() -> None:
     print(f"{'whole':10} {1000 * min(sum(one.values()) for one in rounds):8.1f} ms")
 
 
-def mesh(services: int, policies: int) -> dict[str, str]:
-    """A mesh file of services that call one another, and files of policies beside it."""
+def mesh(services: int, policies: int, name: str = "big", resource: str = "x") -> dict[str, str]:
+    """A mesh file of services that call one another, and files of policies beside it; each policy names a path that begins with `resource`."""
     lines = [
         f"  s{n}: {{run: serve, port: {8000 + n % 100}, calls: [s{(n - 1) % services}, s{(n - 7) % services}],"
         f" allow: [{{from: [s{(n + 1) % services}, s{(n + 7) % services}], methods: [GET, POST], paths: [/a/*]}}]}}"
         for n in range(services)
     ]
-    files = {"mesh.yaml": "\n".join(["mesh: big", "services:", *lines, ""])}
-    texts = [POLICY.format(number=n, guarded=n % services, caller=7 * n % services) for n in range(policies)]
+    files = {"mesh.yaml": "\n".join([f"mesh: {name}", "services:", *lines, ""])}
+    texts = [
+        POLICY.format(mesh=name, number=n, guarded=n % services, caller=7 * n % services, resource=resource)
+        for n in range(policies)
+    ]
     for first in range(0, policies, PER_FILE):
         files[f"policies-{first:06}.yaml"] = "".join(texts[first : first + PER_FILE])
     return files

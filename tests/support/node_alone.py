@@ -93,6 +93,15 @@ class NodeAlone:
         self._reader.start()
         eventually(self._serves, 20, f"the proxy serves what the agent wants: {self.log()}")
 
+    def follow(self, generation: int) -> None:
+        """Tells the agent, as the supervisor would, that the plan of this generation is followed."""
+        assert self._control
+        self._control.sendall(encode(Report(generation, self.pods, [], "127.0.0.1:15020")))
+
+    def post(self, target: str, body: bytes) -> bytes:
+        """What POST on the agent's socket answers."""
+        return request(self._scratch / "run" / "edge" / "agent.sock", "POST", target, body, timeout=60.0).body
+
     def kill(self) -> None:
         """SIGKILL to the agent."""
         assert self.agent
