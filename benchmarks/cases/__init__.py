@@ -1,7 +1,7 @@
 """Everything that `make bench` measures, in its order."""
 
 from benchmarks.case import Case
-from benchmarks.cases import bodies, fixed, grpc, http1, http2, idle, policies, tcp, websocket
+from benchmarks.cases import apply, bodies, fixed, grpc, http1, http2, idle, policies, status, tcp, websocket
 
 CASES: tuple[Case, ...] = (
     *http1.CASES,
@@ -13,4 +13,6 @@ CASES: tuple[Case, ...] = (
     *bodies.CASES,
     *policies.CASES,
     *idle.CASES,
+    *apply.CASES,
+    *status.CASES,
 )
