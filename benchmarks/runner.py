@@ -12,7 +12,7 @@ from benchmarks.noise import between, calibrate, read_now
 from benchmarks.process import LOAD_CORE, PROXY_CORE, Lacking
 from benchmarks.record import Heading, Run, Sample
 
-STARTING = 8.0
+STARTING = 5.0
 """Seconds to start what a case needs, about."""
 FAULTS = (Lacking, OSError, ValueError, subprocess.SubprocessError)
 

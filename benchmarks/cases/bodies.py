@@ -96,6 +96,7 @@ CASES = (
         unit="MB",
         start=_start,
         windows=21,
+        seconds=1.0,
         columns=("user_us", "system_us", "mb_per_s", "grown_kb", "rss_kb"),
     ),
 )

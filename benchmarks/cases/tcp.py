@@ -74,6 +74,7 @@ CASES = (
         unit="connection",
         start=_start_connect,
         windows=7,
+        seconds=1.0,
     ),
     Case(
         name="tcp-bulk",
@@ -81,6 +82,7 @@ CASES = (
         unit="MB",
         start=_start_bulk,
         windows=18,
+        seconds=1.0,
         columns=("user_us", "system_us", "mb_per_s", "rss_kb"),
     ),
 )

@@ -53,5 +53,6 @@ CASES = (
         unit="message",
         start=_start,
         windows=7,
+        seconds=1.0,
     ),
 )
