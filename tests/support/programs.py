@@ -11,9 +11,11 @@ PACKAGES = {
     "h2load": "nghttp2-client",
     "nghttp": "nghttp2-client",
     "nghttpd": "nghttp2-server",
+    "nginx": "nginx",
     "podman": "podman crun runc",
     "prometheus": "prometheus",
     "promtool": "prometheus",
+    "wrk": "wrk",
 }
 
 
