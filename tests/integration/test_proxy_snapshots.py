@@ -99,6 +99,8 @@ def test_a_request_in_flight_finishes_on_the_old_snapshot(proxy: Proxy, backends
         (b'{"generation": 2}', "mesh"),
         (b'{"generation": 2, "mesh": "m", "trust_domain": "t", "colour": 1}', "colour"),
         (b'{"generation": 2, "mesh": "m", "trust_domain": "t", "doors": [{"port": 1, "service": "a", "service_port": 1}]}', "a:1"),
+        (b'{"generation": 2, "mesh": "m", "trust_domain": "t", "policies": [{"name": "a", "action": "ASK"}]}', "$.policies[0].action"),
+        (b'{"generation": 2, "mesh": "m", "trust_domain": "t", "policies": [{"name": "\xff", "action": "DENY"}]}', "utf-8"),
         (b'{"schema_version": 99, "generation": 2, "mesh": "m", "trust_domain": "t"}', "schema_version"),
     ],
 )  # fmt: skip

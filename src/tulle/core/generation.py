@@ -3,9 +3,9 @@
 from typing import final
 
 from tulle.core.backends import BackendTable, EndpointRef, RouteTable
-from tulle.core.policies import AuthzTable, CallerPlan, CallerRef, PolicyTable
+from tulle.core.policies import AuthzTable, CallerPlan, CallerRef, PolicyStore
 from tulle.core.route_index import RouteIndex
-from tulle.wire.outline import Outline
+from tulle.wire.outline import Outline, Section
 from tulle.wire.snapshot import AccessLog, Limits, Mode, Protocol, Tracing
 
 
@@ -40,17 +40,10 @@ class ServicePortTable:
         self.plans: dict[CallerRef, CallerPlan] = {}
         """`judge` fills it, within a bound."""
 
-    def anew(self) -> "ServicePortTable":
-        """The same for another generation: nothing is remembered of callers."""
+    def under(self, authz: AuthzTable) -> "ServicePortTable":
+        """The same with other policies; nothing is remembered of callers."""
         return ServicePortTable(
-            self.service,
-            self.address,
-            self.port,
-            self.target_port,
-            self.protocol,
-            self.routes,
-            self.opaque,
-            self.authz,
+            self.service, self.address, self.port, self.target_port, self.protocol, self.routes, self.opaque, authz
         )
 
     def __repr__(self) -> str:
@@ -59,48 +52,37 @@ class ServicePortTable:
 
 @final
 class ServiceTable:
-    """All ports of a service, and what it takes for them to hold in another generation."""
+    """The routes of a service, and what it takes for them to hold in another generation."""
 
-    __slots__ = ("authz", "backends", "ports")
+    __slots__ = ("backends", "ports")
 
-    def __init__(self, ports: list[ServicePortTable], backends: list[BackendTable], authz: AuthzTable) -> None:
+    def __init__(self, ports: list[ServicePortTable], backends: list[BackendTable]) -> None:
         self.ports: list[ServicePortTable] = ports
         self.backends: list[BackendTable] = backends
         """All that its routes name."""
-        self.authz: AuthzTable = authz
 
-    def holds(self, backends: dict[str, BackendTable], policies: dict[str, PolicyTable]) -> bool:
-        """Whether all that it names is what it was laid out with."""
-        for backend in self.backends:
+    def holds(self, backends: dict[str, BackendTable]) -> bool:
+        """Whether every backend is what it was laid out with."""
+        for backend in self.backends:  # noqa: SIM110  (a generator costs more than the look-up)
             if backends.get(backend.name) is not backend:
                 return False
-        for policy in self.authz.denies:
-            if policies.get(policy.name) is not policy:
-                return False
-        for policy in self.authz.allows:  # noqa: SIM110  (ten thousand of them: a generator costs more than the look-up)
-            if policies.get(policy.name) is not policy:
-                return False
         return True
-
-    def anew(self) -> "ServiceTable":
-        """The same for another generation."""
-        return ServiceTable([port.anew() for port in self.ports], self.backends, self.authz)
 
 
 @final
 class Parts:
-    """What was laid out, by the octets it was decoded from, in the order of the document.
+    """The long lists of the document, and what was laid out of them part by part: the next generation takes over what did not change."""
 
-    The next generation takes over what did not change.
-    """
+    __slots__ = ("backends", "callers", "made_backends", "made_callers", "made_services", "policies", "services")
 
-    __slots__ = ("backends", "callers", "policies", "services")
-
-    def __init__(self) -> None:
-        self.callers: dict[bytes, CallerRef] = {}
-        self.backends: dict[bytes, BackendTable] = {}
-        self.policies: dict[bytes, PolicyTable] = {}
-        self.services: dict[bytes, ServiceTable] = {}
+    def __init__(self, outline: Outline) -> None:
+        self.callers: Section = Section(outline.callers)
+        self.made_callers: list[CallerRef] = []
+        self.backends: Section = Section(outline.backends)
+        self.made_backends: list[BackendTable] = []
+        self.services: Section = Section(outline.services)
+        self.made_services: list[ServiceTable] = []
+        self.policies: PolicyStore = PolicyStore(Section(outline.policies))
 
 
 @final
@@ -125,7 +107,7 @@ class Tables:
         "tracing",
     )
 
-    def __init__(self, outline: Outline) -> None:
+    def __init__(self, outline: Outline, parts: Parts) -> None:
         self.outline: Outline = outline
         """What the document says beside its parts, which are left out."""
         self.generation: int = outline.generation
@@ -149,4 +131,4 @@ class Tables:
         """By workload, pod, host and port."""
         self.pods: dict[str, list[EndpointRef]] = {}
         """The endpoints inside a pod, to mark ready or unready together."""
-        self.parts: Parts = Parts()
+        self.parts: Parts = parts

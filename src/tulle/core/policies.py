@@ -6,7 +6,7 @@ from typing import Final, final
 from tulle.core.patterns import ValueSet
 from tulle.core.request import RequestView, canonical_pattern, folded_pattern
 from tulle.core.verdict import Allow, Deny
-from tulle.wire.outline import POLICIES
+from tulle.wire.outline import POLICIES, Section
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Action, Operation, Policy, Source
 
@@ -100,65 +100,83 @@ class RuleTable:
         """Never empty, likewise. Port fields come first."""
 
 
+_NONE: Final[list["PolicyTable"]] = []
+
+
 @final
 class PolicyTable:
-    """One policy and the verdict it gives when a rule matches.
+    """One policy and the verdict it gives when a rule matches."""
 
-    Of most policies of a large mesh nobody calls what they guard, so the rules are laid out when they are asked for first:
-    the octets, which were found valid, take a tenth of the memory.
-    """
+    __slots__ = ("denies", "name", "rules", "verdict")
 
-    __slots__ = ("_rules", "_verdict", "denies", "name", "text")
-
-    def __init__(self, text: bytes, policy: Policy) -> None:
-        self.text: bytes = text
-        """What `policy` was decoded from."""
+    def __init__(self, policy: Policy) -> None:
         self.name: str = policy.name
         self.denies: bool = policy.action is Action.DENY
-        self._rules: list[RuleTable] | None = None
-        self._verdict: Allow | Deny | None = None
-
-    @property
-    def is_laid_out(self) -> bool:
-        """Asking for its rules costs nothing more."""
-        return self._rules is not None
-
-    @property
-    def rules(self) -> list[RuleTable]:
-        """In the order of the policy."""
-        return self._rules if self._rules is not None else self.lay_out()
-
-    @property
-    def verdict(self) -> Allow | Deny:
-        """When a rule matches."""
-        if self._verdict is None:
-            self._verdict = Deny(self.name, Reason.DENIED) if self.denies else Allow(self.name)
-        return self._verdict
-
-    def lay_out(self) -> list[RuleTable]:
-        """Makes the rules ready to be judged."""
-        rules = [
+        self.verdict: Allow | Deny = Deny(policy.name, Reason.DENIED) if self.denies else Allow(policy.name)
+        self.rules: list[RuleTable] = [
             RuleTable(
                 [_source_checks(source) for source in rule.sources] or [[]],
                 [_operation_checks(operation) for operation in rule.operations] or [[]],
             )
-            for rule in POLICIES.decode(self.text, 0).rules
+            for rule in policy.rules
         ]
-        self._rules = rules
-        return rules
+
+
+@final
+class PolicyStore:
+    """All policies of a generation, found valid. One is laid out when a caller is first judged by it.
+
+    Of a large mesh most guard what nobody calls here and now, and octets take a tenth of the memory of what is laid out.
+    """
+
+    __slots__ = ("made", "section")
+
+    def __init__(self, section: Section) -> None:
+        self.section: Section = section
+        self.made: dict[int, PolicyTable] = {}
+        """Those laid out, by their place in the document."""
+
+    def policy(self, index: int) -> PolicyTable:
+        """The one at this place."""
+        found = self.made.get(index)
+        if found is None:
+            found = self.made[index] = PolicyTable(POLICIES.decode(self.section.octets(index), index))
+        return found
 
 
 @final
 class AuthzTable:
     """The policies that select a service, shared by all services that the same ones select."""
 
-    __slots__ = ("allows", "denies")
+    __slots__ = ("_allows", "_denies", "_is_parted", "places", "store")
 
-    def __init__(self, policies: Iterable[PolicyTable]) -> None:
-        ordered = sorted(policies, key=_name_of)
-        self.denies: list[PolicyTable] = [policy for policy in ordered if policy.denies]
-        """By name: of several that match the first is reported."""
-        self.allows: list[PolicyTable] = [policy for policy in ordered if not policy.denies]
+    def __init__(self, store: PolicyStore, places: list[int]) -> None:
+        self.store: PolicyStore = store
+        self.places: list[int] = places
+        """Where they are, in the order of their names: of several that match the first is reported."""
+        self._is_parted = False
+        self._denies: list[PolicyTable] = _NONE
+        self._allows: list[PolicyTable] = _NONE
+
+    @property
+    def denies(self) -> list[PolicyTable]:
+        """By name."""
+        if not self._is_parted:
+            self._part()
+        return self._denies
+
+    @property
+    def allows(self) -> list[PolicyTable]:
+        """By name."""
+        if not self._is_parted:
+            self._part()
+        return self._allows
+
+    def _part(self) -> None:
+        policies = [self.store.policy(place) for place in self.places]
+        self._denies = [policy for policy in policies if policy.denies]
+        self._allows = [policy for policy in policies if not policy.denies]
+        self._is_parted = True
 
 
 @final
@@ -195,10 +213,6 @@ class CallerPlan:
         """The verdict, when it is the same for every HTTP request."""
         self.opaque: Allow | Deny = opaque
         """The verdict on opaque TCP."""
-
-
-def _name_of(policy: PolicyTable) -> str:
-    return policy.name
 
 
 def _with_stars(pattern: str, reading: Callable[[str], str]) -> str:

@@ -59,12 +59,15 @@ class RouteIndex:
 
     def __init__(self, routes: Iterable[tuple[Route, RouteTable]]) -> None:
         self.only: RouteTable | None = None
-        """The one route there is, when it takes every request."""
+        """The one route there is, when it takes every request; then nothing is laid out beside it."""
         self.hosts: dict[str, PathIndex] = {}
         self.wildcards: dict[str, PathIndex] = {}
         """By what follows the star, its dot included."""
         self.any_host: PathIndex | None = None
         pairs = list(routes)
+        if len(pairs) == 1 and not pairs[0][0].matches and not pairs[0][0].hostnames:
+            self.only = pairs[0][1]
+            return
         for route, table in pairs:
             for match in route.matches or (Match(),):
                 entry = RouteEntry(match, _rank(route.name), table)
@@ -74,8 +77,6 @@ class RouteIndex:
                     self._paths_of(host.lower()).add(path, exact, entry)
         for index in self._all():
             index.seal()
-        if len(pairs) == 1 and not pairs[0][0].matches and not pairs[0][0].hostnames:
-            self.only = pairs[0][1]
 
     def _paths_of(self, host: str) -> PathIndex:
         if host == "*":

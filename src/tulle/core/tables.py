@@ -5,6 +5,7 @@ came in the same octets. The rules of a policy are checked here and laid out whe
 """
 
 from collections.abc import Generator
+from sys import intern
 from typing import Final
 
 import msgspec
@@ -12,14 +13,13 @@ import msgspec
 from tulle.core.backends import BackendTable, EndpointRef, RouteTable
 from tulle.core.generation import Parts, ServicePortTable, ServiceTable, Tables
 from tulle.core.patterns import ValueSet
-from tulle.core.policies import ANONYMOUS, AuthzTable, CallerRef, PolicyTable
+from tulle.core.policies import ANONYMOUS, AuthzTable, CallerRef, PolicyStore, PolicyTable
 from tulle.core.route_index import RouteIndex
 from tulle.wire.outline import (
     BACKENDS,
     CALLERS,
     POLICIES,
     SERVICES,
-    Outline,
     encode_whole,
     fault_of,
     outline,
@@ -32,6 +32,7 @@ from tulle.wire.snapshot import (
     Caller,
     HostEndpoint,
     PodEndpoint,
+    Route,
     Service,
     ServicePort,
     Snapshot,
@@ -86,17 +87,19 @@ def lay_out(text: bytes, previous: Tables | None = None) -> Generator[None, None
         found = outline(text)
         if found.schema_version != SCHEMA_VERSION:
             raise InconsistentSnapshot(f"schema_version {found.schema_version} is not {SCHEMA_VERSION}")
-        tables = Tables(without_parts(found))
-        yield from _backends(found, tables, previous)
-        yield from _callers(found, tables, previous)
-        policies: dict[str, PolicyTable] = {}
-        yield from _policies(found, tables, policies, previous)
-        yield from _services(found, tables, policies, previous)
+        tables = Tables(without_parts(found), Parts(found))
+        doors = found.doors
+        del found  # the raw parts have done their duty, and would lie between what stays
+        yield from _backends(tables, previous)
+        yield from _callers(tables, previous)
+        places: dict[str, int] = {}
+        yield from _policies(tables.parts.policies, places, previous)
+        yield from _services(tables, places, previous)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError as fault:
         raise fault_of(text, fault) from fault
-    for door in found.doors:
+    for door in doors:
         target = tables.by_name.get((door.service, door.service_port))
         where = f"{door.service}:{door.service_port}"
         if target is None:
@@ -109,128 +112,167 @@ def lay_out(text: bytes, previous: Tables | None = None) -> Generator[None, None
 
 
 def text_of(tables: Tables) -> bytes:
-    """The document that the tables were laid out from. Not once another generation has taken their place."""
+    """The document that the tables were laid out from."""
     parts = tables.parts
-    return encode_whole(tables.outline, parts.callers, parts.services, parts.backends, parts.policies)
+    return encode_whole(tables.outline, parts.callers, parts.services, parts.backends, parts.policies.section)
 
 
 def let_go(tables: Tables) -> Generator[None, None, None]:
     """Frees what a generation that is no longer in force leaves, a piece at a time. What is still served keeps what it needs."""
     parts = tables.parts
-    tables.parts = Parts()
-    leaving: list[object] = [*parts.policies.values(), *parts.services.values(), *tables.by_name.values()]
-    del tables, parts
-    yield
+    return _free([*parts.policies.made.values(), *parts.made_services, *tables.by_name.values()])
+
+
+def _free(leaving: list[object]) -> Generator[None, None, None]:
     while leaving:
-        del leaving[-SMALL:]
+        del leaving[-LARGE:]
         yield
 
 
-def _backends(found: Outline, tables: Tables, previous: Tables | None) -> Generator[None, None, None]:
-    before = previous.parts.backends if previous is not None else {}
-    for index, raw in enumerate(found.backends):
+def _backends(tables: Tables, previous: Tables | None) -> Generator[None, None, None]:
+    before: dict[bytes, BackendTable] = {}
+    if previous is not None:
+        old = previous.parts
+        for index, made in enumerate(old.made_backends):
+            if index % SMALL == 0:
+                yield
+            before[old.backends.octets(index)] = made
+    section = tables.parts.backends
+    for index in range(len(section)):
         if index % SMALL == 0:
             yield
-        octets = bytes(raw)
+        octets = section.octets(index)
         backend = before.get(octets)
         if backend is None:
-            document = BACKENDS.decode(octets, index)
-            _refuse(document.name in tables.backends, f"backend {document.name} is there twice")
-            backend = _backend(document, tables, previous)
+            backend = _backend(BACKENDS.decode(octets, index), tables, previous)
         else:
-            _refuse(backend.name in tables.backends, f"backend {backend.name} is there twice")
             for endpoint in backend.endpoints:
                 _keep(endpoint, tables)
-        tables.backends[backend.name] = tables.parts.backends[octets] = backend
+        _refuse(backend.name in tables.backends, f"backend {backend.name} is there twice")
+        tables.backends[backend.name] = backend
+        tables.parts.made_backends.append(backend)
 
 
-def _callers(found: Outline, tables: Tables, previous: Tables | None) -> Generator[None, None, None]:
-    before = previous.parts.callers if previous is not None else {}
-    for index, raw in enumerate(found.callers):
+def _callers(tables: Tables, previous: Tables | None) -> Generator[None, None, None]:
+    before: dict[bytes, CallerRef] = {}
+    if previous is not None:
+        old = previous.parts
+        for index, made in enumerate(old.made_callers):
+            if index % SMALL == 0:
+                yield
+            before[old.callers.octets(index)] = made
+    section = tables.parts.callers
+    for index in range(len(section)):
         if index % SMALL == 0:
             yield
-        octets = bytes(raw)
-        caller = before.get(octets) or _caller(CALLERS.decode(octets, index))
+        octets = section.octets(index)
+        caller = before.get(octets)
+        if caller is None:
+            caller = _caller(CALLERS.decode(octets, index))
         _refuse(caller.pod in tables.callers, f"pod {caller.pod} is there twice")
-        tables.callers[caller.pod] = tables.parts.callers[octets] = caller
+        tables.callers[caller.pod] = caller
+        tables.parts.made_callers.append(caller)
 
 
-def _policies(
-    found: Outline, tables: Tables, policies: dict[str, PolicyTable], previous: Tables | None
-) -> Generator[None, None, None]:
-    before = previous.parts.policies if previous is not None else {}
-    parts = tables.parts.policies
-    for index, raw in enumerate(found.policies):
+def _policies(store: PolicyStore, places: dict[str, int], previous: Tables | None) -> Generator[None, None, None]:
+    """Checks all, and fills in where each is by name. Those that were laid out and did not change are so again."""
+    before: dict[bytes, PolicyTable] = {}
+    if previous is not None:
+        old = previous.parts.policies
+        for index in list(old.made):
+            if len(before) % SMALL == 0:
+                yield
+            before[old.section.octets(index)] = old.made[index]
+    section = store.section
+    for index in range(len(section)):
         if index % SMALL == 0:
             yield
-        octets = bytes(raw)
-        policy = before.get(octets)
-        if policy is None:
-            policy = PolicyTable(octets, POLICIES.decode(octets, index))
-        _refuse(policy.name in policies, f"policy {policy.name} is there twice")
-        policies[policy.name] = parts[policy.text] = policy
+        octets = section.octets(index)
+        made = before.get(octets) if before else None
+        if made is None:
+            name = POLICIES.decode(octets, index).name
+        else:
+            name = made.name
+            store.made[index] = made
+        _refuse(name in places, f"policy {name} is there twice")
+        places[name] = index
 
 
-def _services(
-    found: Outline, tables: Tables, policies: dict[str, PolicyTable], previous: Tables | None
-) -> Generator[None, None, None]:
-    before = previous.parts.services if previous is not None else {}
+def _services(tables: Tables, places: dict[str, int], previous: Tables | None) -> Generator[None, None, None]:
+    before: dict[bytes, ServiceTable] = {}
+    if previous is not None:
+        old = previous.parts
+        for index, made in enumerate(old.made_services):
+            if index % SMALL == 0:
+                yield
+            before[old.services.octets(index)] = made
     shared: dict[frozenset[str], AuthzTable] = {}
-    for index, raw in enumerate(found.services):
+    section = tables.parts.services
+    for index in range(len(section)):
         if index % LARGE == 0:
             yield
-        octets = bytes(raw)
+        octets = section.octets(index)
+        document = SERVICES.decode(octets, index)
+        authz = _authz(document, tables.parts.policies, places, shared)
         kept = before.get(octets)
-        if kept is not None and kept.holds(tables.backends, policies):
-            service = kept.anew()
+        if kept is not None and kept.holds(tables.backends):
+            service = ServiceTable([port.under(authz) for port in kept.ports], kept.backends)
         else:
-            service = _service(SERVICES.decode(octets, index), tables, policies, shared)
+            service = _service(document, tables, authz)
         for port in service.ports:
             place = f"service {port.service}:{port.port}"
             _refuse((port.service, port.port) in tables.by_name, f"{place} is there twice")
             _refuse((port.address, port.port) in tables.by_address, f"{place}: {port.address} is another's")
             tables.by_name[(port.service, port.port)] = port
             tables.by_address[(port.address, port.port)] = port
-        tables.parts.services[octets] = service
+        tables.parts.made_services.append(service)
 
 
 def _prepare_for_callers(tables: Tables, previous: Tables) -> Generator[None, None, None]:
     """Lays out the policies of the ports that are called now, so that no request has to wait for it."""
     number = 0
-    for name, port in previous.by_name.items():
-        if not port.plans or name not in tables.by_name:
+    for name, before in previous.by_name.items():
+        port = tables.by_name.get(name)
+        if port is None or not before.plans:
             continue
-        authz = tables.by_name[name].authz
-        for policy in [*authz.denies, *authz.allows]:
-            if not policy.is_laid_out:
-                if number % LARGE == 0:
-                    yield
-                number += 1
-                policy.lay_out()
+        for place in port.authz.places:
+            if number % LARGE == 0:
+                yield
+            number += 1
+            port.authz.store.policy(place)
 
 
-def _service(
-    service: Service, tables: Tables, policies: dict[str, PolicyTable], shared: dict[frozenset[str], AuthzTable]
-) -> ServiceTable:
+def _authz(
+    service: Service, store: PolicyStore, places: dict[str, int], shared: dict[frozenset[str], AuthzTable]
+) -> AuthzTable:
     names = frozenset(service.policies)
-    authz = shared.get(names)
-    if authz is None:
+    found = shared.get(names)
+    if found is None:
         for name in names:
-            _refuse(name not in policies, f"service {service.name} names policy {name}, which is not there")
-        authz = shared[names] = AuthzTable([policies[name] for name in names])
+            _refuse(name not in places, f"service {service.name} names policy {name}, which is not there")
+        found = shared[names] = AuthzTable(store, [places[name] for name in sorted(names)])
+    return found
+
+
+def _service(service: Service, tables: Tables, authz: AuthzTable) -> ServiceTable:
     named: dict[str, BackendTable] = {}
     ports = [_port(tables, service, port, authz, named) for port in service.ports]
-    return ServiceTable(ports, list(named.values()), authz)
+    return ServiceTable(ports, list(named.values()))
 
 
 def _port(
     tables: Tables, service: Service, port: ServicePort, authz: AuthzTable, named: dict[str, BackendTable]
 ) -> ServicePortTable:
     place = f"service {service.name}:{port.port}"
-    routes = RouteIndex([(route, _route(tables, place, route.name, route.backends, named)) for route in port.routes])
-    opaque = _route(tables, place, service.name, port.backends, named)
+    name = intern(service.name)
+    opaque = _route(tables, place, name, port.backends, named)
+    routes: list[tuple[Route, RouteTable]] = []
+    for route in port.routes:
+        is_usual = route.name == name and route.backends == port.backends
+        table = opaque if is_usual else _route(tables, place, intern(route.name), route.backends, named)
+        routes.append((route, table))
     return ServicePortTable(
-        service.name, service.address, port.port, port.target_port, port.protocol, routes, opaque, authz
+        name, service.address, port.port, port.target_port, port.protocol, RouteIndex(routes), opaque, authz
     )
 
 
@@ -250,20 +292,23 @@ def _route(
 
 def _backend(backend: Backend, tables: Tables, previous: Tables | None) -> BackendTable:
     endpoints = [_endpoint(endpoint, tables, previous) for endpoint in backend.endpoints]
-    return BackendTable(backend.name, backend.service, backend.version, endpoints, backend.protocol)
+    return BackendTable(
+        intern(backend.name), intern(backend.service), intern(backend.version), endpoints, backend.protocol
+    )
 
 
 def _endpoint(
     endpoint: PodEndpoint | HostEndpoint | AttachedEndpoint, tables: Tables, previous: Tables | None
 ) -> EndpointRef:
-    pod = endpoint.workload if isinstance(endpoint, PodEndpoint) else ""
+    workload = intern(endpoint.workload)
+    pod = workload if isinstance(endpoint, PodEndpoint) else ""
     host = endpoint.host if isinstance(endpoint, HostEndpoint) else ""
-    key = (endpoint.workload, pod, host, endpoint.port)
+    key = (workload, pod, host, endpoint.port)
     found = tables.endpoints.get(key)
     if found is None:
         found = previous.endpoints.get(key) if previous is not None else None
         if found is None:
-            found = EndpointRef(endpoint.workload, pod, host, endpoint.port)
+            found = EndpointRef(workload, pod, host, endpoint.port)
         _keep(found, tables)
     return found
 
@@ -278,7 +323,9 @@ def _keep(endpoint: EndpointRef, tables: Tables) -> None:
 
 def _caller(caller: Caller) -> CallerRef:
     calls = None if caller.calls is None else ValueSet(caller.calls)
-    return CallerRef(caller.pod, caller.principal, caller.namespace, caller.service, calls)
+    return CallerRef(
+        intern(caller.pod), intern(caller.principal), intern(caller.namespace), intern(caller.service), calls
+    )
 
 
 def _refuse(wrong: bool, text: str) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from tulle.core.tables import InconsistentSnapshot, Tables, lay_out, let_go, text_of
 from tulle.kit.collector import no_collection
+from tulle.kit.heap import give_back
 from tulle.proxy.arrival import Register
 from tulle.proxy.control import Listeners
 from tulle.proxy.dial import Dialer
@@ -15,7 +16,10 @@ from tulle.proxy.relay import Relay
 from tulle.proxy.slices import at_once, sliced
 from tulle.proxy.telemetry import Telemetry
 from tulle.proxy.upstream import Pools
+from tulle.proxy.wheel import Alarm
 
+REST_SECONDS = 1.0
+"""After a swap, until what it took is given back to the box: by then the request that brought it is answered."""
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, InconsistentSnapshot)
 
 
@@ -83,6 +87,8 @@ class Plane:
                 leaving = let_go(before)
                 del before
                 await sliced(relay.dispatcher, leaving)
+            rest = Alarm(relay.dispatcher.now + REST_SECONDS, _give_back)
+            relay.dispatcher.soon(rest, rest.deadline)
             return tables.generation
 
     def text(self) -> bytes | None:
@@ -123,3 +129,7 @@ class Plane:
         self._telemetry.generation = tables.generation
         self._listeners.open()
         self._register.judge_again()
+
+
+def _give_back(now: float) -> None:
+    give_back()

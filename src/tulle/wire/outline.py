@@ -3,7 +3,9 @@
 What is refused, and with which words, is what `decode_snapshot` refuses: see `PartDecoder` and `fault_of`.
 """
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Generic, TypeVar
 
 import msgspec
@@ -77,26 +79,41 @@ def outline(text: bytes) -> Outline:
     return _OUTLINE.decode(text)
 
 
+class Section:
+    """One of the lists as octets, part by part in the order of the document. Takes hardly more memory than its text."""
+
+    __slots__ = ("_ends", "_text")
+
+    def __init__(self, parts: Sequence[msgspec.Raw] = ()) -> None:
+        self._text = b"".join(parts)
+        self._ends = array("Q", accumulate(memoryview(part).nbytes for part in parts))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def octets(self, index: int) -> bytes:
+        """Those of one part."""
+        return self._text[self._ends[index - 1] if index else 0 : self._ends[index]]
+
+    def raws(self) -> tuple[msgspec.Raw, ...]:
+        """All parts, to be encoded again."""
+        return tuple(msgspec.Raw(self.octets(index)) for index in range(len(self)))
+
+
 def without_parts(whole: Outline) -> Outline:
     """What else it says; the text is no longer needed for it."""
     return msgspec.structs.replace(whole, callers=(), services=(), backends=(), policies=())
 
 
-def encode_whole(
-    rest: Outline,
-    callers: Iterable[bytes],
-    services: Iterable[bytes],
-    backends: Iterable[bytes],
-    policies: Iterable[bytes],
-) -> bytes:
+def encode_whole(rest: Outline, callers: Section, services: Section, backends: Section, policies: Section) -> bytes:
     """The document of these parts, as `encode_snapshot` would write it."""
     return msgspec.json.encode(
         msgspec.structs.replace(
             rest,
-            callers=tuple(map(msgspec.Raw, callers)),
-            services=tuple(map(msgspec.Raw, services)),
-            backends=tuple(map(msgspec.Raw, backends)),
-            policies=tuple(map(msgspec.Raw, policies)),
+            callers=callers.raws(),
+            services=services.raws(),
+            backends=backends.raws(),
+            policies=policies.raws(),
         )
     )
 
