@@ -7,9 +7,10 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.h1_reading import told
 from tests.support.h1_wire import mutated, requests, table_wires
 from tulle.http.fields import PlainLines
-from tulle.http.h1 import Limits, Refusal, RequestHead, ResponseHead, find_head_end, parse_request, parse_response
+from tulle.http.h1 import Limits, RequestHead, find_head_end, parse_request, parse_response
 from tulle.http.opening import learn_opening, read_opened
 
 LIMITS = Limits()
@@ -101,11 +102,6 @@ def families(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
 
 def sum_of(family: tuple[list[bytes], list[bytes]]) -> list[bytes]:
     return [*family[0], *family[1]]
-
-
-def told(head: RequestHead | ResponseHead | Refusal) -> dict[str, object]:
-    """Everything it says."""
-    return {name: getattr(head, name) for name in dir(head) if not name.startswith("_") and name != "value"}
 
 
 @given(families(), st.builds(Limits, st.integers(100, 400), st.integers(1, 6), st.integers(1, 12)) | st.just(LIMITS))

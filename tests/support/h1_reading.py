@@ -107,3 +107,8 @@ def read_response(
     if body.failed:
         return Refusal(400, body.fault)
     return head, b"".join(payload)
+
+
+def told(head: RequestHead | ResponseHead | Refusal) -> dict[str, object]:
+    """Everything that it says."""
+    return {name: getattr(head, name) for name in dir(head) if not name.startswith("_") and name != "value"}

@@ -27,6 +27,9 @@ BLANK: Final = b" \t"
 TEXT: Final = bytes(octet for octet in range(256) if octet == 9 or (octet >= 32 and octet != 127))
 """What a line may hold. Deleting it from a sound head leaves one CRLF per line, and nothing else."""
 
+CLEAN: Final = bytes(octet if octet in TEXT else octet ^ 128 for octet in range(256))
+"""Translated by this, a line that holds anything but text is another one."""
+
 TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 MAX_LENGTH_DIGITS: Final = 18
@@ -260,19 +263,30 @@ class Fields:
                 self.named = [*self.named, option]
 
 
-def are_plain(lines: list[bytes]) -> bool:
-    """Whether these lines, which hold no control, mean nothing here and go on as they came."""
+def plain_names(lines: list[bytes]) -> list[bytes] | None:
+    """The names of lines that are sound, mean nothing here and go on as they came; None when one of these is none such."""
+    names: list[bytes] = []
     for line in lines:
         name, _, value = line.partition(b": ")
         kind = USUAL.get(name)
         if kind is None:
             if name.lower() in SPECIAL or not is_token(name):
-                return False
+                return None
         elif kind != NOTHING:
-            return False
-        if not value or value.strip(BLANK) is not value:
-            return False
-    return True
+            return None
+        if not is_plain(value):
+            return None
+        names.append(name)
+    return names
+
+
+def is_plain(value: bytes) -> bool:
+    """Whether a value goes on as it came: text, with no blank at either end."""
+    if not value or value.translate(CLEAN) != value:
+        return False
+    first = value[0]
+    last = value[-1]
+    return first != 32 and last != 32 and first != 9 and last != 9
 
 
 def read_pairs(lines: bytes) -> list[tuple[bytes, bytes]]:

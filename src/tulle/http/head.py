@@ -195,9 +195,11 @@ class ResponseHead:
         "lines",
         "named",
         "reason",
+        "size",
         "status",
         "upgrade",
         "version_minor",
+        "wire",
     )
 
     def __init__(
@@ -214,6 +216,8 @@ class ResponseHead:
         named: list[bytes],
         came: list[Field] | None = None,
         going: list[Field] | None = None,
+        size: int = 0,
+        wire: bytes = b"",
     ) -> None:
         self.status = status
         """100 to 599."""
@@ -236,6 +240,10 @@ class ResponseHead:
         self.upgrade = upgrade
         """Status 101, with Connection and Upgrade both saying so."""
         self.named = named
+        self.size = size
+        """Octets of the whole head as it came; 0 from HTTP/2."""
+        self.wire = wire
+        """It as it is sent to a client that speaks HTTP/1.1 and keeps its connection; empty where nobody has written it yet."""
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:

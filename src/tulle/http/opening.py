@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from tulle.http.fields import CRLF, NOTHING_KNOWN, TEXT, Fields, are_plain
+from tulle.http.fields import CRLF, NOTHING_KNOWN, TEXT, Fields, is_plain, plain_names
 from tulle.http.head import Limits, RequestHead
-from tulle.http.request import END, HTTP_1_1, METHODS, Authority, judge_request, read_authority
+from tulle.http.request import END, METHODS, Authority, judge_request, read_authority
 
 MIN_OPENING: Final = 64
 """Octets that are worth remembering."""
 MAX_OPENING: Final = 2048
+
+_BEHIND_TARGET: Final = b" HTTP/1.1"
+_OF_TARGET: Final = bytes(octet if 32 < octet < 127 and octet != 35 else octet ^ 128 for octet in range(256))
+"""Translated by this, a target that holds a blank, a `#` or anything but printable ASCII is another one."""
 
 
 @final
 class Opening:
     """Sound field lines, none of which is taken away by Connection. A function of its octets."""
 
-    __slots__ = ("authority", "count", "fields", "forward", "octets", "size")
+    __slots__ = ("authority", "count", "fields", "forward", "octets", "size", "tail")
 
     def __init__(self, octets: bytes, count: int, fields: Fields, authority: Authority | None) -> None:
         self.octets = octets
@@ -30,30 +34,74 @@ class Opening:
         self.forward = fields.forwarded()
         self.authority = authority
         """What Host says; None when it is not among them."""
+        self.tail: list[bytes] = []
+        """A guess at what follows: the names that did last, where all were plain. See `read_tail`."""
 
 
 def learn_opening(before: bytes, head: bytes) -> Opening | None:
     """What the fields of two heads both begin with; None when that is little, or cannot stand alone."""
-    lines = head.split(CRLF)
-    others = before.split(CRLF)
-    end = 1
-    while end < len(lines) and end < len(others) and lines[end] and lines[end] == others[end]:
-        end += 1
-    octets = CRLF + CRLF.join(lines[1:end]) + CRLF
-    if end == 1 or len(octets) < MIN_OPENING or len(octets) > MAX_OPENING:
-        return None
-    if octets.translate(None, TEXT) != CRLF * end:
-        return None
-    fields = Fields()
-    fields.read(lines[1:end], NOTHING_KNOWN)
-    if fields.fault or fields.named:
+    lines = shared_lines(before, head, 1)
+    octets = CRLF + CRLF.join(lines) + CRLF
+    fields = read_lines(lines, octets)
+    if fields is None:
         return None
     authority: Authority | None = None
     if fields.host is not None:
         authority = read_authority(fields.host)
         if authority is None:
             return None
-    return Opening(octets, end - 1, fields, authority)
+    return Opening(octets, len(lines), fields, authority)
+
+
+def shared_lines(before: bytes, head: bytes, first: int) -> list[bytes]:
+    """The lines, counted from `first`, that are the same in both heads until one differs."""
+    lines = head.split(CRLF)
+    others = before.split(CRLF)
+    end = first
+    while end < len(lines) and end < len(others) and lines[end] and lines[end] == others[end]:
+        end += 1
+    return lines[first:end]
+
+
+def read_lines(lines: list[bytes], octets: bytes) -> Fields | None:
+    """What the field lines of an opening say; None when `octets`, all it is made of, cannot be one."""
+    if not lines or len(octets) < MIN_OPENING or len(octets) > MAX_OPENING:
+        return None
+    if octets.replace(CRLF, b"").translate(None, TEXT):
+        return None
+    fields = Fields()
+    fields.read(lines, NOTHING_KNOWN)
+    return None if fields.fault or fields.named else fields
+
+
+def read_on(opened: Fields, rest: bytes) -> Fields | None:
+    """What the fields of an opening say together with the lines behind them, each ended by CRLF; None: read the head as a whole."""
+    lines = rest.splitlines()
+    if rest.translate(None, TEXT) != CRLF * len(lines):
+        return None
+    fields = opened.copy()
+    fields.read(lines, NOTHING_KNOWN)
+    return None if fields.fault or fields.named else fields
+
+
+def read_tail(buffer: bytes, at: int, tail: list[bytes]) -> int:
+    """Where the head ends whose fields from the CRLF at `at` on are plain ones of exactly these names; -1: they are others.
+
+    A name of `tail` stands between CRLF and `: `, as in the head.
+    """
+    for name in tail:
+        begin = at + len(name)
+        if buffer[at:begin] != name:
+            return -1
+        at = buffer.find(b"\r", begin)
+        if at < 0 or not is_plain(buffer[begin:at]):
+            return -1
+    return at + 4 if buffer[at : at + 4] == END else -1
+
+
+def tail_of(names: list[bytes]) -> list[bytes]:
+    """The same names as `read_tail` wants them."""
+    return [CRLF + name + b": " for name in names]
 
 
 def read_opened(buffer: bytes, opening: Opening, limits: Limits) -> RequestHead | None:
@@ -63,44 +111,42 @@ def read_opened(buffer: bytes, opening: Opening, limits: Limits) -> RequestHead 
     """
     at = buffer.find(b"\r")
     middle = at + opening.size
-    if at < 0 or buffer[at:middle] != opening.octets:
+    if at < 0 or buffer[at:middle] != opening.octets or buffer[at - 9 : at] != _BEHIND_TARGET:
         return None
-    words = buffer[:at].split(b" ")
-    if len(words) != 3 or words[2] != HTTP_1_1:
+    method: str | None = "GET"
+    begin = 4
+    if buffer[:4] != b"GET ":
+        begin = buffer.find(b" ") + 1
+        method = METHODS.get(buffer[: begin - 1])
+    target = buffer[begin : at - 9]
+    if method is None or target[:1] != b"/" or len(target) > limits.target_bytes:
         return None
-    method = METHODS.get(words[0])
-    target = words[1]
-    if method is None or target[:1] != b"/" or len(target) > limits.target_bytes or not target.isascii():
-        return None
-    text = target.decode("ascii")
-    if not text.isprintable() or "#" in text:
+    if target.translate(_OF_TARGET) != target:
         return None
 
     fields = opening.fields
-    forward = opening.forward
-    count = opening.count
-    if buffer[middle : middle + 2] == CRLF:
-        end = middle + 2
+    count = opening.count + len(opening.tail)
+    end = read_tail(buffer, middle - 2, opening.tail)
+    if end > 0:
+        forward = opening.forward + buffer[middle : end - 2]
     else:
-        end = len(buffer)
-        if buffer[end - 4 :] != END:  # else: were there an empty line before it, the fields would be refused
-            end = buffer.find(END, middle) + 4
-            if end < 4:
-                return None
-        rest = buffer[middle : end - 2]
-        lines = rest.splitlines()
-        more = len(lines)
-        if rest.translate(None, TEXT) != CRLF * more:
+        end = buffer.find(END, middle - 2) + 4
+        if end < 4:
             return None
-        if are_plain(lines):
-            forward += rest
+        rest = buffer[middle : end - 2]
+        lines = rest.split(CRLF)
+        lines.pop()
+        names = plain_names(lines)
+        if names is not None:
+            opening.tail = tail_of(names)
+            forward = opening.forward + rest
         else:
-            fields = fields.copy()
-            fields.read(lines, NOTHING_KNOWN)
-            if fields.fault or fields.named:
+            more = read_on(fields, rest)
+            if more is None:
                 return None
+            fields = more
             forward = fields.forwarded()
-        count += more
+        count = opening.count + len(lines)
     if end > limits.header_bytes or count > limits.header_count:
         return None
     head = judge_request(method, target, 1, fields, opening.authority, forward, buffer[at + 2 : end - 2], end)

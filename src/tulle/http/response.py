@@ -42,6 +42,14 @@ def parse_response(
 
     fields = Fields()
     fields.read(lines[1 : count - 1], plain)
+    said = head[len(line) + 2 : -2]
+    return judge_response(status, line[STATUS_LINE + 1 :], version_minor, fields, request_method, said, len(head))
+
+
+def judge_response(
+    status: int, reason: bytes, version_minor: int, fields: Fields, request_method: str, lines: bytes, size: int
+) -> ResponseHead | Refusal:
+    """Judges a head whose status line is sound. `lines`: all of its fields, as they came."""
     fault = fields.fault or fields.encoding_fault(version_minor)
     if fault:
         return Refusal(400, fault)
@@ -64,13 +72,14 @@ def parse_response(
         framing = UNTIL_CLOSE
     return ResponseHead(
         status,
-        line[STATUS_LINE + 1 :],
+        reason,
         version_minor,
-        head[len(line) + 2 : -2],
+        lines,
         fields.forwarded(),
         framing,
         content_length,
         framing != UNTIL_CLOSE and not fields.close and (version_minor == 1 or fields.keep),
         status == 101 and fields.upgrade and fields.upgrade_named,
         fields.named,
+        size=size,
     )

@@ -17,6 +17,7 @@ from tulle.proxy.grpc import CANCELLED, class_of, status_of, status_of_reset
 from tulle.proxy.judged import Judged
 from tulle.proxy.lane import Lane
 from tulle.proxy.relay import Relay
+from tulle.proxy.request_ids import id_in, traceparent_in
 from tulle.proxy.stream import NO_TRAILERS, CallerEnd, EndpointEnd, Trailers, failure_of
 from tulle.proxy.upgrade import Upgrade
 from tulle.wire.reason import Reason
@@ -66,6 +67,8 @@ class Exchange:
         """The request's id."""
         self.traceparent = b""
         """The W3C trace that it belongs to, as the endpoint learns it."""
+        self.own_fields = b""
+        """Both as the end of a head, where the caller said neither."""
         self.request_done = False
         self.is_over = False
         self.upgrade: Upgrade | None = None
@@ -139,10 +142,17 @@ class Exchange:
 
     def identify(self) -> None:
         """Says what the request is called from now on."""
-        judged = self.judged
+        head = self.judged.head
         ids = self.relay.ids
-        self.id_octets = judged.id_octets(ids)
-        self.traceparent = judged.trace(ids)
+        own = head.request_id
+        traceparent = head.traceparent
+        if own is None and not traceparent and ids.makes_traces:
+            self.own_fields = fields = ids.next_fields()
+            self.id_octets = id_in(fields)
+            self.traceparent = traceparent_in(fields)
+            return
+        self.id_octets = own if own is not None else ids.next_octets()
+        self.traceparent = ids.next_traceparent() if not traceparent and ids.makes_traces else traceparent
 
     def forward(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         """More of the request's body."""

@@ -23,6 +23,10 @@ class HeadReader:
 
     def __init__(self) -> None:
         self._misses = 0
+        self._last: Judged | None = None
+        """The last head that was recalled,"""
+        self._lane: Lane | None = None
+        """and the lane for which it was judged."""
         self._size = 0
         """Octets of the last head that was followed by a body."""
         self._opening: Opening | None = None
@@ -32,12 +36,17 @@ class HeadReader:
 
     def recall(self, lane: Lane, buffer: bytes) -> Judged | None:
         """The head that the buffer begins with, where it came before octet by octet."""
+        last = self._last
+        if last is not None and last.octets == buffer and self._lane is lane:
+            return last
         if self._misses >= MAX_MISSES:
             return None
         size = len(buffer) if buffer[-4:] == END else self._size
         judged = lane.memo.get(buffer[:size]) if size <= MAX_REMEMBERED_HEAD else None
         if judged is not None:
             self._misses = 0
+            self._last = judged
+            self._lane = lane
         return judged
 
     def read(self, relay: Relay, lane: Lane, buffer: bytes) -> RequestHead | Refusal | None:

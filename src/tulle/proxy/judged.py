@@ -18,7 +18,6 @@ from tulle.http.upgrade import offered_protocols
 from tulle.http.write import open_request
 from tulle.proxy.counters import Pair
 from tulle.proxy.grpc import MALFORMED, NO_TIMEOUT, timeout_of
-from tulle.proxy.request_ids import RequestIds
 from tulle.wire.reason import Reason
 
 _NO_FIELDS: Final[list[Field]] = []
@@ -35,6 +34,7 @@ class Judged:
         "_wire",
         "head",
         "is_grpc",
+        "octets",
         "pairs",
         "protocol",
         "refusal",
@@ -57,6 +57,8 @@ class Judged:
         asked: Known | None = None,
     ) -> None:
         self.head = head
+        self.octets = b""
+        """Of the head, where this is remembered for when they come again."""
         self.protocol = protocol
         """The label under which it is counted."""
         self.refusal = refusal
@@ -82,12 +84,14 @@ class Judged:
             if self.timeout == MALFORMED and refusal is None:
                 self.refusal = Reason.BAD_REQUEST
 
-    def write(self, request_id: bytes, traceparent: bytes) -> bytes:
-        """The head for HTTP/1.1, with these where the caller named none."""
+    def write(self, request_id: bytes, traceparent: bytes, fields: bytes) -> bytes:
+        """The head for HTTP/1.1, with these where the caller named none. `fields`: both as its end, where he named neither."""
         head = self.head
         wire = self._wire
         if not wire:
             wire = self._wire = open_request(head, b"", self.target)
+        if fields:
+            return wire + fields
         is_own = head.request_id is None
         if head.is_traced or not traceparent:
             return b"".join([wire, b"x-request-id: ", request_id, END]) if is_own else wire + CRLF
@@ -114,17 +118,3 @@ class Judged:
     def patience(self, usual: float) -> float:
         """Seconds from the end of the request to the beginning of its answer; a gRPC caller may say more than is usual."""
         return max(usual, self.timeout)
-
-    def id_octets(self, ids: RequestIds) -> bytes:
-        """The caller's own, or a new one."""
-        own = self.head.request_id
-        return ids.next_octets() if own is None else own
-
-    def trace(self, ids: RequestIds) -> bytes:
-        """The traceparent of the request: continued, or a new one; empty where none is to be made."""
-        traceparent = self.head.traceparent
-        if traceparent or not ids.makes_traces:
-            return traceparent
-        if self.head.request_id is not None:
-            ids.next_octets()
-        return ids.next_traceparent()

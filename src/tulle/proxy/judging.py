@@ -43,6 +43,11 @@ def judge_head(relay: Relay, lane: Lane, head: RequestHead) -> Judged:
         known = lane.decisions.get(key)
         if known is not None:
             return Judged(head, None, known.verdict, known.route, known.target, known.pairs, protocol, known.asked)
+    place = (head.method, head.path, head.authority)
+    if head.going is None:
+        decided = lane.by_path.get(place)
+        if decided is not None:
+            return Judged(head, None, decided.verdict, decided.route, b"", decided.pairs, protocol)
     readings = canonical_path(head.path)
     host = relay.heads.host(head.host) if head.host else ""
     if readings is None or host is None:
@@ -59,7 +64,11 @@ def judge_head(relay: Relay, lane: Lane, head: RequestHead) -> Judged:
     elif not head.path and head.query:
         target = b"/?" + head.query.encode("ascii")
     pairs = lane.pairs_of(route, protocol)
-    if not is_remembered or view.are_read or len(head.target) > MAX_REMEMBERED_HEAD:
+    if view.are_read or len(head.target) > MAX_REMEMBERED_HEAD:
+        return Judged(head, None, verdict, route, target, pairs, protocol)
+    if head.going is None and head.path and not target and relay.heads.appears_again(head.path):
+        lane.by_path[place] = Decision(verdict, route, target, pairs, None)
+    if not is_remembered:
         return Judged(head, None, verdict, route, target, pairs, protocol)
     asked = Known(asked_fields(head, relay.fields, target))
     if relay.heads.appears_again(head.target):

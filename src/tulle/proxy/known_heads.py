@@ -56,13 +56,14 @@ class KnownHeads:
         """Keeps what was decided about a head, on its second appearance, within bounds; nothing of undeclared places."""
         if lane.port is None or len(octets) > MAX_REMEMBERED_HEAD or not self.appears_again(octets):
             return
+        judged.octets = octets
         lane.memo[octets] = judged
 
-    def remember_answer(self, octets: bytes, head: ResponseHead, wire: bytes) -> None:
-        """Keeps a response head and what was sent for it, likewise."""
+    def remember_answer(self, octets: bytes, head: ResponseHead) -> None:
+        """Keeps a response head, likewise."""
         if len(octets) > MAX_REMEMBERED_HEAD or not self.appears_again(octets):
             return
-        self.answers[octets] = RememberedAnswer(head, wire)
+        self.answers[octets] = RememberedAnswer(octets, head)
 
     def host(self, name: str) -> str | None:
         """Its canonical form; None: it has none."""
@@ -73,7 +74,7 @@ class KnownHeads:
             found = self.hosts[name] = canonical_host(name)
         return found
 
-    def appears_again(self, octets: bytes) -> bool:
+    def appears_again(self, octets: bytes | str) -> bool:
         """Whether they came before, as far as is known. From then on what is made of them may be kept."""
         mark = hash(octets) & 0xFFFFFFFFFFF
         if mark not in self._seen:
@@ -91,16 +92,17 @@ class KnownHeads:
         for lane in self._lanes.values():
             lane.memo.clear()
             lane.decisions.clear()
+            lane.by_path.clear()
         self.answers.clear()
         self._remembered = 0
 
 
 @final
 class RememberedAnswer:
-    """A response head that came before, and what was sent for it."""
+    """A response head that came before."""
 
-    __slots__ = ("head", "wire")
+    __slots__ = ("head", "octets")
 
-    def __init__(self, head: ResponseHead, wire: bytes) -> None:
+    def __init__(self, octets: bytes, head: ResponseHead) -> None:
+        self.octets = octets
         self.head = head
-        self.wire = wire

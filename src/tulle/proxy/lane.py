@@ -82,6 +82,8 @@ class Lane:
         """The last head that began otherwise."""
         self.decisions: dict[tuple[str, bytes, bytes, str], Decision] = {}
         """By method, target, authority and protocol: what no other field has a say in."""
+        self.by_path: dict[tuple[str, str, bytes], Decision] = {}
+        """The same of HTTP/1.1, by method, path and authority: where the path goes on as it came the query has no say either."""
         self._pairs: dict[tuple[str, str], dict[str, Pair]] = {}
 
     def pairs_of(self, route: RouteTable | None, protocol: str) -> dict[str, Pair]:
@@ -100,7 +102,12 @@ class Decision:
     __slots__ = ("asked", "pairs", "route", "target", "verdict")
 
     def __init__(
-        self, verdict: Allow | Deny, route: RouteTable | None, target: bytes, pairs: dict[str, Pair], asked: Known
+        self,
+        verdict: Allow | Deny,
+        route: RouteTable | None,
+        target: bytes,
+        pairs: dict[str, Pair],
+        asked: Known | None,
     ) -> None:
         self.verdict = verdict
         self.route = route

@@ -9,9 +9,8 @@ from typing import Final, final
 from tulle.core.backends import EndpointRef
 from tulle.http.body import BodyReader
 from tulle.http.head import CHUNKED, Refusal, ResponseHead
-from tulle.http.request import find_head_end
-from tulle.http.response import parse_response
-from tulle.http.write import chunk, last_chunk, write_response
+from tulle.http.write import chunk, last_chunk
+from tulle.proxy.answer_reader import AnswerReader, AnswersAlike
 from tulle.proxy.exchange import MAX_INTERIM, Exchange
 from tulle.proxy.http2_pool import Http2Pool
 from tulle.proxy.relay import Relay
@@ -21,7 +20,6 @@ from tulle.proxy.wheel import NEVER
 from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
-MAX_MISSES: Final = 16
 SURPLUS: Final = 1.0
 """Seconds that a connection beyond the pool's size is kept: closed at once, it would be dialled again at once under load."""
 
@@ -30,7 +28,7 @@ SURPLUS: Final = 1.0
 class HttpUpstream(EndpointEnd):
     """Writes requests, reads answers; goes back to the pool as soon as an answer is complete."""
 
-    def __init__(self, pools: Pools, endpoint: EndpointRef, sock: socket.socket) -> None:
+    def __init__(self, pools: Pools, endpoint: EndpointRef, sock: socket.socket, alike: AnswersAlike) -> None:
         super().__init__()
         self.was_used = False
         self.keeps_request = False
@@ -45,9 +43,7 @@ class HttpUpstream(EndpointEnd):
         self._keep_alive = False
         self._is_chunked = False
         self._interim = 0
-        self._misses = 0
-        self._size = 0
-        """Octets of the last head."""
+        self._heads = AnswerReader(pools.relay, alike)
         self.wire.start()
 
     def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> bool:
@@ -62,7 +58,7 @@ class HttpUpstream(EndpointEnd):
             self._is_chunked = False
             self.wire.write(upgrade.request())
             return not self.wire.is_broken
-        head = judged.write(exchange.id_octets, exchange.traceparent)
+        head = judged.write(exchange.id_octets, exchange.traceparent, exchange.own_fields)
         self._is_chunked = judged.head.framing == CHUNKED
         if payload or (self._is_chunked and done):
             head += self._frame(payload, done, trailers)
@@ -152,56 +148,30 @@ class HttpUpstream(EndpointEnd):
             self._pools.drop(self)
 
     def _read_head(self, exchange: Exchange, buffer: bytes) -> None:
-        relay = self._relay
         method = exchange.judged.head.method
-        probes = method != "HEAD" and self._misses < MAX_MISSES
-        if probes:
-            remembered = relay.heads.answers.get(buffer[: self._size])
-            if remembered is not None:
-                self._misses = 0
-                self._begin_body(exchange, remembered.head, remembered.wire, buffer, self._size)
-                return
-        while True:
-            end = find_head_end(buffer, 0)
-            if end < 0:
+        while buffer:
+            head = self._heads.read(method, buffer)
+            if head is None:
                 self._buffer = buffer
-                if len(buffer) > relay.head_limits.header_bytes:
+                if len(buffer) > self._relay.head_limits.header_bytes:
                     self._lose(Reason.UPSTREAM_PROTOCOL)
                 return
-            octets = buffer if end == len(buffer) else buffer[:end]
-            wire = b""
-            head: ResponseHead | Refusal | None = None
-            if probes:
-                remembered = relay.heads.answers.get(octets)
-                if remembered is not None:
-                    self._misses = 0
-                    self._size = end
-                    self._begin_body(exchange, remembered.head, remembered.wire, buffer, end)
-                    return
-            head = parse_response(octets, method, relay.head_limits, relay.heads.plain_lines)
             if isinstance(head, Refusal):
                 self._lose(Reason.UPSTREAM_PROTOCOL)
                 return
-            if head.status == 101:
-                self._switch(exchange, head, buffer[end:])
-                return
             if head.status >= 200:
-                if probes:
-                    self._misses += 1
-                    self._size = end
-                    wire = write_response(head, 1, False)
-                    relay.heads.remember_answer(octets, head, wire)
-                self._begin_body(exchange, head, wire, buffer, end)
+                self._begin_body(exchange, head, buffer)
+                return
+            if head.status == 101:
+                self._switch(exchange, head, buffer[head.size :])
                 return
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 self._lose(Reason.UPSTREAM_PROTOCOL)
                 return
             exchange.caller.inform(head)
-            buffer = buffer[end:]
-            if not buffer:
-                self._buffer = b""
-                return
+            buffer = buffer[head.size :]
+        self._buffer = b""
 
     def _switch(self, exchange: Exchange, head: ResponseHead, rest: bytes) -> None:
         """The endpoint says that it changes the protocol: so it is, if that was asked for."""
@@ -218,7 +188,7 @@ class HttpUpstream(EndpointEnd):
         if rest and upgrade.is_switched:
             upgrade.from_endpoint([rest], False)
 
-    def _begin_body(self, exchange: Exchange, head: ResponseHead, wire: bytes, buffer: bytes, end: int) -> None:
+    def _begin_body(self, exchange: Exchange, head: ResponseHead, buffer: bytes) -> None:
         self._buffer = b""
         self._keep_alive = (
             head.keep_alive and exchange.upgrade is None
@@ -226,13 +196,13 @@ class HttpUpstream(EndpointEnd):
         body = BodyReader(head.framing, head.content_length, self._relay.head_limits)
         self._body = body
         out: list[bytes] = []
-        end = body.feed(buffer, end, out)
+        end = body.feed(buffer, head.size, out)
         if body.failed:
             self._lose(Reason.UPSTREAM_PROTOCOL)
         elif body.done:
-            self._finish(exchange, head, wire, out, end == len(buffer))
+            self._finish(exchange, head, head.wire, out, end == len(buffer))
         else:
-            exchange.deliver(head, wire, out, False, NO_TRAILERS)
+            exchange.deliver(head, head.wire, out, False, NO_TRAILERS)
 
     def _finish(
         self, exchange: Exchange, head: ResponseHead | None, wire: bytes, out: list[bytes], is_clean: bool
@@ -270,9 +240,10 @@ class HttpUpstream(EndpointEnd):
 class Pool:
     """Kept connections to one endpoint."""
 
-    __slots__ = ("idle", "returned", "turn")
+    __slots__ = ("alike", "idle", "returned", "turn")
 
     def __init__(self) -> None:
+        self.alike = AnswersAlike()
         self.idle: list[HttpUpstream] = []
         """Last used last. The kernel was asked since whether anything came on them."""
         self.returned: list[HttpUpstream] = []
@@ -326,6 +297,13 @@ class Pools(Connector):
             return found
         return None
 
+    def pool(self, endpoint: EndpointRef) -> Pool:
+        """Found, or made."""
+        found = self._pools.get(endpoint)
+        if found is None:
+            found = self._pools[endpoint] = Pool()
+        return found
+
     def dial(self, endpoint: EndpointRef, is_http2: bool, exchange: Exchange) -> None:
         if is_http2:
             self._http2.dial(endpoint, exchange)
@@ -336,9 +314,7 @@ class Pools(Connector):
         """Takes back a connection that carries nothing."""
         relay = self.relay
         limits = relay.limits
-        pool = self._pools.get(end.endpoint)
-        if pool is None:
-            pool = self._pools[end.endpoint] = Pool()
+        pool = self.pool(end.endpoint)
         pool.settle(relay.dispatcher.turns)
         if relay.is_draining or not limits.pool_size:
             end.close()
@@ -387,8 +363,10 @@ class Dialled:
             if sock is None:
                 exchange.on_connect_failed()
                 return
-            self._pools.relay.counters.upstreams += 1
-            exchange.on_connected(HttpUpstream(self._pools, self._endpoint, sock))
+            pools = self._pools
+            pools.relay.counters.upstreams += 1
+            alike = pools.pool(self._endpoint).alike
+            exchange.on_connected(HttpUpstream(pools, self._endpoint, sock, alike))
         except Exception:  # noqa: BLE001  (one defect must not end the process)
             self._pools.relay.dispatcher.defect(None)
             exchange.answer(Reason.INTERNAL)
