@@ -25,12 +25,14 @@ def main() -> None:
 
 
 def as_text(run: Run, table: Callable[[Sequence[Row]], str]) -> str:
-    """The whole report."""
+    """The whole report, with the targets of the cases that took part."""
     parts = [machine_words(run), noise_words(run)]
     for case, heading in run.cases.items():
         if run.probes(case):
             parts += [f"{heading.title}, per {heading.unit}", table(case_rows(run, case, heading))]
-    parts += ["Targets", table(target_rows(judge(run, TARGETS)))]
+    asked = tuple(target for target in TARGETS if target.question.case in run.cases)
+    if asked:
+        parts += ["Targets", table(target_rows(judge(run, asked)))]
     if run.skipped:
         parts.append("Left out:\n" + "\n".join(f"- {what}: {_first_line(why)}" for what, why in run.skipped.items()))
     return "\n\n".join(parts)

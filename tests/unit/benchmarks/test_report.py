@@ -64,7 +64,13 @@ def test_report_names_what_was_left_out_and_what_was_not_measured() -> None:
     text = as_text(run, text_table)
 
     assert "- http1 nginx: nginx is not installed\n" in f"{text}\n"
-    assert "not measured" in text
+    assert [line.split()[-2:] for line in text.splitlines() if "CPU per HTTP/1.1 request" in line] == [
+        ["not", "measured"]
+    ]
+
+
+def test_report_is_silent_about_targets_of_cases_that_were_not_asked_for() -> None:
+    assert "gRPC" not in as_text(run_of(COSTS), text_table)
 
 
 def test_run_that_was_kept_reads_as_it_was(tmp_path: Path) -> None:
