@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, final
 
+from tulle.proxy.pipes import Pipes
 from tulle.proxy.wheel import NEVER, Timed, Wheel
 
 READ: Final = select.EPOLLIN
@@ -89,6 +90,7 @@ class Dispatcher:
         """How many there may be."""
         self.read_bytes = READ_BYTES
         """How much is read at once."""
+        self.pipes = Pipes()
         self._watched: list[Watched | None] = [None] * 1024
         self._closing: list[socket.socket] = []
         self._failed: list[Watched] = []
@@ -156,6 +158,11 @@ class Dispatcher:
         """So many octets more wait for a slow reader, or fewer."""
         self.held += octets
         self.read_bytes = READ_BYTES if self.held * 2 <= self.may_hold else SPARING_BYTES
+
+    @property
+    def is_sparing(self) -> bool:
+        """Much is held for slow readers: little is read at once."""
+        return self.read_bytes != READ_BYTES
 
     def wake(self) -> None:
         """To be called by whoever schedules something with asyncio from inside a handler."""

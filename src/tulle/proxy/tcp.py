@@ -16,6 +16,7 @@ from tulle.proxy.access_log import is_failure
 from tulle.proxy.arrival import Connection, Opaque
 from tulle.proxy.counters import CLOSED, RESET
 from tulle.proxy.lane import Lane
+from tulle.proxy.loop import READ_BYTES
 from tulle.proxy.relay import Relay
 from tulle.proxy.stream import Asker, failure_of
 from tulle.proxy.wheel import NEVER
@@ -50,6 +51,14 @@ class OpaqueEnd(Party):
         self.deadline = other.deadline = self._tunnel.next_deadline()
         if not other.wire.write(octets):
             self.wire.pause()
+        if len(octets) == READ_BYTES:
+            self.wire.move_to(other.wire)
+
+    def on_moved(self, octets: int) -> None:
+        self.received += octets
+        other = self.other
+        if other is not None:
+            self.deadline = other.deadline = self._tunnel.next_deadline()
 
     def on_end(self) -> None:
         other = self.other

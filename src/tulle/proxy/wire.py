@@ -10,9 +10,12 @@ from collections.abc import Callable
 from typing import Final, final
 
 from tulle.proxy.loop import ERROR, HANGUP, READ, READ_BYTES, WRITE, Dispatcher, Watched
+from tulle.proxy.pipes import Pipe
 from tulle.proxy.wheel import Timed
 
 RESET: Final = struct.pack("ii", 1, 0)
+FEW_BYTES: Final = READ_BYTES // 4
+"""Fewer at once are copied: that costs no more, and takes no pipe."""
 
 
 class Party(Timed):
@@ -25,6 +28,10 @@ class Party(Timed):
 
     def on_octets(self, octets: bytes) -> None:
         """Something was read; never empty."""
+        raise NotImplementedError
+
+    def on_moved(self, octets: int) -> None:
+        """So many came and went on to the sink unread, or wait there; never 0. Asked for by `move_to`."""
         raise NotImplementedError
 
     def on_end(self) -> None:
@@ -68,6 +75,9 @@ class Wire(Watched):
         self._send = sock.send
         self._poll: Callable[[int], list[tuple[int, int]]] | None = None
         self._reads = True
+        self._sink: Wire | None = None
+        self._pipe: Pipe | None = None
+        """Octets that wait for the kernel to make room, before all that are kept."""
         self._shuts = False
         """Shut our half once nothing is kept."""
         self._closes = False
@@ -88,7 +98,7 @@ class Wire(Watched):
 
     def write(self, octets: bytes) -> bool:
         """Sends or keeps. False: something is kept, so the source should pause until `on_drained`."""
-        if self.kept:
+        if self.kept or self._pipe is not None:
             self.kept += octets
             self._dispatcher.hold(len(octets))
             return False
@@ -108,6 +118,11 @@ class Wire(Watched):
         self._dispatcher.hold(len(self.kept))
         self._expect()
         return False
+
+    def move_to(self, sink: Wire) -> None:
+        """What comes next goes there unread, for as long as it comes in bulk; this wire pauses itself when the sink is full."""
+        if not self._dispatcher.is_sparing:
+            self._sink = sink
 
     def read_rest(self) -> bytes:
         """What came before the connection broke; empty when nothing did."""
@@ -141,7 +156,7 @@ class Wire(Watched):
 
     def shut(self) -> None:
         """Nothing more will be written; the peer learns it after what is kept."""
-        if self.kept:
+        if self.kept or self._pipe is not None:
             self._shuts = True
         elif self.is_open and not self.is_broken:
             try:
@@ -152,7 +167,7 @@ class Wire(Watched):
 
     def finish(self) -> None:
         """Closes after what is kept has been sent. The party's deadline still counts."""
-        if self.kept:
+        if self.kept or self._pipe is not None:
             self._closes = True
             self.pause()
         else:
@@ -180,7 +195,7 @@ class Wire(Watched):
     def on_event(self, mask: int) -> None:
         """Reads once, or sends what is kept."""
         if mask & READ:
-            if self._reads:
+            if self._reads and (self._sink is None or not self._move(self._sink)):
                 try:
                     octets = self._recv(self._dispatcher.read_bytes)
                 except BlockingIOError:
@@ -200,7 +215,7 @@ class Wire(Watched):
             return
         elif mask & HANGUP and not self.mask:
             self._dispatcher.hush(self)  # not when something is expected since: it comes with the next turn
-        if mask & WRITE and self.kept and self.is_open:
+        if mask & WRITE and self.is_open and (self.kept or self._pipe is not None):
             self._send_kept()
 
     def on_failure(self) -> None:
@@ -217,21 +232,71 @@ class Wire(Watched):
         """A defect hit its party: ended at the end of the turn."""
         self._dispatcher.fail(self)
 
+    def _move(self, sink: Wire) -> bool:
+        """Moves what came. False: nothing came, or only a read can tell what."""
+        dispatcher = self._dispatcher
+        pipe = None
+        if sink.is_open and not sink.is_broken and not dispatcher.is_sparing:
+            pipe = dispatcher.pipes.lend(dispatcher.now)
+        if pipe is None:
+            self._sink = None
+            return False
+        moved = pipe.fill(self.fd)
+        if moved < FEW_BYTES:
+            self._sink = None
+            if not moved:
+                dispatcher.pipes.give_back(pipe)
+                return False
+        self._party.on_moved(moved)
+        if not sink._take(pipe):
+            self.pause()
+        return True
+
+    def _take(self, pipe: Pipe) -> bool:
+        """Sends what is in the pipe. False: some of it is kept there."""
+        try:
+            pipe.empty(self.fd)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.is_broken = True
+            self._dispatcher.fail(self)
+        if not pipe.held or self.is_broken:
+            self._dispatcher.pipes.give_back(pipe)
+            return True
+        self._pipe = pipe
+        self._dispatcher.hold(pipe.held)
+        self._expect()
+        return False
+
     def _drop_kept(self) -> None:
+        pipe = self._pipe
+        if pipe is not None:
+            self._pipe = None
+            self._dispatcher.hold(-pipe.held)
+            self._dispatcher.pipes.give_back(pipe)
         if self.kept:
             self._dispatcher.hold(-len(self.kept))
             self.kept = b""
 
     def _send_kept(self) -> None:
+        pipe = self._pipe
         try:
-            sent = self._send(self.kept)
+            if pipe is not None:
+                self._dispatcher.hold(-pipe.empty(self.fd))
+                if pipe.held:
+                    return
+                self._pipe = None
+                self._dispatcher.pipes.give_back(pipe)
+            if self.kept:
+                sent = self._send(self.kept)
+                self.kept = self.kept[sent:]
+                self._dispatcher.hold(-sent)
         except BlockingIOError:
             return
         except OSError:
             self.lose()
             return
-        self.kept = self.kept[sent:]
-        self._dispatcher.hold(-sent)
         if self.kept:
             return
         self._expect()
@@ -245,6 +310,6 @@ class Wire(Watched):
 
     def _expect(self) -> None:
         mask = READ if self._reads else 0
-        if self.kept:
+        if self.kept or self._pipe is not None:
             mask |= WRITE
         self._dispatcher.expect(self, mask)

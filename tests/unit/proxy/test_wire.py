@@ -13,9 +13,17 @@ class Listener(Party):
         super().__init__()
         self.heard = b""
         self.is_over = False
+        self.is_drained = False
+        self.moved = 0
 
     def on_octets(self, octets: bytes) -> None:
         self.heard += octets
+
+    def on_moved(self, octets: int) -> None:
+        self.moved += octets
+
+    def on_drained(self) -> None:
+        self.is_drained = True
 
     def on_end(self) -> None:
         self.is_over = True
@@ -46,3 +54,42 @@ def test_hang_up_and_resume_in_one_turn_lose_nothing() -> None:
     wire.close()
     dispatcher.turn([])
     dispatcher.epoll.close()
+
+
+@pytest.mark.of_sources
+def test_what_is_written_behind_what_a_pipe_holds_comes_behind_it() -> None:
+    dispatcher = Dispatcher(print)
+    (sender, ours), (outwards, getter) = socket.socketpair(), socket.socketpair()
+    for sock in (sender, ours, outwards, getter):
+        sock.setblocking(False)
+    caller, endpoint = Listener(), Listener()
+    source, sink = Wire(dispatcher, ours, caller), Wire(dispatcher, outwards, endpoint)
+    source.start()
+    sink.start()
+    sent = 0
+    piece = bytes(range(256)) * 256
+    while not dispatcher.held:
+        source.move_to(sink)
+        sender.sendall(piece)
+        dispatcher.turn(dispatcher.epoll.poll(0.1))
+        sent += len(piece)
+    assert caller.moved == sent
+    assert not caller.heard
+
+    assert not sink.write(b"the last")
+    sink.shut()
+    got = b""
+    while not endpoint.is_drained:
+        got += getter.recv(1 << 20)
+        dispatcher.turn(dispatcher.epoll.poll(0.1))
+    while octets := getter.recv(1 << 20):
+        got += octets
+
+    assert got == piece * (sent // len(piece)) + b"the last"
+    assert dispatcher.held == dispatcher.pipes.lent == 0
+    for wire in (source, sink):
+        wire.close()
+    dispatcher.turn([])
+    dispatcher.epoll.close()
+    sender.close()
+    getter.close()
