@@ -1,12 +1,13 @@
 /* HTTP/1.1 load over keep-alive connections: at a fixed rate, or as fast as it is answered.
 
-   http_load PORT SECONDS CONNECTIONS RATE HEAD SEED BODY [UPLOAD]      prints RESULT {json}
+   http_load [HOST:]PORT SECONDS CONNECTIONS RATE HEAD SEED BODY [UPLOAD [fresh]]      prints RESULT {json}
 
    RATE: requests a second, 0 as fast as answered. At a rate, requests fall due evenly, each goes to the connection that has been idle longest,
    and its latency counts from when it was due, not from when a connection was free for it: a proxy that stalls shows in every request that
    waited meanwhile. What is not answered two seconds after the last was due has failed.
    HEAD: a file with the whole head; each run of eight @ in it is eight digits that are new in every request, by SEED.
-   BODY: octets that the body of an answer must have. UPLOAD: octets of body that follow each head.
+   BODY: octets that the body of an answer must have. UPLOAD: octets of body that follow each head. fresh: each request has a connection of its
+   own, from one of many loopback addresses in turn, so that ports do not run out; dialling it counts.
    A request has failed unless its answer is 200 with a Content-Length of BODY and just so many octets behind it; then the connection is made anew. */
 
 #define _GNU_SOURCE
@@ -24,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEAD = 8192, ANSWER = 16384, CHUNK = 1 << 18, CONNECTIONS = 1024, MAX_MICROS = 1 << 21, PLACES = 16 };
+enum { HEAD = 8192, ANSWER = 16384, CHUNK = 1 << 18, CONNECTIONS = 1024, MAX_MICROS = 1 << 21, PLACES = 16, SOURCES = 64 };
 #define PATIENCE 2000000ull
 
 typedef struct {
@@ -39,7 +40,8 @@ typedef struct {
 
 static Caller callers[CONNECTIONS];
 static int idle[CONNECTIONS], idle_first, idle_count; /* a ring: the longest idle first */
-static int polled, port, places[PLACES], place_count;
+static int polled, fresh, places[PLACES], place_count;
+static struct sockaddr_in to = {.sin_family = AF_INET};
 static unsigned head_size;
 static char head[HEAD], zeros[CHUNK];
 static uint64_t body_size, upload_size, numbered, requests, failed, down, up, reconnected;
@@ -57,11 +59,14 @@ static void die(const char *what) {
 }
 
 static void dial(Caller *c) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    static uint32_t source;
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + source++ % SOURCES)};
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
     int one = 1;
     c->fd = socket(AF_INET, SOCK_STREAM, 0);
     c->waits = 0;
+    setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (fresh && bind(c->fd, (void *)&from, sizeof from)) die("bind");
     if (connect(c->fd, (void *)&to, sizeof to)) die("127.0.0.1");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
@@ -79,8 +84,8 @@ static void settle(Caller *c, int well) {
     if (well) requests++;
     else failed++;
     micros[took < MAX_MICROS ? took : MAX_MICROS - 1]++;
-    if (!well) {
-        close(c->fd);
+    if (!well || fresh) close(c->fd);
+    if (!well && !fresh) {
         dial(c);
         reconnected++;
     }
@@ -110,6 +115,7 @@ static void request(uint64_t due) {
     c->size = head_size, c->sent = 0, c->upload = upload_size;
     c->have = c->in_body = 0;
     c->due = due, c->busy = 1;
+    if (fresh) dial(c);
     flush(c);
 }
 
@@ -180,8 +186,8 @@ static void turn(int ticking) {
 }
 
 int main(int count, char **words) {
-    if (count != 8 && count != 9) {
-        fprintf(stderr, "usage: http_load PORT SECONDS CONNECTIONS RATE HEAD SEED BODY [UPLOAD]\n");
+    if (count < 8 || count > 10 || (count == 10 && strcmp(words[9], "fresh"))) {
+        fprintf(stderr, "usage: http_load [HOST:]PORT SECONDS CONNECTIONS RATE HEAD SEED BODY [UPLOAD [fresh]]\n");
         return 2;
     }
     double seconds = atof(words[2]), rate = atof(words[4]);
@@ -189,12 +195,15 @@ int main(int count, char **words) {
     FILE *file = fopen(words[5], "r");
     if (!file || connections < 1 || connections > CONNECTIONS) die(words[5]);
     head_size = fread(head, 1, HEAD, file);
-    port = atoi(words[1]), seed = atoi(words[6]), body_size = atoll(words[7]), upload_size = count == 9 ? atoll(words[8]) : 0;
+    char *port = strchr(words[1], ':');
+    if (port) *port++ = 0;
+    to.sin_port = htons(atoi(port ? port : words[1])), to.sin_addr.s_addr = port ? inet_addr(words[1]) : htonl(INADDR_LOOPBACK);
+    seed = atoi(words[6]), body_size = atoll(words[7]), upload_size = count > 8 ? atoll(words[8]) : 0, fresh = count == 10;
     for (char *at = head; place_count < PLACES && (at = memmem(at, head + head_size - at, "@@@@@@@@", 8)); at += 8)
         places[place_count++] = at - head;
     polled = epoll_create1(0);
     for (int i = 0; i < connections; i++) {
-        dial(callers + i);
+        if (!fresh) dial(callers + i);
         rest(callers + i);
     }
 

@@ -15,6 +15,12 @@ from benchmarks.traffic import Traffic
 from tulle.wire import plan
 from tulle.wire import snapshot as wire
 
+ADDRESS = "127.80.0.1"
+SERVICE_ADDRESS = f"{ADDRESS}:80"
+"""Where callers in pods dial the service."""
+CALLER = wire.Caller("prod/till", "shop.local/ns/prod/sa/till", "prod", "prod/till")
+"""Who calls from a pod."""
+
 
 def start_tulle(
     started: ExitStack,
@@ -24,8 +30,12 @@ def start_tulle(
     sources: Path,
     under: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
+    pod: socket.socket | None = None,
 ) -> Target:
-    """Starts the proxy from `sources`, hands it a door, and puts the snapshot. `under` are the words of a program that runs it, a profiler."""
+    """Starts the proxy from `sources`, hands it a door, and a pod's listener if there is one, and puts the snapshot.
+
+    `under` are the words of a program that runs it, a profiler.
+    """
     if not (sources / "tulle").exists():
         raise Lacking("nothing is compiled on this box (apt-get install gcc python3-dev)")
     door = started.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
@@ -61,6 +71,8 @@ def start_tulle(
         pass_fds=tuple(fds.values()),
     )
     socket.send_fds(ours, [plan.encode(plan.Handover("door", str(port)))], [door.fileno()])
+    if pod is not None:
+        socket.send_fds(ours, [plan.encode(plan.Handover("pod", CALLER.pod))], [pod.fileno()])
     ours.send(plan.encode(plan.Handover("synced", "")))
     _put(admin_path, wire.encode_snapshot(crowded(snapshot(port, traffic), traffic.services)), process, log)
     traffic.await_service(name, port, process, log)
@@ -107,7 +119,7 @@ def snapshot(door: int, traffic: Traffic) -> wire.Snapshot:
     )
     service = wire.Service(
         name="prod/orders",
-        address="127.80.0.1",
+        address=ADDRESS,
         ports=(service_port,),
         policies=(deny.name, *(allow.name for allow in allows)),
     )
@@ -115,6 +127,7 @@ def snapshot(door: int, traffic: Traffic) -> wire.Snapshot:
         generation=1,
         mesh="bench",
         trust_domain="shop.local",
+        callers=(CALLER,),
         services=(service,),
         backends=tuple(versions),
         policies=(deny, *allows),

@@ -1,13 +1,14 @@
 """Everything that `make bench` measures, in its order."""
 
 from benchmarks.case import Case
-from benchmarks.cases import apply, bodies, fixed, grpc, http1, http2, idle, policies, status, tcp, websocket
+from benchmarks.cases import apply, bodies, connect, fixed, grpc, http1, http2, idle, policies, status, tcp, websocket
 
 CASES: tuple[Case, ...] = (
     *http1.CASES,
     *fixed.CASES,
     *http2.CASES,
     *grpc.CASES,
+    *connect.CASES,
     *tcp.CASES,
     *websocket.CASES,
     *bodies.CASES,

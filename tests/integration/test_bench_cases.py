@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.case import Bench, Case
-from benchmarks.cases import bodies, fixed, tcp, websocket
+from benchmarks.cases import bodies, connect, fixed, tcp, websocket
 from tests.support.programs import needs
 
 SOURCES = Path(__file__).parents[2] / "src"
-ALL = (*fixed.CASES, *tcp.CASES, *websocket.CASES, *bodies.CASES)
+ALL = (*fixed.CASES, *connect.CASES, *tcp.CASES, *websocket.CASES, *bodies.CASES)
 
 
 @needs("cc", "nginx", "wrk")
@@ -22,8 +22,8 @@ def test_case_measures_the_service_and_the_proxy(case: Case, tmp_path: Path) -> 
     with ExitStack() as started:
         taken = [(probe, probe.take(1, 0.3)) for probe in case.start(bench, started)]
 
-    assert not bench.skipped
-    assert {probe.target for probe, _ in taken} == {"direct", "pump", "tulle"}
+    assert bench.skipped.keys() <= {"connect from=pod"}, "which takes root"
+    assert {probe.target for probe, _ in taken} >= {"direct", "tulle"}
     for probe, values in taken:
         assert values["failed"] == 0, probe
         assert values.keys() >= set(case.columns) | {case.figure} or probe.target == "direct"
