@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from tulle.agent.data_plane import squatted_ports
-from tulle.agent.doors import closed_doors, door_places
+from tulle.agent.doors import closed_doors
 from tulle.agent.faults import fault_of, refusal
 from tulle.agent.leaving import Leaving
 from tulle.agent.node import Node
@@ -21,11 +21,9 @@ from tulle.agent.status import status_of
 from tulle.compiler import sure_faults
 from tulle.http.async_client import AsyncUnixConnection, RefusedError, Reply, ResponseError
 from tulle.http.server import HttpError, Peer, Request, Response
-from tulle.kit.collector import no_collection
 from tulle.kit.heap import give_back
 from tulle.kit.users import user_name
 from tulle.manifest import dump, parse
-from tulle.model.place import Place
 from tulle.store.database import StoreError
 from tulle.store.revisions import Entry
 from tulle.wire.plan import encode
@@ -142,7 +140,8 @@ class Api:
         return await self._adopt(revision.files, f"rollback to {number}", request.peer)
 
     async def _adopt(self, files: Mapping[str, str], why: str, peer: Peer | None) -> Response:
-        applied, places = self._adopted(files, why, peer)
+        made = self._node.prepared(lambda: parse(files, sure_faults), sum(map(len, files.values())))
+        applied = self._node.take(made, author=_author(peer), why=why, watched=self._sources.digest())
         give_back()
         if applied.outcome is Outcome.PENDING:
             await self._until(lambda: self._is_settled(applied.generation), SETTLE_SECONDS)
@@ -150,18 +149,9 @@ class Api:
         if settled.outcome is Outcome.IN_FORCE:
             await self._until(lambda: self._node.seen.generation >= settled.generation, DOORS_SECONDS)
         if settled.outcome in (Outcome.IN_FORCE, Outcome.UNCHANGED):
-            closed = closed_doors(self._node.seen.doors, places)
+            closed = closed_doors(self._node.seen.doors, made.doors)
             settled = msgspec.structs.replace(settled, warnings=tuple(map(fault_of, closed)))
         return _answer(settled)
-
-    @no_collection()
-    def _adopted(self, files: Mapping[str, str], why: str, peer: Peer | None) -> tuple[Applied, Mapping[int, Place]]:
-        """What came of it, and where its doors are written. The resources end here: they are most of the memory."""
-        loaded = parse(files, sure_faults)
-        if isinstance(loaded, list):
-            return self._node.invalid(loaded), {}
-        applied = self._node.adopt(loaded, author=_author(peer), why=why, watched=self._sources.digest())
-        return applied, door_places(loaded.resources)
 
     def _is_settled(self, generation: int) -> bool:
         return generation in self._node.refused or self._node.proxy.generation >= generation

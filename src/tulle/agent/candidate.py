@@ -8,10 +8,11 @@ import msgspec
 
 from tulle.compiler import Facts, compile_mesh
 from tulle.manifest import Loaded
-from tulle.model.place import Problem
+from tulle.model.place import Place, Problem
 from tulle.wire.plan import Plan, encode
 from tulle.wire.sinks import Sinks, encode_sinks
-from tulle.wire.snapshot import Snapshot
+from tulle.wire.snapshot import Snapshot, encode_snapshot
+from tulle.wire.status import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,35 @@ class Candidate:
         whole.update(encode(self.plan._replace(generation=0)))
         whole.update(encode_sinks(self.sinks))
         return whole.hexdigest()
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate as it is kept and sent, or why there is none. Plain: it may come from another process."""
+
+    problems: list[Problem] = []
+    """With any, nothing else is said."""
+    generation: int = 0
+    digest: str = ""
+    files: dict[str, str] = {}
+    snapshot: bytes = b""
+    plan: bytes = b""
+    sinks: bytes = b""
+    changes: tuple[Change, ...] = ()
+    """To what ran when it was prepared."""
+    doors: dict[int, Place] = {}
+    """Where each port of the box is asked for."""
+
+
+def prepared(made: Candidate) -> Prepared:
+    """All that is needed to serve it."""
+    return Prepared(
+        generation=made.snapshot.generation,
+        digest=made.digest,
+        files=dict(made.files),
+        snapshot=encode_snapshot(made.snapshot),
+        plan=encode(made.plan),
+        sinks=encode_sinks(made.sinks),
+    )
 
 
 def candidate(loaded: Loaded, ground: Ground, generation: int, before: Snapshot | None) -> Candidate | list[Problem]:

@@ -23,8 +23,7 @@ from tulle.agent.watching import follow, watch
 from tulle.compiler import sure_faults
 from tulle.http.server import serve
 from tulle.kit import paths
-from tulle.kit.collector import no_collection
-from tulle.kit.heap import give_back
+from tulle.kit.heap import give_back, keep_large_apart
 from tulle.kit.inotify import Inotify
 from tulle.kit.listen import listen_at_path
 from tulle.manifest import home_of, load
@@ -41,6 +40,7 @@ class Stopped(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs until told to stop or left alone."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    keep_large_apart()
     mesh, manifests, home, control_fd = _told(sys.argv[1:] if argv is None else argv)
     refused = 0
     try:
@@ -65,8 +65,7 @@ async def _run(mesh: str, manifests: Sequence[Path], home: Path | None, control_
     leaving = Leaving(node, paths.admin_socket(mesh), paths.spool(mesh), started)
     inotify = Inotify()
     watched = watch(sources, inotify)
-    with no_collection():
-        node.boot(load(sources.paths, sure_faults), watched)
+    node.boot(lambda: load(sources.paths, sure_faults), sources.octets(), watched)
     give_back()
     admin = paths.admin_socket(mesh)
     api_socket = listen_at_path(str(paths.agent_socket(mesh)))

@@ -10,27 +10,34 @@ from typing import TypeVar
 
 import msgspec
 
-from tulle.agent.candidate import Candidate, Ground, candidate
+from tulle.agent.candidate import Candidate, Ground, Prepared, candidate, prepared
 from tulle.agent.changes import changes, sink_changes
+from tulle.agent.doors import door_places
 from tulle.agent.faults import fault_of, refusal
 from tulle.agent.signal import Signal
 from tulle.compiler import sure_faults
+from tulle.kit.aside import aside
 from tulle.kit.collector import no_collection
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.database import StoreError
 from tulle.store.revisions import Entry, Revision, Revisions
-from tulle.wire.plan import DoorState, Plan, PodState, Report, blame, decode_plan, encode
-from tulle.wire.sinks import Sinks, decode_sinks, encode_sinks
-from tulle.wire.snapshot import SCHEMA_VERSION, Door, Snapshot, decode_doors, decode_snapshot, encode_snapshot
+from tulle.wire.plan import DoorState, Plan, PodState, Report, blame, decode_plan
+from tulle.wire.sinks import Sinks, decode_sinks
+from tulle.wire.snapshot import SCHEMA_VERSION, Door, Snapshot, decode_doors, decode_snapshot
 from tulle.wire.status import Applied, Change, Outcome, ProxyLine
 from tulle.wire.upgrade import Proxies
+
+Read = Callable[[], Loaded | list[Problem]]
+"""Reads manifests."""
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
 
 MANIFEST = "manifest"
 """Author of what a watched file says."""
+LARGE = 256 * 1024
+"""Octets of manifests whose objects would leave megabytes of holes in the heap."""
 REFUSALS_KEPT = 16
 """An apply waits for the word on its own generation; the store remembers the others."""
 
@@ -88,67 +95,74 @@ class Node:
         """What a person should know besides problems."""
         return [*self.store.notes, *([f"not remembered: {self.trouble}"] if self.trouble else [])]
 
-    def boot(self, loaded: Loaded | list[Problem], watched: str) -> None:
+    def boot(self, read: Read, octets: int, watched: str) -> None:
         """Starts with what was there last, or with the manifests when they changed since or nothing was there.
 
         An applied revision thus survives a restart; so does the last good one beside a broken manifest.
         """
         last = self._remembered(self.store.last_good, None)
         if last and last.watched == watched:
-            loaded = parse(last.files)
+            files = last.files
+            read, octets = lambda: parse(files), sum(map(len, files.values()))
         if last and _is_readable(last):
             self.wanted = self._taken = last
             self.planned = last.plan
-        if isinstance(loaded, list):
-            self.problems = loaded
-            if last and self.wanted is None:
-                self._recompile(last)
-            self.changed.set()
-        else:
-            self.adopt(loaded, author=MANIFEST, why="boot", watched=watched)
+        made = self.prepared(read, octets)
+        self.take(made, author=MANIFEST, why="boot", watched=watched)
+        if made.problems and last and self.wanted is None:
+            self._recompile(last)
 
-    def watched_changed(self, loaded: Loaded | list[Problem], watched: str, why: str) -> None:
-        """Follows the manifests: the newest word wins, also over an earlier apply."""
-        if isinstance(loaded, list):
-            self.problems = loaded
-            self.changed.set()
-        else:
-            self.adopt(loaded, author=MANIFEST, why=why, watched=watched)
-
-    def adopt(self, loaded: Loaded, *, author: str, why: str, watched: str) -> Applied:
-        """Makes it the wanted revision, unless it has problems or changes nothing. `pending` until the proxy took it."""
+    def prepared(self, read: Read, octets: int) -> Prepared:
+        """What manifests of so many octets come to. Changes nothing; large ones leave no memory behind."""
+        if octets >= LARGE:
+            made = aside(lambda: msgspec.msgpack.encode(self.prepare(read())))
+            if made is not None:
+                return msgspec.msgpack.decode(made, type=Prepared)
         with no_collection():
-            running = self.running
-            made = self._compiled(loaded, running)
-            if isinstance(made, list):
-                if author == MANIFEST:
-                    self.problems = made
-                    self.changed.set()
-                return self.invalid(made)
-            self.problems = []
-            digest = made.digest
-            if self.wanted and digest == self.wanted.entry.digest:
-                self._keep(made, watched)
-                self.changed.set()
-                return Applied(outcome=Outcome.UNCHANGED, generation=self.wanted.number)
-            differs = self._changes(running, made)
-            self._want(made, digest, author, why, watched)
-            return Applied(outcome=Outcome.PENDING, generation=made.snapshot.generation, changes=differs)
+            return self.prepare(read())
 
     @no_collection()
-    def tried(self, files: Mapping[str, str]) -> Applied:
-        """What `adopt` would do, without doing it."""
-        loaded = parse(files, sure_faults)
+    def prepare(self, loaded: Loaded | list[Problem]) -> Prepared:
+        """What they would change, if the mesh that they say compiles. Changes nothing."""
         if isinstance(loaded, list):
-            return self.invalid(loaded)
+            return Prepared(problems=loaded)
         running = self.running
-        made = self._compiled(loaded, running)
+        made = candidate(loaded, self.ground, self._highest + 1, running[0] if running else None)
         if isinstance(made, list):
-            return self.invalid(made)
+            return Prepared(problems=made)
+        ready = prepared(made)
+        if self.wanted and ready.digest == self.wanted.entry.digest:
+            differs: tuple[Change, ...] = ()
+        else:
+            differs = changes(running, (made.snapshot, made.plan)) + sink_changes(self.sinks, made.sinks)
+        return msgspec.structs.replace(ready, changes=differs, doors=door_places(loaded.resources))
+
+    def take(self, made: Prepared, *, author: str, why: str, watched: str) -> Applied:
+        """Makes what was just prepared the wanted revision, unless it has problems or changes nothing. `pending` until the proxy took it.
+
+        Of the watched manifests the newest word wins, also over an earlier apply.
+        """
+        if made.problems:
+            if author == MANIFEST:
+                self.problems = made.problems
+                self.changed.set()
+            return self.invalid(made.problems)
+        self.problems = []
+        if self.wanted and made.digest == self.wanted.entry.digest:
+            self._keep(made, watched)
+            self.changed.set()
+            return Applied(outcome=Outcome.UNCHANGED, generation=self.wanted.number)
+        self._want(made, author, why, watched)
+        return Applied(outcome=Outcome.PENDING, generation=made.generation, changes=made.changes)
+
+    def tried(self, files: Mapping[str, str]) -> Applied:
+        """What `take` would do, without doing it."""
+        made = self.prepared(lambda: parse(files, sure_faults), sum(map(len, files.values())))
+        if made.problems:
+            return self.invalid(made.problems)
         same = self.wanted is not None and made.digest == self.wanted.entry.digest
-        differs = () if same else self._changes(running, made)
         outcome = Outcome.UNCHANGED if same else Outcome.VALID
-        return Applied(outcome=outcome, generation=self.generation, changes=differs)
+        return Applied(outcome=outcome, generation=self.generation, changes=made.changes)
 
     def invalid(self, problems: Iterable[Problem]) -> Applied:
         """What comes of manifests with problems: nothing."""
@@ -162,7 +176,7 @@ class Node:
         if wanted and ahead:
             again = Candidate(wanted.files, *_renumbered(_documents(wanted), self._highest + 1), self.sinks)
             self._want(
-                again, again.digest, wanted.entry.author, f"renumbered: the proxy was at {generation}", wanted.watched
+                prepared(again), wanted.entry.author, f"renumbered: the proxy was at {generation}", wanted.watched
             )
         self._see(ProxyLine(reachable=True, generation=generation))
 
@@ -237,18 +251,11 @@ class Node:
 
     def _recompile(self, last: Revision) -> None:
         """What an older Tulle compiled, and this one cannot read, from its texts."""
-        loaded = parse(last.files)
-        made = self._compiled(loaded, None) if isinstance(loaded, Loaded) else loaded
-        if isinstance(made, Candidate):
-            self._want(made, made.digest, last.entry.author, f"revision {last.number} compiled anew", last.watched)
+        made = self.prepared(lambda: parse(last.files), sum(map(len, last.files.values())))
+        if not made.problems:
+            self._want(made, last.entry.author, f"revision {last.number} compiled anew", last.watched)
 
-    def _changes(self, running: tuple[Snapshot, Plan] | None, made: Candidate) -> tuple[Change, ...]:
-        return changes(running, (made.snapshot, made.plan)) + sink_changes(self.sinks, made.sinks)
-
-    def _compiled(self, loaded: Loaded, running: tuple[Snapshot, Plan] | None) -> Candidate | list[Problem]:
-        return candidate(loaded, self.ground, self._highest + 1, running[0] if running else None)
-
-    def _keep(self, made: Candidate, watched: str) -> None:
+    def _keep(self, made: Prepared, watched: str) -> None:
         """The same mesh in other words: what runs stays, and is what these manifests mean."""
         wanted = self.wanted
         if wanted and (wanted.watched != watched or wanted.files != made.files):
@@ -257,18 +264,16 @@ class Node:
             if self._taken and self._taken.number == wanted.number:
                 self._taken = self.wanted
 
-    def _want(self, made: Candidate, digest: str, author: str, why: str, watched: str) -> None:
-        number = made.snapshot.generation
-        entry = Entry(number, self._now(), author, why, digest)
-        snapshot, plan = encode_snapshot(made.snapshot), encode(made.plan)
-        revision = Revision(entry, watched, made.files, snapshot, plan, sinks=encode_sinks(made.sinks))
-        self._highest = number
+    def _want(self, made: Prepared, author: str, why: str, watched: str) -> None:
+        entry = Entry(made.generation, self._now(), author, why, made.digest)
+        revision = Revision(entry, watched, made.files, made.snapshot, made.plan, sinks=made.sinks)
+        self._highest = made.generation
         self.trouble = ""
         self._remembered(lambda: self.store.add(revision), None)
         first = self.wanted is None
         self.wanted = revision
         if first or not self.proxy.reachable:
-            self.planned = plan
+            self.planned = made.plan
         self.changed.set()
 
     def _see(self, proxy: ProxyLine) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tulle.manifest.read import SUFFIXES, is_directory
@@ -25,6 +26,14 @@ class Sources:
             whole.update(f"{path}\0{len(content)}\0".encode(errors="surrogateescape"))
             whole.update(content)
         return whole.hexdigest()
+
+    def octets(self) -> int:
+        """How large they are; what cannot be read is not."""
+        found = 0
+        for path in self._files():
+            with suppress(OSError):
+                found += path.stat().st_size
+        return found
 
     def directories(self) -> set[Path]:
         """What to watch: each directory given, the parent of each file, where links lead; for what is gone, what stands."""

@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tulle.agent.node import Node
+from tulle.agent.node import MANIFEST, Node
 from tulle.agent.sources import Sources
 from tulle.compiler import sure_faults
-from tulle.kit.collector import no_collection
 from tulle.kit.heap import give_back
 from tulle.kit.inotify import Inotify
 from tulle.manifest import load
@@ -36,8 +35,8 @@ async def follow(
             now = watch(sources, inotify)
             if now != known:
                 known = now
-                with no_collection():
-                    node.watched_changed(load(sources.paths, sure_faults), now, _why(changed, sources))
+                made = node.prepared(lambda: load(sources.paths, sure_faults), sources.octets())
+                node.take(made, author=MANIFEST, why=_why(changed, sources), watched=now)
                 give_back()
     finally:
         loop.remove_reader(inotify.fileno())

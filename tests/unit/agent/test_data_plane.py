@@ -44,7 +44,7 @@ async def pause(_seconds: float) -> None:
 def test_a_proxy_that_ends_while_it_is_given_a_snapshot_is_tried_again(tmp_path: Path) -> None:
     store = Revisions(tmp_path / "tulle.db")
     node = Node(Ground("hello", (), "/", {}), store, now=lambda: 1000.0)
-    node.boot(parse({"mesh.yaml": "mesh: hello\nservices:\n  web: {run: /bin/web, port: 80}\n"}), "w1")
+    node.boot(lambda: parse({"mesh.yaml": "mesh: hello\nservices:\n  web: {run: /bin/web, port: 80}\n"}), 0, "w1")
     admin = tmp_path / "admin.sock"
 
     async def keep() -> None:

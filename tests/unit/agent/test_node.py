@@ -1,11 +1,13 @@
 """What is wanted, for every order of manifests, applies, refusals and restarts."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from tulle.agent.candidate import Ground
-from tulle.agent.node import REFUSALS_KEPT, Node
+from tulle.agent.node import LARGE, MANIFEST, REFUSALS_KEPT, Node
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.revisions import Revisions
@@ -39,7 +41,7 @@ def node_on(database: Path) -> Node:
 
 def booted(database: Path, text: str, watched: str = "w1") -> Node:
     node = node_on(database)
-    node.boot(read(text), watched)
+    node.boot(lambda: read(text), 0, watched)
     return node
 
 
@@ -90,11 +92,11 @@ def test_broken_manifest_at_first_boot_wants_nothing(database: Path) -> None:
 
 def test_broken_change_keeps_what_runs_and_says_why(database: Path) -> None:
     node = booted(database, HELLO)
-    node.watched_changed(read(BROKEN), "w2", "mesh.yaml changed")
+    node.take(node.prepare(read(BROKEN)), author=MANIFEST, why="mesh.yaml changed", watched="w2")
 
     assert wanted(node) == 1
     assert node.problems
-    node.watched_changed(read(HELLO), "w3", "mesh.yaml changed")
+    node.take(node.prepare(read(HELLO)), author=MANIFEST, why="mesh.yaml changed", watched="w3")
     assert wanted(node) == 1
     assert node.problems == []
 
@@ -130,13 +132,13 @@ def test_manifest_changed_while_down_wins(database: Path) -> None:
 
 def test_applied_revision_survives_a_restart_until_the_manifest_changes(database: Path) -> None:
     node = booted(database, HELLO)
-    applied = node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    applied = node.take(node.prepare(loaded(TWO)), author="uid 0", why="apply", watched="w1")
     assert (applied.outcome, applied.generation) == ("pending", 2)
     node.store.close()
 
     again = booted(database, HELLO, "w1")
     assert wanted(again) == 2
-    again.watched_changed(read(HELLO), "w2", "mesh.yaml changed")
+    again.take(again.prepare(read(HELLO)), author=MANIFEST, why="mesh.yaml changed", watched="w2")
     assert wanted(again) == 3
 
 
@@ -156,7 +158,7 @@ def test_refused_snapshot_falls_back_to_what_the_proxy_has(database: Path) -> No
     node = booted(database, HELLO)
     node.proxy_took(1)
     plan = node.planned
-    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    node.take(node.prepare(loaded(TWO)), author="uid 0", why="apply", watched="w1")
     assert node.planned == plan, "pods wait for the proxy's word"
 
     node.proxy_refused(2, "no such thing")
@@ -164,14 +166,14 @@ def test_refused_snapshot_falls_back_to_what_the_proxy_has(database: Path) -> No
     assert wanted(node) == 1
     assert node.planned == plan
     assert [(entry.number, entry.fault) for entry in node.store.history()] == [(2, "no such thing"), (1, "")]
-    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    node.take(node.prepare(loaded(TWO)), author="uid 0", why="apply", watched="w1")
     assert wanted(node) == 3
 
 
 def test_pods_follow_once_the_proxy_took_it(database: Path) -> None:
     node = booted(database, HELLO)
     node.proxy_took(1)
-    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    node.take(node.prepare(loaded(TWO)), author="uid 0", why="apply", watched="w1")
     node.proxy_took(2)
 
     assert node.planned is not None
@@ -181,7 +183,7 @@ def test_pods_follow_once_the_proxy_took_it(database: Path) -> None:
 def test_pods_do_not_wait_for_a_proxy_that_is_gone(database: Path) -> None:
     node = booted(database, HELLO)
     node.proxy_took(1)
-    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    node.take(node.prepare(loaded(TWO)), author="uid 0", why="apply", watched="w1")
     node.proxy_gone()
 
     assert node.planned is not None
@@ -210,7 +212,7 @@ def test_services_keep_their_addresses(database: Path) -> None:
     node = booted(database, HELLO)
     assert node.running is not None
     before = {service.name: service.address for service in node.running[0].services}
-    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    node.take(node.prepare(loaded(TWO)), author="uid 0", why="apply", watched="w1")
     after = {service.name: service.address for service in node.running[0].services}
 
     assert before.items() <= after.items()
@@ -218,7 +220,9 @@ def test_services_keep_their_addresses(database: Path) -> None:
 
 def test_mesh_cannot_be_renamed_while_it_runs(database: Path) -> None:
     node = booted(database, HELLO)
-    node.watched_changed(read(HELLO.replace("hello", "other", 1)), "w2", "mesh.yaml changed")
+    node.take(
+        node.prepare(read(HELLO.replace("hello", "other", 1))), author=MANIFEST, why="mesh.yaml changed", watched="w2"
+    )
 
     assert [problem.code for problem in node.problems] == ["mesh-renamed"]
     assert wanted(node) == 1
@@ -226,10 +230,33 @@ def test_mesh_cannot_be_renamed_while_it_runs(database: Path) -> None:
 
 def test_unusable_store_is_said_and_disturbs_nothing(tmp_path: Path) -> None:
     node = booted(tmp_path / "missing" / "tulle.db", HELLO)
-    node.adopt(loaded(TWO), author="uid 0", why="apply", watched="w1")
+    node.take(node.prepare(loaded(TWO)), author="uid 0", why="apply", watched="w1")
 
     assert wanted(node) == 2
     assert "in memory only" in node.notes[0]
+
+
+@pytest.mark.parametrize(
+    "text", [TWO, TWO.replace("port: 80", "port: 80, expose: 8080", 1), BROKEN, TWO.replace("[web]", "[wbe]")]
+)
+def test_large_manifests_come_to_the_same_aside(text: str, database: Path) -> None:
+    node = booted(database, HELLO)
+
+    aside, here = node.prepared(lambda: read(text), LARGE), node.prepared(lambda: read(text), 0)
+
+    assert aside == here
+    assert bool(here.problems) is not bool(here.snapshot)
+
+
+def test_a_compile_that_dies_aside_is_done_here(database: Path) -> None:
+    node, ours = booted(database, HELLO), os.getpid()
+
+    def dies() -> Loaded | list[Problem]:
+        if os.getpid() != ours:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(TWO)
+
+    assert node.prepared(dies, LARGE) == node.prepare(read(TWO))
 
 
 def test_doors_of_the_status_are_those_of_the_snapshot(database: Path) -> None:
@@ -256,7 +283,7 @@ def test_where_metrics_go_is_part_of_a_revision_and_survives_a_restart(database:
     node = booted(database, HELLO)
     assert node.sinks.push is None
 
-    applied = node.adopt(loaded(HELLO + PUSH), author="eve", why="apply", watched="w1")
+    applied = node.take(node.prepare(loaded(HELLO + PUSH)), author="eve", why="apply", watched="w1")
 
     assert wanted(node) == 2
     (change,) = applied.changes

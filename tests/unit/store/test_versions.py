@@ -125,7 +125,7 @@ def test_a_snapshot_of_an_older_schema_is_compiled_anew_beside_a_broken_manifest
     ground = Ground(mesh="hello", manifests=("/etc/tulle/hello",), base_dir="/srv/hello", environment={})
     node = Node(ground, Revisions(path), now=lambda: 1.0)
 
-    node.boot(load([tmp_path / "mesh.yaml"]), "other")
+    node.boot(lambda: load([tmp_path / "mesh.yaml"]), 0, "other")
 
     assert node.problems
     assert node.wanted is not None
