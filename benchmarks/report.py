@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.record import Heading, Run, read_run
-from benchmarks.summary import figure, ratio
+from benchmarks.summary import digits, figure, ratio
 from benchmarks.targets import TARGETS, Judged, judge
 
 SCALES: dict[str, tuple[str, float]] = {"rss_kb": ("RSS MB", 1 / 1024), "rate": ("{unit}s/s", 1)}
@@ -84,7 +84,7 @@ def case_rows(run: Run, case: str, heading: Heading) -> list[Row]:
             [
                 *([variant] if several else []),
                 target,
-                *(("", "", "") if own is None else map(_number, own)),
+                *(("", "", "") if own is None else map(digits, own)),
                 *("" if one is None else str(one) for one in ratios),
                 *(_shown(run, case, variant, target, name) for name in columns),
             ]
@@ -130,12 +130,7 @@ def _markdown_row(row: Row) -> str:
 
 def _shown(run: Run, case: str, variant: str, target: str, name: str) -> str:
     found = figure(run, case, variant, target, name)
-    return "" if found is None else _number(found.median * SCALES.get(name, (name, 1))[1])
-
-
-def _number(value: float) -> str:
-    """Three digits or so."""
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return "" if found is None else digits(found.median * SCALES.get(name, (name, 1))[1])
 
 
 def _spread(values: Iterable[float], form: str) -> str:

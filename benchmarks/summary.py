@@ -25,6 +25,11 @@ class Ratio(NamedTuple):
         return f"{self.of_medians:.2f} ({self.least:.2f}–{self.most:.2f})"
 
 
+def digits(number: float) -> str:
+    """About three of them."""
+    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
+
+
 def figure(run: Run, case: str, variant: str, target: str, value: str) -> Figure | None:
     """None when there is no such sample."""
     found = run.values(case, variant, target, value).values()

@@ -3,7 +3,7 @@
 from typing import Final, Literal, NamedTuple
 
 from benchmarks.record import Run
-from benchmarks.summary import figure, ratio
+from benchmarks.summary import digits, figure, ratio
 
 AT_MOST: Final = "≤"
 AT_LEAST: Final = "≥"
@@ -83,8 +83,8 @@ def answer(run: Run, asked: Question) -> Found | None:
     found = figure(run, asked.case, asked.variant, asked.target, asked.value)
     if found is None:
         return None
-    median, least, most = (number * asked.scale for number in found)
-    return Found(median, f"{median:.3g} {asked.unit} ({least:.3g}–{most:.3g})".replace("  ", " "))
+    median, least, most = (digits(number * asked.scale) for number in found)
+    return Found(found.median * asked.scale, f"{median} {asked.unit} ({least}–{most})".replace("  ", " "))
 
 
 def ratio_to(

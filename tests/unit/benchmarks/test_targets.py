@@ -46,7 +46,7 @@ def test_value_is_judged_in_the_unit_of_its_target() -> None:
     found = answer(run, value_of("http1", "", "tulle", "rss_kb", "MB", 1 / 1024))
 
     assert found is not None
-    assert (found.value, found.words) == (2.5, "2.5 MB (2–3)")
+    assert (found.value, found.words) == (2.5, "2.50 MB (2.00–3.00)")
 
 
 def test_ratio_says_its_spread_and_to_whom() -> None:
