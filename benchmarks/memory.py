@@ -5,6 +5,7 @@ again. At rest the one program of the shop that always calls is stopped (SIGSTOP
 """
 
 import argparse
+import json
 import os
 import signal
 import time
@@ -18,6 +19,7 @@ from tools.footprint import Weight, children
 
 FIELDS = ("Rss", "Pss", "Private_Dirty", "Private_Clean", "Shared_Dirty", "Shared_Clean")
 ALWAYS_CALLS = "dev/spy"
+EVERYTHING = "tulle"
 
 
 class Memory(NamedTuple):
@@ -123,26 +125,47 @@ def rest_table(found: list[Rest]) -> str:
     return "\n".join(rows)
 
 
+def by_role(weighed: list[tuple[Weight, Memory]], rested: list[Rest]) -> dict[str, dict[str, float]]:
+    """Values of each role, of all its processes together, and of `tulle`, which is all of them."""
+    found: dict[str, dict[str, float]] = {}
+    for weight, memory in weighed:
+        for role in (weight.role, EVERYTHING):
+            sums = found.setdefault(role, dict.fromkeys(("rss_kb", "pss_kb", "wakeups_per_s", "core_percent"), 0.0))
+            sums["rss_kb"] += memory.rss / 1024
+            sums["pss_kb"] += memory.pss / 1024
+    for rest in rested:
+        for role in (rest.role, EVERYTHING):
+            found[role]["wakeups_per_s"] += rest.wakes
+            found[role]["core_percent"] += rest.core
+    return found
+
+
 def main() -> None:
     """Prints what each process weighs, does at rest, and weighs after load."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=25.0, help="watched at rest")
     parser.add_argument("--requests", type=int, default=20_000, help="through the door, from 32 connections")
+    parser.add_argument("--json", action="store_true", help="values by role, instead of tables")
     asked = parser.parse_args()
     ports = free_ports(18080)
     with running_example("shop", ports) as shop:
         Door(ports[18080]).drive("/", connections=1, count=10)
-        with at_rest(shop):
-            time.sleep(6)  # for what follows a start, and deadlines that are looked at once more
-            print(f"at rest, after the start\n{memory_table(weigh(shop))}\n")
-            print(f"{rest_table(watch(shop.processes.weights(), asked.seconds))}\n", flush=True)
+        started = _at_rest_for(shop, asked.seconds)
         report = Door(ports[18080]).drive("/", connections=32, count=asked.requests)
         if report.failed:
             raise SystemExit(f"error: {report.failed} of {asked.requests} requests failed: the figures mean nothing")
-        with at_rest(shop):
-            print(f"after {asked.requests} requests\n{memory_table(weigh(shop))}\n")
-            time.sleep(6)
-            print(rest_table(watch(shop.processes.weights(), asked.seconds)))
+        loaded = _at_rest_for(shop, asked.seconds)
+    if asked.json:
+        print(json.dumps({"idle": by_role(*started), "loaded": by_role(*loaded)}))
+        return
+    for when, (weighed, rested) in (("the start", started), (f"{asked.requests} requests", loaded)):
+        print(f"at rest, after {when}\n{memory_table(weighed)}\n\n{rest_table(rested)}\n")
+
+
+def _at_rest_for(shop: Running, seconds: float) -> tuple[list[tuple[Weight, Memory]], list[Rest]]:
+    with at_rest(shop):
+        time.sleep(6)  # for what follows a start or a load, and deadlines that are looked at once more
+        return weigh(shop), watch(shop.processes.weights(), seconds)
 
 
 if __name__ == "__main__":

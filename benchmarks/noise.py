@@ -9,6 +9,8 @@ import msgspec
 from benchmarks.measure import TICKS_PER_SECOND
 
 LOOPS = 400_000
+SHORT = 0.1
+"""Seconds: ten ticks."""
 BUSY = (0, 1, 2, 5, 6)
 """Of the numbers of a line of /proc/stat: user (guests included), nice, system, irq, softirq."""
 STOLEN = 7
@@ -46,8 +48,10 @@ class Noise(msgspec.Struct, frozen=True):
 
 
 def between(before: Reading, after: Reading) -> Noise:
-    """What others had of the time between."""
+    """What others had of the time between; nothing when that is too short to be told in ticks."""
     seconds = after.at - before.at
+    if seconds < SHORT:
+        return Noise(0.0, 0.0)
     others = (after.busy - before.busy) - (after.ours - before.ours)
     return Noise(others=max(0.0, others / seconds), stolen=(after.stolen - before.stolen) / seconds)
 

@@ -188,7 +188,7 @@ TARGETS: tuple[Target, ...] = (
         "RSS of the proxy with 1 000 services",
         32,
         "MB",
-        value_of("memory", "services=1000", "proxy", "rss_kb", "MB", KB_IN_MB),
+        value_of("meshes", "services=1000", "tulle", "rss_kb", "MB", KB_IN_MB),
         24,
     ),
     *(

@@ -1,7 +1,21 @@
 """Everything that `make bench` measures, in its order."""
 
 from benchmarks.case import Case
-from benchmarks.cases import apply, bodies, connect, fixed, grpc, http1, http2, idle, policies, status, tcp, websocket
+from benchmarks.cases import (
+    apply,
+    bodies,
+    connect,
+    fixed,
+    grpc,
+    http1,
+    http2,
+    idle,
+    memory,
+    policies,
+    status,
+    tcp,
+    websocket,
+)
 
 CASES: tuple[Case, ...] = (
     *http1.CASES,
@@ -14,6 +28,7 @@ CASES: tuple[Case, ...] = (
     *bodies.CASES,
     *policies.CASES,
     *idle.CASES,
+    *memory.CASES,
     *apply.CASES,
     *status.CASES,
 )

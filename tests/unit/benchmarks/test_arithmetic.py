@@ -121,6 +121,12 @@ def test_others_have_what_was_busy_and_not_ours() -> None:
     assert (noise.others, noise.stolen) == (1.0, 0.25)
 
 
+def test_moment_too_short_for_ticks_says_nothing_of_others() -> None:
+    noise = between(Reading(at=10, busy=100, stolen=4, ours=50), Reading(at=10.01, busy=100.02, stolen=4, ours=50))
+
+    assert (noise.others, noise.stolen) == (0.0, 0.0)
+
+
 def test_busy_is_neither_idle_nor_waiting_nor_stolen() -> None:
     stat = "cpu  100 10 50 9000 8000 3 7 40 0 0\ncpu0 50 5 25 4500 4000 2 3 20 0 0\n"
 

@@ -1,0 +1,20 @@
+"""How processes that were weighed one by one come to the values of a role."""
+
+from __future__ import annotations
+
+from benchmarks.memory import Memory, Rest, by_role
+from tools.footprint import Weight
+
+
+def weighed(role: str, pid: int, rss_mb: int, pss_mb: int) -> tuple[Weight, Memory]:
+    return Weight(role, pid, rss_mb << 20, pss_mb << 20), Memory(rss_mb << 20, pss_mb << 20, 0, 0, 0, 0)
+
+
+def test_processes_of_a_role_are_one_and_all_of_them_are_tulle() -> None:
+    found = by_role(
+        [weighed("proxy", 7, 24, 20), weighed("pod init", 8, 9, 2), weighed("pod init", 9, 9, 3)],
+        [Rest("proxy", 7, 0.5, 0.02), Rest("pod init", 8, 0.25, 0.0), Rest("pod init", 9, 0.0, 0.01)],
+    )
+
+    assert found["pod init"] == {"rss_kb": 18432, "pss_kb": 5120, "wakeups_per_s": 0.25, "core_percent": 0.01}
+    assert found["tulle"] == {"rss_kb": 43008, "pss_kb": 25600, "wakeups_per_s": 0.75, "core_percent": 0.03}
