@@ -26,6 +26,7 @@ from tulle.kit import paths
 from tulle.kit.heap import give_back, keep_large_apart
 from tulle.kit.inotify import Inotify
 from tulle.kit.listen import listen_at_path
+from tulle.kit.signals import leave_interrupts, on_signal
 from tulle.manifest import home_of, load
 from tulle.store.database import NewerState
 from tulle.store.revisions import Revisions
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_large_apart()
     mesh, manifests, home, control_fd = _told(sys.argv[1:] if argv is None else argv)
     refused = 0
+    leave_interrupts()
     try:
         asyncio.run(_run(mesh, manifests, home, control_fd))
     except* Stopped:
@@ -107,10 +109,8 @@ def _given(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _until_signal() -> None:
-    loop = asyncio.get_running_loop()
     told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+    on_signal(asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT), told.set)
     await told.wait()
     raise Stopped
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Self
 
 import msgspec
@@ -89,6 +88,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_local: dict[str, list[str]] = {}
     for one in sorted(set(known)):
         by_local.setdefault(one.rpartition("/")[2], []).append(one)
+    from difflib import get_close_matches  # only where something is wrong
+
     close = [local] if local in by_local else get_close_matches(local, by_local, n=1, cutoff=0.6)
     if not close:
         return ""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import tulle
 from tulle.http.server import serve
 from tulle.kit import privileges
+from tulle.kit.signals import leave_interrupts, on_signal
 from tulle.kit.sock_diag import SockDiag
 from tulle.proxy.admin import Admin
 from tulle.proxy.arrival import Register
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     telemetry = Telemetry(counters, tulle.__version__, Memory().resident_bytes)
     privileges.drop(options.uid, options.gid)
     dispatcher = Dispatcher(report)
+    leave_interrupts()
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(RelaySelector(dispatcher))) as runner:
         runner.run(run(options, dispatcher, counters, telemetry, frozenset((starter, 0, os.getuid()))))
     return 0
@@ -117,8 +119,7 @@ async def run(
         metrics = socket.socket(fileno=options.metrics_fd)
         succession = Succession(plane, drain, heir, testator, metrics, admin.answer_scrape, serving)
 
-        loop.add_signal_handler(signal.SIGTERM, drain.begin)
-        loop.add_signal_handler(signal.SIGINT, drain.begin)
+        on_signal(loop, (signal.SIGTERM, signal.SIGINT), drain.begin)
         broker.start(loop)
         control = Control(
             dispatcher, socket.socket(fileno=options.control_fd), listeners, succession, drain.begin, report

@@ -6,6 +6,10 @@ WAY says how what a pod dials reaches the proxy: `redirect` (nftables), `address
 address), or `auto`, the first where the kernel has it.
 """
 
+from tulle.kit.deferred import SELDOM, defer
+
+defer(SELDOM)
+
 import getopt
 import os
 import sys

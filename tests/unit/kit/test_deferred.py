@@ -1,0 +1,86 @@
+"""What is deferred is there for whoever uses it, and not read before."""
+
+import subprocess
+import sys
+
+
+def run(words: str) -> str:
+    """What a program says that defers first."""
+    head = (
+        "import sys\n"
+        "from tulle.kit.deferred import SELDOM, defer\n"
+        "from tulle.kit.spare import LIBRARIES, spare\n"
+        "spare(*LIBRARIES)\n"
+        "defer(SELDOM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", head + words], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_what_is_deferred_is_not_read_by_those_who_import_it() -> None:
+    words = (
+        "import asyncio, dataclasses, traceback, socket, urllib.parse, msgspec\n"
+        "print([name for name in SELDOM if type(sys.modules[name]).__name__ != '_Deferred'], 'ast' in sys.modules)\n"
+        "asyncio.run(asyncio.sleep(0))\n"
+        "print('ast' in sys.modules)\n"
+    )
+
+    assert run(words) == "[] False\nFalse\n"
+
+
+def test_who_uses_it_finds_all_of_it() -> None:
+    words = (
+        "import inspect, subprocess, textwrap\n"
+        "def f(a, *, b=1): ...\n"
+        "print(inspect.signature(f), inspect.iscoroutinefunction(f), type(inspect).__name__, 'ast' in sys.modules)\n"
+        "print(subprocess.run([sys.executable, '-c', 'print(1)'], stdout=subprocess.PIPE).stdout)\n"
+        "from textwrap import dedent, indent\n"
+        "print(textwrap.__spec__.loader is textwrap.__loader__, hasattr(textwrap, 'none'), textwrap.__file__[-11:])\n"
+    )
+
+    assert run(words) == "(a, *, b=1) False module True\nb'1\\n'\nTrue False textwrap.py\n"
+
+
+def test_a_star_import_reads_it_and_what_is_not_there_is_not_found() -> None:
+    words = (
+        "from ipaddress import *\n"
+        "import tokenize\n"
+        "try:\n    tokenize.nothing\nexcept AttributeError as fault:\n    print(ip_address('127.0.0.1').is_loopback, fault)\n"
+        "try:\n    import nothing\nexcept ModuleNotFoundError as fault:\n    print(fault)\n"
+    )
+
+    assert run(words) == "True module 'tokenize' has no attribute 'nothing'\nNo module named 'nothing'\n"
+
+
+def test_a_trace_is_told_as_ever() -> None:
+    words = (
+        "import traceback\n"
+        "try:\n    raise ExceptionGroup('two', [ValueError('one'), KeyError('other')])\n"
+        "except ExceptionGroup:\n    print(traceback.format_exc())\n"
+    )
+
+    told = run(words)
+
+    assert "ExceptionGroup: two (2 sub-exceptions)" in told
+    assert "    | ValueError: one" in told
+
+
+def test_a_task_is_shown_where_no_file_can_be_read_any_more() -> None:
+    words = (
+        "import asyncio, functools\n"
+        "def done(task): ...\n"
+        "async def show():\n"
+        "    task = asyncio.current_task()\n"
+        "    task.add_done_callback(functools.wraps(done)(functools.partial(done)))\n"
+        "    sys.path_importer_cache.clear()\n"
+        "    sys.path[:] = []\n"
+        "    print(repr(task))\n"
+        "asyncio.run(show())\n"
+        "print('ast' in sys.modules)\n"
+    )
+
+    shown, asked, _ = run(words).split("\n")
+
+    assert "done()() at <string>:" in shown
+    assert asked == "False"
