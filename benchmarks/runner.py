@@ -14,6 +14,8 @@ from benchmarks.record import Heading, Run, Sample
 
 STARTING = 5.0
 """Seconds to start what a case needs, about."""
+BESIDE = 0.1
+"""Seconds that a window takes longer."""
 FAULTS = (Lacking, OSError, ValueError, subprocess.SubprocessError)
 
 
@@ -33,7 +35,7 @@ def pace(case: Case, quick: bool, rounds: int | None, seconds: float | None) -> 
 
 def expected_seconds(case: Case, pace: Pace) -> float:
     """How long the case will take, about."""
-    return STARTING + case.windows * (pace.rounds * (pace.seconds + 0.2) + pace.warm)
+    return STARTING + case.windows * (pace.rounds * (pace.seconds + BESIDE) + pace.warm)
 
 
 def measure_case(case: Case, bench: Bench, pace: Pace, run: Run, variants: Sequence[str] = ()) -> None:
