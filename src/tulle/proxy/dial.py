@@ -2,8 +2,8 @@
 
 import asyncio
 import concurrent.futures.thread  # noqa: F401  (now: once it has changed its user, the proxy may not read where Python lies)
+import contextlib
 import errno
-import ipaddress
 import socket
 import time
 from collections.abc import Callable
@@ -147,12 +147,16 @@ class Dialer:
 
     def _literal(self, endpoint: EndpointRef) -> tuple[int, str] | None:
         if endpoint not in self._addresses:
-            try:
-                address = ipaddress.ip_address(endpoint.host.strip("[]"))
-                self._addresses[endpoint] = (address.version, str(address))
-            except ValueError:
-                self._addresses[endpoint] = None
+            self._addresses[endpoint] = _address(endpoint.host.strip("[]"))
         return self._addresses[endpoint]
+
+
+def _address(text: str) -> tuple[int, str] | None:
+    """What text is an IP address; by the C library, since `ipaddress` weighs 0.3 MB."""
+    for number, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
+        with contextlib.suppress(OSError, ValueError):
+            return number, socket.inet_ntop(family, socket.inet_pton(family, text))
+    return None
 
 
 async def _connect(sock: socket.socket, address: tuple[str, int]) -> None:

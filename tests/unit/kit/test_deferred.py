@@ -20,7 +20,7 @@ def run(words: str) -> str:
 
 def test_what_is_deferred_is_not_read_by_those_who_import_it() -> None:
     words = (
-        "import asyncio, dataclasses, traceback, socket, urllib.parse, msgspec\n"
+        "import asyncio, dataclasses, getopt, traceback, socket, urllib.parse, msgspec\n"
         "print([name for name in SELDOM if type(sys.modules[name]).__name__ != '_Deferred'], 'ast' in sys.modules)\n"
         "asyncio.run(asyncio.sleep(0))\n"
         "print('ast' in sys.modules)\n"
@@ -84,3 +84,14 @@ def test_a_task_is_shown_where_no_file_can_be_read_any_more() -> None:
 
     assert "done()() at <string>:" in shown
     assert asked == "False"
+
+
+def test_times_are_what_they_are() -> None:
+    words = (
+        "import datetime, msgspec\n"
+        "when = msgspec.json.decode(b'\"2026-01-02T03:04:05Z\"', type=datetime.datetime)\n"
+        "print(when == datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc), msgspec.json.encode(when).decode())\n"
+        "print(datetime.MAXYEAR, datetime.date.__module__, type(datetime).__name__)\n"
+    )
+
+    assert run(words) == 'True "2026-01-02T03:04:05Z"\n9999 datetime _Deferred\n'
