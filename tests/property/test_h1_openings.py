@@ -29,6 +29,9 @@ FIRST = [
     b"GET / HTTP/2.0",
     b"GET /\xe9 HTTP/1.1",
     b"GET /a#b HTTP/1.1",
+    b"GET /a b HTTP/1.1",
+    b"GET /a\tb HTTP/1.1",
+    b"GETS / HTTP/1.1",
     b"GET  / HTTP/1.1",
     b"GET  HTTP/1.1",
     b"",
@@ -38,6 +41,7 @@ SHARED = [
     b"Accept: */*",
     b"User-Agent: one that is long enough to make an opening of its own, whatever stands beside it",
     b"X-Secret: 1",
+    b"X-Bare: 1",
     b"X-Trace: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 ]
 TELLING = [
@@ -63,6 +67,14 @@ WRONG = [
     b" folded",
     b"no colon",
     b"X-Bare: \r1",
+    b"X-Bare: 1\r",
+    b"X-Bare: \x001",
+    b"X-Bare: 1\x7f",
+    b"X-Bare:  1",
+    b"X-Bare: \t1",
+    b"X-Bare: 1 ",
+    b"X-Bare: 1\t",
+    b"X-Bare: ",
     b"X-Bare: \n1",
     b"X-Nul: \x00",
     b"",
@@ -135,6 +147,19 @@ def test_every_line_in_and_behind_an_opening_means_what_it_means_without() -> No
             assert found is None or told(found) == told(judged)
             read += found is not None
     assert read > 300
+
+
+def test_a_line_that_has_the_name_of_the_last_one_is_judged_as_without() -> None:
+    """Also where both are part of the opening."""
+    for behind, following in product([*SHARED, *TELLING], [*SHARED, *TELLING, *WRONG]):
+        for inside in ([], [following]):
+            start = b"\r\n".join([b"POST / HTTP/1.1", b"Host: a", LONG, *inside]) + b"\r\n"
+            opening = learn_opening(start + b"X-Trace: 1\r\n\r\n", start + b"X-Trace: 2\r\n\r\n")
+            for line in (behind, following, behind) if opening is not None else ():
+                assert opening is not None
+                wire = start + line + b"\r\n\r\n"
+                found = read_opened(wire, opening, LIMITS)
+                assert found is None or told(found) == told(parse_request(wire[: find_head_end(wire)], LIMITS))
 
 
 def test_every_first_line_before_an_opening_is_judged_as_without() -> None:

@@ -39,7 +39,7 @@ SHARED = [
     b"Date: Sat, 21 Nov 2026 23:00:30 GMT",
     b'ETag: "5f2c-1a"',
     b"X-Secret: 1",
-    b"Set-Cookie: a=b",
+    b"X-Bare: 1",
     b"X-Text: \xe9",
 ]
 TELLING = [
@@ -55,8 +55,6 @@ TELLING = [
     b"TE: trailers",
     b"Accept-Ranges:bytes",
     b"Vary:  \t ",
-    b"Vary: a ",
-    b"Vary: \ta",
     b"x-request-id: 7",
     b"traceparent: 7",
 ]
@@ -73,8 +71,13 @@ WRONG = [
     b"X-Bare: \r1",
     b"X-Bare: 1\r",
     b"X-Bare: \n1",
-    b"X-Nul: \x00",
-    b"X-Del: a\x7f",
+    b"X-Bare: \x001",
+    b"X-Bare: 1\x7f",
+    b"X-Bare:  1",
+    b"X-Bare: \t1",
+    b"X-Bare: 1 ",
+    b"X-Bare: 1\t",
+    b"X-Bare: ",
     b"",
 ]
 ANY = [*SHARED, *TELLING, *WRONG]
@@ -94,23 +97,21 @@ def learnt(start: bytes) -> ResponseOpening | None:
     return learn_response_opening(start + b"X-Answer: 1\r\n\r\n", start + b"X-Answer: 2\r\n\r\n", LIMITS)
 
 
-def test_every_two_lines_behind_every_opening_mean_what_they_mean_without() -> None:
+def test_every_line_behind_every_opening_means_what_it_means_without() -> None:
+    """Also behind, and instead of, one that was guessed to come."""
     read = 0
-    for first, inside in product(FIRST, [*SHARED[1:], *TELLING]):
+    for first, inside in product(FIRST, [*SHARED[1:], *TELLING, *WRONG]):
         start = b"\r\n".join([first, LONG, inside]) + b"\r\n"
         opening = learnt(start)
-        for behind in product(ANY, [*SHARED, b"Content-Length: 3", b"X-Bare: \r1"]) if opening is not None else ():
+        for before, line in product([b"X-Bare: 1", b"Vary: b"], ANY) if opening is not None else ():
             assert opening is not None
-            for wire in (
-                start + b"\r\n".join(behind) + b"\r\n\r\nabc",
-                start + behind[0] + b"\r\n\r\n",
-                start + b"\r\n",
-            ):
+            for lines in ([before, line], [before], [line], []):
+                wire = b"".join([start, *(one + b"\r\n" for one in lines), b"\r\nabc"])
                 found = read_opened_response(wire, opening, LIMITS)
                 if found is not None:
                     same(found, wire)
                     read += 1
-    assert read > 20_000
+    assert read > 10_000
 
 
 @given(
