@@ -52,13 +52,13 @@ def test_the_shop_weighs_what_it_may(shop: Running) -> None:
     """Before the other mesh is there: what two of them share would count half."""
     weighed = shop.processes.footprint()
 
-    assert weighed.rss("proxy") <= 28 * MEGABYTE
-    assert weighed.rss("agent") <= 32 * MEGABYTE
-    assert weighed.rss("supervisor") <= 15 * MEGABYTE
+    assert weighed.rss("proxy") <= 25 * MEGABYTE
+    assert weighed.rss("agent") <= 27 * MEGABYTE
+    assert weighed.rss("supervisor") <= 14.5 * MEGABYTE
     roles = Counter(one.role for one in weighed.processes)
     assert roles == {"supervisor": 1, "stem": 1, "broker": 1, "agent": 1, "proxy": 1, "pod init": 5}
     assert weighed.unreadable == 0 or os.getuid() != 0, "root can read all"
-    assert weighed.pss <= 64 * MEGABYTE
+    assert weighed.pss <= 55 * MEGABYTE
 
 
 def test_proxy_and_agent_do_not_grow_with_requests(mesh: Running, door: int) -> None:
