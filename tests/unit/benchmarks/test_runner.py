@@ -90,7 +90,7 @@ def test_only_the_targets_and_variants_that_were_asked_for_are_measured(bench: B
 
 
 def test_case_that_lacks_something_is_named_and_has_ended_what_it_started(bench: Bench) -> None:
-    ended = []
+    ended: list[bool] = []
 
     def start(bench: Bench, started: ExitStack) -> Sequence[Probe]:
         started.callback(ended.append, True)
