@@ -51,6 +51,8 @@ TELLING = [
     b"Connection: upgrade",
     b"Upgrade: websocket",
     b"Content-Length: 3",
+    b"cONTENT-lENGTH: 3",
+    b"cONNECTION: close",
     b"Transfer-Encoding: chunked",
     b"Expect: 100-continue",
     b"TE: trailers",
@@ -180,7 +182,7 @@ def test_an_opening_learnt_from_noise_changes_no_verdict(before: bytes, first: b
     opening = learn_opening(before + LONG + b"\r\n", before + LONG)
     for wire in (before, first, *others) if opening is not None else ():
         assert opening is not None
-        head = wire.partition(b"\r\n")[0] + opening.octets + wire.partition(b"\r\n")[2]
+        head = wire.partition(b"\r\n")[0] + b"\r\n" + opening.octets + wire.partition(b"\r\n")[2]
         found = read_opened(head, opening, LIMITS)
         if found is not None:
             judged = parse_request(head[: find_head_end(head)], LIMITS)

@@ -45,6 +45,8 @@ SHARED = [
 TELLING = [
     b"Content-Length: 0",
     b"Content-Length: 3",
+    b"cONTENT-lENGTH: 3",
+    b"cONNECTION: close",
     b"Transfer-Encoding: chunked",
     b"Connection: close",
     b"Connection: keep-alive",

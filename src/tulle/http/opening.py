@@ -11,8 +11,10 @@ from tulle.http.request import END, METHODS, Authority, judge_request, read_auth
 MIN_OPENING: Final = 64
 """Octets that are worth remembering."""
 MAX_OPENING: Final = 2048
+MAX_TAIL: Final = 1024
+"""Octets behind an opening that are compared with what was guessed."""
 
-_BEHIND_TARGET: Final = b" HTTP/1.1"
+_BEHIND_TARGET: Final = b" HTTP/1.1\r\n"
 _OF_TARGET: Final = bytes(octet if 32 < octet < 127 and octet != 35 else octet ^ 128 for octet in range(256))
 """Translated by this, a target that holds a blank, a `#` or anything but printable ASCII is another one."""
 
@@ -25,7 +27,7 @@ class Opening:
 
     def __init__(self, octets: bytes, count: int, fields: Fields, authority: Authority | None) -> None:
         self.octets = octets
-        """From the CRLF that ends the first line to the one that ends the last of these fields."""
+        """The lines, each ended by CRLF."""
         self.size = len(octets)
         self.count = count
         """How many fields."""
@@ -41,7 +43,7 @@ class Opening:
 def learn_opening(before: bytes, head: bytes) -> Opening | None:
     """What the fields of two heads both begin with; None when that is little, or cannot stand alone."""
     lines = shared_lines(before, head, 1)
-    octets = CRLF + CRLF.join(lines) + CRLF
+    octets = CRLF.join(lines) + CRLF
     fields = read_lines(lines, octets)
     if fields is None:
         return None
@@ -85,23 +87,24 @@ def read_on(opened: Fields, rest: bytes) -> Fields | None:
 
 
 def read_tail(buffer: bytes, at: int, tail: list[bytes]) -> int:
-    """Where the head ends whose fields from the CRLF at `at` on are plain ones of exactly these names; -1: they are others.
-
-    A name of `tail` stands between CRLF and `: `, as in the head.
-    """
-    for name in tail:
-        begin = at + len(name)
-        if buffer[at:begin] != name:
+    """Where the head ends whose fields from `at` on are plain ones of exactly these names, each with its `: `; -1: they are others."""
+    size = len(tail)
+    lines = buffer[at : at + MAX_TAIL].split(CRLF, size + 1)  # `find` from an index costs as much as this
+    if len(lines) != size + 2 or lines[size]:
+        return -1
+    for index in range(size):
+        name = tail[index]
+        line = lines[index]
+        begin = len(name)
+        if line[:begin] != name or not is_plain(line[begin:]):
             return -1
-        at = buffer.find(b"\r", begin)
-        if at < 0 or not is_plain(buffer[begin:at]):
-            return -1
-    return at + 4 if buffer[at : at + 4] == END else -1
+        at += len(line) + 2
+    return at + 2
 
 
 def tail_of(names: list[bytes]) -> list[bytes]:
     """The same names as `read_tail` wants them."""
-    return [CRLF + name + b": " for name in names]
+    return [name + b": " for name in names]
 
 
 def read_opened(buffer: bytes, opening: Opening, limits: Limits) -> RequestHead | None:
@@ -109,16 +112,14 @@ def read_opened(buffer: bytes, opening: Opening, limits: Limits) -> RequestHead 
 
     None: it is not there yet, is to be refused, or is unusual; read it as if there were no opening.
     """
-    at = buffer.find(b"\r")
-    middle = at + opening.size
-    if at < 0 or buffer[at:middle] != opening.octets or buffer[at - 9 : at] != _BEHIND_TARGET:
+    asked, _, behind = buffer.partition(_BEHIND_TARGET)
+    if behind[: opening.size] != opening.octets:
         return None
     method: str | None = "GET"
-    begin = 4
-    if buffer[:4] != b"GET ":
-        begin = buffer.find(b" ") + 1
-        method = METHODS.get(buffer[: begin - 1])
-    target = buffer[begin : at - 9]
+    target = asked[4:]
+    if asked[:4] != b"GET ":
+        word, _, target = asked.partition(b" ")
+        method = METHODS.get(word)
     if method is None or target[:1] != b"/" or len(target) > limits.target_bytes:
         return None
     if target.translate(_OF_TARGET) != target:
@@ -126,7 +127,9 @@ def read_opened(buffer: bytes, opening: Opening, limits: Limits) -> RequestHead 
 
     fields = opening.fields
     count = opening.count + len(opening.tail)
-    end = read_tail(buffer, middle - 2, opening.tail)
+    begin = len(asked) + len(_BEHIND_TARGET)
+    middle = begin + opening.size
+    end = read_tail(buffer, middle, opening.tail)
     if end > 0:
         forward = opening.forward + buffer[middle : end - 2]
     else:
@@ -149,5 +152,5 @@ def read_opened(buffer: bytes, opening: Opening, limits: Limits) -> RequestHead 
         count = opening.count + len(lines)
     if end > limits.header_bytes or count > limits.header_count:
         return None
-    head = judge_request(method, target, 1, fields, opening.authority, forward, buffer[at + 2 : end - 2], end)
+    head = judge_request(method, target, 1, fields, opening.authority, forward, buffer[begin : end - 2], end)
     return head if isinstance(head, RequestHead) else None

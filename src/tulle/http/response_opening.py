@@ -57,7 +57,7 @@ def read_opened_response(buffer: bytes, opening: ResponseOpening, limits: Limits
         return None
     alone = opening.head
     count = opening.count + len(opening.tail)
-    end = read_tail(buffer, middle - 2, opening.tail)
+    end = read_tail(buffer, middle, opening.tail)
     if end < 0:
         end = buffer.find(END, middle - 2) + 4
         if end < 4:

@@ -68,15 +68,19 @@ class RequestIds:
     def _make(self) -> bytes:
         stem = b"%b%04x" % (self._prefix, (self._count >> 8) & 0xFFFF)
         digits = os.urandom(2056).hex().encode()
+        middle = b"-" + digits[-16:] + NOT_SAMPLED + b"\r\nx-request-id: " + stem
+        sampled = b"-" + digits[-16:] + SAMPLED + b"\r\nx-request-id: " + stem
+        below = self._sampled_below
         begin = b"traceparent: 00-" + stem
-        middle = b"-" + digits[-16:]
-        end = b"\r\nx-request-id: " + stem
-        parts: list[bytes] = []
+        between = END + begin
+        parts = [begin]
         at = 0
         for last in _LAST:
-            is_sampled = self._sampled_below and getrandbits(32) < self._sampled_below
-            flags = SAMPLED if is_sampled else NOT_SAMPLED
-            parts.extend((begin, last, digits[at : at + 16], middle, flags, end, last, END))
+            parts.append(last)
+            parts.append(digits[at : at + 16])
+            parts.append(sampled if below and getrandbits(32) < below else middle)
+            parts.append(last)
+            parts.append(between)
             at += 16
         return b"".join(parts)
 

@@ -18,7 +18,7 @@ def opening(fields: bytes = FIELDS) -> Opening:
 
 
 def test_opening_is_the_lines_that_both_heads_begin_with() -> None:
-    assert opening().octets == b"\r\n" + FIELDS
+    assert opening().octets == FIELDS
     assert opening().count == 3
 
 
