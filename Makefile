@@ -2,7 +2,7 @@
 # Needed beforehand: Linux >= 5.12, Python >= 3.11, make. A C compiler makes the data plane faster; without one it runs interpreted.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-user bench gen fuzz clean compiled retry
+.PHONY: help demo test check test-user bench guard gen fuzz clean compiled retry
 SHELL := /bin/sh
 BIN := .venv/bin
 VENV := .venv/.stamp
@@ -44,6 +44,9 @@ test-user: ## Runs pods, intruder and demo as an ordinary user (as root: one mad
 
 bench: $(COMPILED).path .venv/.stamp-bench ## Cost and speed beside pump, HAProxy, nginx, Envoy (a quarter of an hour; QUICK=1: 3 minutes).
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+guard: $(COMPILED).path .venv/.stamp-bench ## Instructions, allocations, system calls a request, and ratios to HAProxy and Envoy, against benchmarks/reference.json.
+	@$(BIN)/python -m benchmarks.guard $(ARGS)
 
 gen: $(VENV) ## Rewrites what is generated from the types, and recorded outputs.
 	$(BIN)/python -m tools.generate

@@ -32,21 +32,24 @@ class Callgrind:
         self.under: tuple[str, ...] = (
             "valgrind",
             "--tool=callgrind",
+            "--instr-atstart=no",
             "--vgdb=yes",
             f"--vgdb-prefix={work}/vgdb",
             f"--callgrind-out-file={work}/callgrind.out",
         )
 
     def window(self, pid: int, act: Callable[[], None]) -> Profile:
-        """What the process spends while `act` runs."""
+        """What the process spends while `act` runs. Until its first window it runs uncounted, which is faster."""
+        if not self._windows:
+            self._command(pid, "instrumentation", "on")
         self._command(pid, "zero")
         act()
         self._command(pid, "dump")
         self._windows += 1
         return read_profile((self._work / f"callgrind.out.{self._windows}").read_text())
 
-    def _command(self, pid: int, word: str) -> None:
-        command = ["vgdb", f"--vgdb-prefix={self._work}/vgdb", f"--pid={pid}", word]
+    def _command(self, pid: int, *words: str) -> None:
+        command = ["vgdb", f"--vgdb-prefix={self._work}/vgdb", f"--pid={pid}", *words]
         try:
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
         except subprocess.TimeoutExpired:

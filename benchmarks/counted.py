@@ -1,6 +1,6 @@
 """Traffic in exact numbers, so that what one request costs the proxy can be counted, not timed.
 
-One event is in flight at a time where this process plays both ends; gRPC's ends send what a connection can hold, and so are nearly as even.
+One event is in flight at a time where this process plays both ends; gRPC calls come all at once, and again when all are answered.
 """
 
 import select
@@ -47,9 +47,15 @@ class Group(NamedTuple):
 
     name: str
     variants: tuple[str, ...]
-    requests: int
-    """In the first of two windows; the second has twice as many."""
+    profiled: int
+    """Requests in the first of two windows under a profiler; the second has twice as many."""
+    traced: int
+    """The same where every system call or allocation is counted: few where each request has its own, many where they are shared."""
     start: Callable[[ExitStack, Path], Ends]
+
+    def case(self, variant: str) -> str:
+        """The name of one variant's figures."""
+        return f"{self.name}-{variant}"
 
 
 class Requests:
@@ -131,9 +137,9 @@ class Calls:
 
 
 GROUPS: Final = (
-    Group("http1", ("repeat", "differ", "answers", "minimal"), 2000, lambda started, _work: Requests(started)),
-    Group("grpc", ("repeat", "differ"), 3200, Calls),
-    Group("tcp", ("connect",), 1000, lambda started, _work: Connections(started)),
+    Group("http1", ("repeat", "differ", "answers", "minimal"), 1000, 400, lambda started, _work: Requests(started)),
+    Group("grpc", ("repeat", "differ"), 1600, 6400, Calls),
+    Group("tcp", ("connect",), 600, 200, lambda started, _work: Connections(started)),
 )
 """`differ`: query, two fields of each request and two of each answer are new; `answers`: only those of the answer."""
 

@@ -6,7 +6,7 @@
 
    KIND: repeat: every call has the same fields; differ: each has a traceparent of its own, as a literal outside of the table; indexed:
    the same, put into the table by the client, which then turns over all the time. Fields that repeat are indexed by both ends.
-   With CALLS it makes exactly so many, and ends when they are answered. A call counts as failed unless it is answered by exactly the octets that `serve` sends. */
+   With CALLS it makes exactly so many, STREAMS at once and the next when all are answered. A call counts as failed unless it is answered by exactly the octets that `serve` sends. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -283,8 +283,7 @@ static void on_event(Peer *p) {
         frame32(p, WINDOW_UPDATE, 0, p->consumed);
         p->consumed = 0;
     }
-    if (!serves && now_us() < ends)
-        call_all(p);
+    if (!serves && now_us() < ends && (limit == UINT64_MAX || !p->calls)) call_all(p);
     flush(p);
 }
 

@@ -4,17 +4,15 @@ Two windows of N and 2N requests, and their difference: start-up, timers and the
 """
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from benchmarks.callgrind import Callgrind, Profile
-from benchmarks.counted import GROUPS
-from benchmarks.per_request import Windows, count, difference
+from benchmarks.callgrind import Profile
+from benchmarks.counts import CASES, profiles
+from benchmarks.per_request import Windows, difference
 from benchmarks.process import Lacking
 
 ROOT = Path(__file__).resolve().parent.parent
-CASES = tuple(f"{group.name}-{variant}" for group in GROUPS for variant in group.variants)
 
 
 def main() -> None:
@@ -22,7 +20,7 @@ def main() -> None:
     asked = _arguments()
     seen: dict[str, list[float]] = {}
     for _ in range(asked.repeat):
-        for windows in profile(asked.sources, asked.cases, asked.requests):
+        for windows in profiles(asked.sources, asked.cases):
             costs = difference(windows.first.instructions, windows.second.instructions, windows.requests)
             seen.setdefault(windows.case, []).append(sum(costs.values()))
             print(f"{windows.case:16}{sum(costs.values()):10.0f} instructions", flush=True)
@@ -33,15 +31,6 @@ def main() -> None:
         for case, costs_seen in seen.items():
             middle, low, high = median(costs_seen), min(costs_seen), max(costs_seen)
             print(f"{case:16}{middle:10.0f}{low:10.0f}{high:10.0f}{(high - low) / middle:8.1%}")
-
-
-def profile(sources: Path, cases: list[str], requests: int | None = None) -> Iterator[Windows[Profile]]:
-    """The profiles of the cases, of a proxy that is started from `sources`."""
-    for group in GROUPS:
-        variants = tuple(variant for variant in group.variants if f"{group.name}-{variant}" in cases)
-        if variants:
-            group = group if requests is None else group._replace(requests=requests)
-            yield from count(group, sources, variants, Callgrind)
 
 
 def _functions(windows: Windows[Profile], costs: dict[str, float], top: int) -> str:
@@ -58,7 +47,6 @@ def _arguments() -> argparse.Namespace:
         "--sources", type=Path, default=ROOT / "build/compiled", help="a tree; build/compiled unless said"
     )
     parser.add_argument("--top", type=int, default=0, help="so many functions of each case")
-    parser.add_argument("--requests", type=int, help="in the first window")
     parser.add_argument("--repeat", type=int, default=1, help="so often, each time with a new proxy")
     asked = parser.parse_args()
     if unknown := set(asked.cases) - set(CASES):

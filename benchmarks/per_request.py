@@ -35,7 +35,11 @@ class Windows(NamedTuple, Generic[Window]):
 
 
 def count(
-    group: Group, sources: Path, variants: tuple[str, ...], make_tool: Callable[[Path], Tool[Window]]
+    group: Group,
+    sources: Path,
+    variants: tuple[str, ...],
+    make_tool: Callable[[Path], Tool[Window]],
+    requests: int,
 ) -> Iterator[Windows[Window]]:
     """The windows of each variant asked for, of one proxy started from `sources`."""
     with ExitStack() as started:
@@ -47,13 +51,13 @@ def count(
         assert target.pid is not None
         for variant in variants:
 
-            def run(requests: int, variant: str = variant) -> None:
-                ends.run(target.port, variant, requests)
+            def run(number: int, variant: str = variant) -> None:
+                ends.run(target.port, variant, number)
 
-            run(group.requests)
-            first = tool.window(target.pid, lambda: run(group.requests))
-            second = tool.window(target.pid, lambda: run(2 * group.requests))
-            yield Windows(f"{group.name}-{variant}", group.requests, first, second)
+            run(requests // 2)
+            first = tool.window(target.pid, lambda: run(requests))
+            second = tool.window(target.pid, lambda: run(2 * requests))
+            yield Windows(group.case(variant), requests, first, second)
 
 
 def difference(first: Mapping[str, int], second: Mapping[str, int], requests: int) -> dict[str, float]:

@@ -15,6 +15,9 @@ PACKAGES = {
     "podman": "podman crun runc",
     "prometheus": "prometheus",
     "promtool": "prometheus",
+    "strace": "strace",
+    "taskset": "util-linux",
+    "valgrind": "valgrind",
     "wrk": "wrk",
 }
 
