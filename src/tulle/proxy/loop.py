@@ -74,6 +74,7 @@ class Dispatcher:
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self.epoll = select.epoll()
+        self._clock = time.monotonic
         self.wheel = Wheel(self._contain)
         self.now = time.monotonic()
         """Of this turn, seconds."""
@@ -182,9 +183,30 @@ class Dispatcher:
             wait = min(wait, max(0.0, self._soon[0][0] - self.now))
         return wait
 
+    def serve(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Turns until others have something to do, and returns their events, if it was one of these.
+
+        It ends as well after `timeout` seconds, or when a handler has woken asyncio.
+        """
+        clock = self._clock
+        poll = self.epoll.poll
+        until = NEVER if timeout is None else clock() + timeout
+        self.woken = False
+        while True:
+            wait = self.wait()
+            if until != NEVER:
+                wait = min(wait, max(0.0, until - clock()))
+            try:
+                events = poll(-1.0 if wait == NEVER else wait, MAX_EVENTS)
+            except InterruptedError:
+                events = []
+            foreign = self.turn(events)
+            if foreign or self.woken or self.now >= until:
+                return foreign
+
     def turn(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Serves the events of the relay and what is due; returns the events of others."""
-        now = time.monotonic()
+        now = self._clock()
         self.now = now
         self.turns += 1
         self.is_partial = len(events) >= MAX_EVENTS

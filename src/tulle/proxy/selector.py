@@ -6,11 +6,10 @@ It returns to asyncio when a foreign descriptor is ready, a timer of asyncio is 
 import contextlib
 import select
 import selectors
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from tulle.proxy.loop import MAX_EVENTS, Dispatcher
+from tulle.proxy.loop import Dispatcher
 
 
 class RelaySelector(selectors.BaseSelector):
@@ -23,21 +22,7 @@ class RelaySelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Serves the relay until asyncio has something to do. `timeout` in seconds, None: no timer is set."""
-        dispatcher = self._dispatcher
-        until = None if timeout is None else time.monotonic() + timeout
-        dispatcher.woken = False
-        poll = self._epoll.poll
-        while True:
-            wait = dispatcher.wait()
-            if until is not None:
-                wait = min(wait, max(0.0, until - time.monotonic()))
-            try:
-                events = poll(-1 if wait == float("inf") else wait, MAX_EVENTS)
-            except InterruptedError:
-                events = []
-            foreign = dispatcher.turn(events)
-            if foreign or dispatcher.woken or (until is not None and dispatcher.now >= until):
-                return self._translate(foreign)
+        return self._translate(self._dispatcher.serve(timeout))
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """As the standard library's selectors."""
