@@ -1,5 +1,6 @@
 """Opaque TCP through the proxy: half-close, who speaks first, resets, detection."""
 
+import contextlib
 import socket
 import struct
 
@@ -16,6 +17,7 @@ from tests.support.proxy_harness import (
     one_service,
     only,
     read_all,
+    stopped,
     until,
 )
 from tests.support.proxy_harness import requests as requests_of
@@ -75,6 +77,17 @@ def test_a_server_may_speak_first(proxy: Proxy, backends: Backends, protocol: Pr
         assert sock.recv(100) == b"HELO ME"
 
 
+def test_connections_that_came_at_once_are_all_accepted(proxy: Proxy, backends: Backends) -> None:
+    door = proxy.door()
+    proxy.put(one_service({door: Protocol.TCP}, (host(backends.serve(greet)),)))
+    for amount in (1, 1, 100, 1, 40):
+        with contextlib.ExitStack() as open_ones:
+            with stopped(proxy):
+                socks = [open_ones.enter_context(dial(door)) for _ in range(amount)]
+            for sock in socks:
+                assert sock.recv(100) == b"220 ready\r\n"
+
+
 @pytest.mark.parametrize(
     ("first", "protocol"),
     [
@@ -130,7 +143,7 @@ def test_what_is_denied_is_reset(proxy: Proxy, backends: Backends) -> None:
     door = proxy.door()
     endpoint = (host(backends.serve(reverse)),)
     proxy.put(one_service({door: Protocol.TCP}, endpoint, policies=(only("GET"),)))
-    with dial(door) as sock, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), dial(door) as sock:  # perhaps before it is told that it is connected
         sock.sendall(b"hello")
         sock.recv(1)
         sock.recv(1)

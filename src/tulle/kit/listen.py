@@ -16,6 +16,7 @@ def listen_at_port(host: str, port: int, family: socket.AddressFamily = socket.A
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         # What a listener that was here has left in TIME_WAIT does not count; another listener does, whatever it says.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits it
         listener.bind((host, port))
         listener.listen(_PORT_BACKLOG)
     except OSError:

@@ -1,9 +1,12 @@
-"""How a TCP connection is begun: a socket that does not block, and an attempt that is nearly always over at once on loopback."""
+"""How a connection begins: a socket that does not block, and an attempt that is nearly always over at once on loopback."""
 
 from __future__ import annotations
 
 import errno
 import socket
+from typing import Final
+
+_STREAM: Final = int(socket.SOCK_STREAM)
 
 
 def new_socket(family: int) -> socket.socket:
@@ -19,3 +22,14 @@ def connect_now(sock: socket.socket, address: tuple[str, int]) -> int:
     if error == errno.EINPROGRESS:
         error = sock.connect_ex(address)
     return 0 if error == errno.EISCONN else error
+
+
+def accept_now(listener: socket.socket, family: int) -> tuple[socket.socket, tuple[str, int]]:
+    """A non-blocking connection to a listener of this family, and who made it. Raises BlockingIOError when none waits, or OSError.
+
+    As the standard library's `accept`, which asks the listener for its family and type, as enumerations, each time: 3 µs.
+    """
+    fd, peer = listener._accept()  # type: ignore[attr-defined]  # in every CPython, in no stub
+    sock = socket.socket(family, _STREAM, 0, fd)
+    sock.setblocking(False)
+    return sock, peer

@@ -10,6 +10,7 @@ from typing import Final, final
 from tulle.kit.sock_diag import place_of
 from tulle.proxy.arrival import Register
 from tulle.proxy.attest import Attestor, Welcome, Who
+from tulle.proxy.connecting import accept_now
 from tulle.proxy.detect import Detector
 from tulle.proxy.lane import FORWARD, FORWARD_PATH, Arrival
 from tulle.proxy.loop import READ, Watched
@@ -47,9 +48,14 @@ class Listener(Watched):
         self._dial = dial
         self.pod = pod
         """`namespace/workload`; empty for others."""
-        self._is_at_path = sock.family == socket.AF_UNIX
-        """It listens at a path of the box, and is the forward proxy's."""
-        forward = FORWARD_PATH if self._is_at_path else FORWARD
+        self._family = int(sock.family)
+        is_at_path = self._family == socket.AF_UNIX
+        if not is_at_path:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which what it accepts inherits
+        self._expected = ACCEPTS_PER_EVENT
+        """How many connections are asked for in one event; one that does not come costs as much as one that does."""
+        self._last_turn = 0
+        forward = FORWARD_PATH if is_at_path else FORWARD
         self._door = Arrival("", forward, 0) if is_forward else Arrival("", "", door)
         """What it accepts when nobody says who calls."""
         self._meant = meant
@@ -74,10 +80,15 @@ class Listener(Watched):
 
     def on_event(self, mask: int) -> None:
         """Accepts what waits."""
-        for _ in range(ACCEPTS_PER_EVENT):
+        turns = self._relay.dispatcher.turns
+        if turns - self._last_turn == 1:  # so more may wait than are expected
+            self._expected = min(2 * self._expected, ACCEPTS_PER_EVENT)
+        self._last_turn = turns
+        for number in range(self._expected):
             try:
-                sock, peer = self.sock.accept()
+                sock, peer = accept_now(self.sock, self._family)
             except BlockingIOError:
+                self._expected = max(1, number)
                 return
             except ConnectionError:
                 continue  # the caller left
@@ -87,10 +98,8 @@ class Listener(Watched):
             attestor = self._attestor
             place = self._place
             if attestor is not None and place is not None:
-                sock.setblocking(False)
                 attestor.attest(sock, place_of(peer[0], peer[1]), place, self._attested)
             elif self._peers is not None:
-                sock.setblocking(False)
                 self._peers(sock, self._attested)
             else:
                 self._welcome(sock)
@@ -106,7 +115,6 @@ class Listener(Watched):
         """A defect within an accept: the listener stays."""
 
     def _welcome(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
         relay = self._relay
         arrival = self._door
         if self.pod:
@@ -133,8 +141,6 @@ class Listener(Watched):
             relay.counters.refuse(self._source(arrival.pod), limit)
             sock.close()
             return
-        if not self._is_at_path:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = register.add(arrival, relay.dispatcher.now)
         Detector(relay, connection, relay.lane(arrival), self._dial).start(sock)
 

@@ -64,9 +64,10 @@ class OpaqueEnd(Party):
         other = self.other
         if other is None:
             return
-        other.wire.shut()
         if other.wire.is_ended:
-            self._tunnel.finish()
+            self._tunnel.finish()  # closing tells it as well
+        else:
+            other.wire.shut()
 
     def on_lost(self) -> None:
         self._tunnel.reset(None)
