@@ -225,9 +225,9 @@ int main(int count, char **words) {
             while (idle_count) request(now);
     }
     uint64_t took = (now_ns() - began) / 1000;
-    printf("RESULT {\"requests\":%llu,\"micros\":%llu,\"failed\":%llu,\"p50_us\":%u,\"p90_us\":%u,\"p99_us\":%u,\"p999_us\":%u,"
+    printf("RESULT {\"requests\":%llu,\"micros\":%llu,\"failed\":%llu,\"p50_us\":%u,\"p90_us\":%u,\"p99_us\":%u,\"p999_us\":%u,\"most_us\":%u,"
            "\"down\":%llu,\"up\":%llu,\"reconnected\":%llu}\n",
            (unsigned long long)requests, (unsigned long long)took, (unsigned long long)failed, percentile(0.5), percentile(0.9),
-           percentile(0.99), percentile(0.999), (unsigned long long)down, (unsigned long long)up, (unsigned long long)reconnected);
+           percentile(0.99), percentile(0.999), percentile(1), (unsigned long long)down, (unsigned long long)up, (unsigned long long)reconnected);
     return 0;
 }

@@ -74,7 +74,7 @@ def start_tulle(
     if pod is not None:
         socket.send_fds(ours, [plan.encode(plan.Handover("pod", CALLER.pod))], [pod.fileno()])
     ours.send(plan.encode(plan.Handover("synced", "")))
-    _put(admin_path, wire.encode_snapshot(crowded(snapshot(port, traffic), traffic.services)), process, log)
+    put(admin_path, wire.encode_snapshot(crowded(snapshot(port, traffic), traffic.services)), log, process)
     traffic.await_service(name, port, process, log)
     return Target(name, port, process.pid)
 
@@ -142,7 +142,8 @@ def _allowed(traffic: Traffic) -> list[wire.Operation]:
     return [wire.Operation(methods=traffic.methods, paths=(f"{prefix}*",)) for prefix in traffic.prefixes]
 
 
-def _put(admin: Path, snapshot: bytes, process: subprocess.Popen[bytes], log: Path) -> None:
+def put(admin: Path, snapshot: bytes, log: Path, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Puts a snapshot by the admin API; returns when it is in force. Raises Lacking when it is refused, or the process ends."""
     connection = http.client.HTTPConnection("localhost", timeout=20)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(20)
@@ -150,7 +151,7 @@ def _put(admin: Path, snapshot: bytes, process: subprocess.Popen[bytes], log: Pa
         connection.sock.connect(str(admin))
         connection.request("PUT", "/snapshot", snapshot, {"Content-Type": "application/json"})
         while not select.select([connection.sock], [], [], 0.1)[0]:
-            if process.poll() is not None:
+            if process is not None and process.poll() is not None:
                 raise Lacking(f"the proxy ended at once: {log.read_text(errors='replace')[-1500:]}")
         answer = connection.getresponse()
         said = answer.read()

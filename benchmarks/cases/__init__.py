@@ -13,6 +13,7 @@ from benchmarks.cases import (
     memory,
     policies,
     status,
+    swap,
     tcp,
     websocket,
 )
@@ -30,5 +31,6 @@ CASES: tuple[Case, ...] = (
     *idle.CASES,
     *memory.CASES,
     *apply.CASES,
+    *swap.CASES,
     *status.CASES,
 )
