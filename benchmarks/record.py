@@ -65,6 +65,18 @@ def read_run(path: Path) -> Run:
 
 
 def write_run(run: Run, path: Path) -> None:
-    """Keeps a run."""
+    """Keeps a run, a line for each sample, in six digits."""
+    lists = {"samples": [rounded(sample) for sample in run.samples], "calibrations": run.calibrations}
+    others = {name: getattr(run, name) for name in run.__struct_fields__ if name not in lists}
+    text = msgspec.json.format(msgspec.json.encode(others), indent=1).decode().removesuffix("\n}")
+    for name, rows in lists.items():
+        lines = ",\n".join(msgspec.json.encode(row).decode() for row in rows)
+        text += f',\n "{name}": [\n{lines}\n]'
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
+    path.write_text(text + "\n}\n")
+
+
+def rounded(sample: Sample) -> Sample:
+    """With values of six digits."""
+    values = {name: float(f"{value:.6g}") for name, value in sample.values.items()}
+    return msgspec.structs.replace(sample, values=values)

@@ -81,6 +81,14 @@ def test_run_that_was_kept_reads_as_it_was(tmp_path: Path) -> None:
     assert read_run(tmp_path / "made" / "run.json") == run
 
 
+def test_kept_samples_have_a_line_each_and_six_digits(tmp_path: Path) -> None:
+    write_run(run_of({("", "tulle"): [10.123456789, 2.0]}), tmp_path / "run.json")
+
+    lines = [line for line in (tmp_path / "run.json").read_text().splitlines() if '"target":"tulle"' in line]
+    assert len(lines) == 2
+    assert '"cpu_us":10.1235,' in lines[0].replace("}", ",")
+
+
 def test_failed_requests_are_counted_over_all_cases() -> None:
     run = run_of(COSTS)
     add(run, {("", "tulle"): [2.0]}, "grpc", "failed")
