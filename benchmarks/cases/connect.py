@@ -16,7 +16,7 @@ from benchmarks.traffic import Traffic, requests
 from benchmarks.tulle import SERVICE_ADDRESS, start_tulle
 
 PARALLEL = 16
-PEERS = ("direct", "haproxy", "nginx", "envoy")
+PEERS = ("direct", "haproxy", "envoy")
 
 
 def _at_door(target: Target, program: Path, head: Path, number: int, seconds: float) -> Values:
@@ -75,8 +75,8 @@ CASES = (
         title=f"A new connection and its first HTTP/1.1 request, {PARALLEL} at a time",
         unit="connection",
         start=_start,
-        windows=12,
-        seconds=1.0,
-        warm=0.5,
+        windows=10,
+        seconds=0.7,
+        warm=0.3,
     ),
 )

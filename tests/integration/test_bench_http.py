@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -108,6 +109,16 @@ def test_answer_that_ends_early_failed(backends: Backends, load: Callable[..., V
     counted = load(backends.serve(cut), 2, 200)
 
     assert (counted["requests"], counted["failed"]) == (0, 200 * UNDISTURBED)
+
+
+def test_octets_that_nobody_asked_for_failed(backends: Backends, load: Callable[..., Values]) -> None:
+    def say_more(sock: socket.socket) -> None:
+        for _ in requests(sock):
+            sock.sendall(ok(BODY))
+            select.select([sock], [], [], 0.02)  # between two requests, where the load is as quick as it says
+            sock.sendall(b"!")
+
+    assert load(backends.serve(say_more), 1, 20)["failed"] > 0
 
 
 def test_requests_that_waited_for_a_stalled_answer_are_late(backends: Backends, load: Callable[..., Values]) -> None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from websockets.protocol import Side
 from websockets.sync.server import ServerConnection
 
 from benchmarks.backend import Backend
@@ -16,7 +17,7 @@ from benchmarks.ends import driven
 from benchmarks.programs import compile_program
 from tests.support.programs import needs
 from tests.support.proxy_harness import Backends, dial, read_head
-from tests.support.ws_ends import over_client, websocket_server
+from tests.support.ws_ends import converse, over, over_client, websocket_server
 
 pytestmark = needs("cc")
 SECONDS = 0.1
@@ -87,10 +88,10 @@ def refuse(sock: socket.socket) -> None:
 
 
 def agree_to_another_key(sock: socket.socket) -> None:
-    """Upgrades as if the key had been another."""
+    """Upgrades as if the key had been another, and echoes."""
     read_head(sock)
     sock.sendall(AGREED % b"AAAAAAAAAAAAAAAAAAAAAAAAAAA=")
-    sock.recv(1)
+    converse(over(sock, Side.SERVER))
 
 
 def answer_otherwise(sock: socket.socket) -> None:
