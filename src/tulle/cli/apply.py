@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tulle.cli.options import files_option, json_option, mesh_option
-from tulle.cli.words import Ended, Exit, say, say_faults, show_changes, show_json, yellow
+from tulle.cli.words import Ended, Exit, Failure, say, say_faults, show_changes, show_json, yellow
 
 if TYPE_CHECKING:
     from tulle.wire.status import Applied
@@ -28,12 +28,21 @@ def apply(paths: tuple[Path, ...], dry_run: bool, why: str, mesh: str | None, as
 
     from tulle.cli.manifests import read
     from tulle.cli.running import running
-    from tulle.wire.status import Applied
+    from tulle.manifest import texts
+    from tulle.wire.status import Applied, Outcome
 
-    loaded = read(paths, as_json=as_json)
-    body = msgspec.json.encode({"files": dict(loaded.sources), "why": why})
+    files, unreadable = texts(paths)
+    if unreadable:
+        files = dict(read(paths, as_json=as_json).sources)
     target = "/apply?dry_run=1" if dry_run else "/apply"
-    finish(running(mesh).post(target, body, Applied), as_json=as_json)
+    try:
+        applied = running(mesh).post(target, msgspec.json.encode({"files": files, "why": why}), Applied)
+    except Failure:
+        read(paths, as_json=as_json)  # what is wrong with the manifests comes before what is wrong with the mesh
+        raise
+    if applied.outcome is Outcome.INVALID:
+        read(paths, as_json=as_json)  # the agent has said the same; where only it sees the fault, it is said below
+    finish(applied, as_json=as_json)
 
 
 def finish(applied: "Applied", *, as_json: bool) -> None:

@@ -31,6 +31,12 @@ class Loaded:
 
 def load(paths: Sequence[Path], beyond: Beyond | None = None) -> Loaded | list[Problem]:
     """Reads files, and of directories every `*.yaml` and `*.yml` directly in them."""
+    files, problems = texts(paths)
+    return _read(files, problems, beyond)
+
+
+def texts(paths: Sequence[Path]) -> tuple[dict[str, str], list[Problem]]:
+    """The same unparsed: file name → text, and what cannot be read."""
     files: dict[str, str] = {}
     problems: list[Problem] = []
     for path in dict.fromkeys(_files(paths, problems)):
@@ -41,7 +47,7 @@ def load(paths: Sequence[Path], beyond: Beyond | None = None) -> Loaded | list[P
             problems.append(Problem("unreadable", f"cannot read it: {error.strerror}", str(path)))
         except UnicodeDecodeError as error:
             problems.append(Problem("bad-yaml", f"not UTF-8 at octet {error.start}", str(path)))
-    return _read(files, problems, beyond)
+    return files, problems
 
 
 def parse(files: Mapping[str, str], beyond: Beyond | None = None) -> Loaded | list[Problem]:
