@@ -1,5 +1,6 @@
 """A run as it is kept: raw samples with the machine they were made on, readable without the program that made them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -66,7 +67,8 @@ def read_run(path: Path) -> Run:
 
 def write_run(run: Run, path: Path) -> None:
     """Keeps a run, a line for each sample, in six digits."""
-    lists = {"samples": [rounded(sample) for sample in run.samples], "calibrations": run.calibrations}
+    samples = [rounded(sample) for sample in run.samples]
+    lists: dict[str, Sequence[msgspec.Struct]] = {"samples": samples, "calibrations": run.calibrations}
     others = {name: getattr(run, name) for name in run.__struct_fields__ if name not in lists}
     text = msgspec.json.format(msgspec.json.encode(others), indent=1).decode().removesuffix("\n}")
     for name, rows in lists.items():

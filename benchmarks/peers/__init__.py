@@ -56,6 +56,6 @@ def start_peers(
         if bench.wants(name):
             try:
                 targets.append(PEERS[name](Place(work, bench.compiled, bench.sources), started, traffic))
-            except Lacking as lack:
+            except (Lacking, OSError) as lack:
                 bench.skip(f"{traffic.name} {name}", lack)
     return targets
