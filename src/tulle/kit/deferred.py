@@ -40,7 +40,6 @@ NEVER: dict[str, dict[str, object]] = {
         "unwrap": _unwrap,
     },  # asyncio, to show tasks; dataclasses. With it ast and dis
     "platform": {"system": _system},  # uuid, for msgspec
-    "tokenize": {},  # linecache, which does without
     "subprocess": {"PIPE": -1, "STDOUT": -2, "DEVNULL": -3},  # asyncio
     "ipaddress": {},  # urllib.parse, for whole URLs
     "asyncio.sslproto": {},
@@ -52,6 +51,7 @@ SELDOM: dict[str, dict[str, object]] = {
     **NEVER,
     "textwrap": {},  # traceback, for groups of exceptions
     "selectors": {},  # socket
+    "tokenize": {},  # linecache
 }
 """For processes that may read their own code later."""
 
@@ -105,7 +105,11 @@ class _Deferred(ModuleType):
             later = self.__loader__
             if isinstance(later, _Later) and self.__spec__:
                 self.__spec__.loader = self.__loader__ = later.loader
-                later.loader.exec_module(self)
+                try:
+                    later.loader.exec_module(self)
+                except BaseException:
+                    self.__spec__.loader = self.__loader__ = later
+                    raise
                 self.__class__ = ModuleType
         if name in vars(self) or type(self) is ModuleType:
             return getattr(self, name)

@@ -1,7 +1,7 @@
 """The text that Prometheus reads, made of plain slots when somebody asks."""
 
-import platform
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -76,7 +76,7 @@ class Telemetry:
             metrics.LOG_DROPPED.name: [("", ("full",), counters.log_dropped), ("", ("flood",), counters.log_left_out)],
             metrics.DEFECTS.name: _one(counters.defects),
             metrics.SNAPSHOT_GENERATION.name: _one(self.generation),
-            metrics.BUILD.name: [("", (self._version, platform.python_version(), _is_compiled()), 1)],
+            metrics.BUILD.name: [("", (self._version, sys.version.split()[0], _is_compiled()), 1)],
             metrics.CPU.name: _one(usage.ru_utime + usage.ru_stime),
             metrics.MEMORY.name: _one(self.resident_bytes()),
             metrics.STARTED.name: _one(self._started),

@@ -1,7 +1,12 @@
 """What is deferred is there for whoever uses it, and not read before."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
+
+import tulle
+from tulle.kit.deferred import NEVER
 
 
 def run(words: str) -> str:
@@ -95,3 +100,42 @@ def test_times_are_what_they_are() -> None:
     )
 
     assert run(words) == 'True "2026-01-02T03:04:05Z"\n9999 datetime _Deferred\n'
+
+
+def test_the_proxy_asks_for_nothing_that_it_could_not_read_any_more() -> None:
+    known = {"datetime"}
+    """All of it is there."""
+    used = {
+        f"{source.parent.name}/{source.name}: {name}"
+        for package in ("proxy", "core", "http", "wire", "kit")
+        for source in Path(tulle.__file__).parent.joinpath(package).rglob("*.py")
+        for node in ast.walk(ast.parse(source.read_text()))
+        for name in imported(node)
+        if name in NEVER.keys() - known
+    }
+
+    assert used == set()
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+
+
+def test_what_could_not_be_read_is_asked_for_again() -> None:
+    words = (
+        "import ipaddress\n"
+        "real = ipaddress.__loader__.loader\n"
+        "class Refused:\n"
+        "    def exec_module(self, module):\n"
+        "        raise PermissionError('not yours')\n"
+        "ipaddress.__loader__.loader = Refused()\n"
+        "for _ in range(2):\n"
+        "    try:\n        ipaddress.ip_address\n"
+        "    except PermissionError as fault:\n        print(fault)\n"
+        "ipaddress.__loader__.loader = real\n"
+        "print(ipaddress.ip_address('::1').version)\n"
+    )
+
+    assert run(words) == "not yours\nnot yours\n6\n"
