@@ -15,7 +15,7 @@ from benchmarks.cases import CASES
 from benchmarks.machine import facts
 from benchmarks.peers import PEERS
 from benchmarks.record import Run, write_run
-from benchmarks.report import as_text, text_table
+from benchmarks.report import PLAIN, as_text
 from benchmarks.runner import expected_seconds, measure_case, pace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +53,7 @@ def main() -> None:
         raise SystemExit("error: nothing could be measured")
     written = asked.raw or ROOT / "build" / "bench" / time.strftime("%Y%m%d-%H%M%S.json")
     write_run(run, written)
-    print(as_text(run, text_table))
+    print(as_text(run, PLAIN))
     print(f"\nraw samples: {os.path.relpath(written)} ({run.seconds:.0f} s)")
     if broken:
         raise SystemExit(f"error: these cases broke: {', '.join(broken)}")

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from benchmarks.record import Heading, Run, read_run
 from benchmarks.summary import digits, figure, ratio
@@ -21,18 +22,29 @@ def main() -> None:
     parser.add_argument("raw", type=Path)
     parser.add_argument("--markdown", action="store_true", help="tables to paste into a document")
     asked = parser.parse_args()
-    print(as_text(read_run(asked.raw), markdown_table if asked.markdown else text_table))
+    print(as_text(read_run(asked.raw), MARKDOWN if asked.markdown else PLAIN))
 
 
-def as_text(run: Run, table: Callable[[Sequence[Row]], str]) -> str:
+class Style(NamedTuple):
+    """How a report is written down."""
+
+    title: str
+    """Of a table, with its words in place of {}."""
+    table: Callable[[Sequence[Row]], str]
+
+
+def as_text(run: Run, style: Style) -> str:
     """The whole report, with the targets of the cases that took part."""
     parts = [machine_words(run), noise_words(run)]
     for case, heading in run.cases.items():
         if run.probes(case):
-            parts += [f"{heading.title}, per {heading.unit}", table(case_rows(run, case, heading))]
+            parts += [
+                style.title.format(f"{heading.title}, per {heading.unit}"),
+                style.table(case_rows(run, case, heading)),
+            ]
     asked = tuple(target for target in TARGETS if target.question.case in run.cases)
     if asked:
-        parts += ["Targets", table(target_rows(judge(run, asked)))]
+        parts += [style.title.format("Targets"), style.table(target_rows(judge(run, asked)))]
     if run.skipped:
         parts.append("Left out:\n" + "\n".join(f"- {what}: {_first_line(why)}" for what, why in run.skipped.items()))
     return "\n\n".join(parts)
@@ -126,6 +138,10 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 def _markdown_row(row: Row) -> str:
     return "| " + " | ".join(row) + " |"
+
+
+PLAIN = Style("{}", text_table)
+MARKDOWN = Style("### {}", markdown_table)
 
 
 def _shown(run: Run, case: str, variant: str, target: str, name: str) -> str:

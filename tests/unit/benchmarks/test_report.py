@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.plot import as_svg
 from benchmarks.record import read_run, write_run
-from benchmarks.report import as_text, case_rows, markdown_table, noise_words, text_table
+from benchmarks.report import PLAIN, as_text, case_rows, markdown_table, noise_words, text_table
 from tests.unit.benchmarks.runs import add, run_of
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -61,7 +61,7 @@ def test_report_names_what_was_left_out_and_what_was_not_measured() -> None:
     run = run_of(COSTS)
     run.skipped["http1 nginx"] = "nginx is not installed\nand more"
 
-    text = as_text(run, text_table)
+    text = as_text(run, PLAIN)
 
     assert "- http1 nginx: nginx is not installed\n" in f"{text}\n"
     assert [line.split()[-2:] for line in text.splitlines() if "CPU per HTTP/1.1 request" in line] == [
@@ -70,7 +70,7 @@ def test_report_names_what_was_left_out_and_what_was_not_measured() -> None:
 
 
 def test_report_is_silent_about_targets_of_cases_that_were_not_asked_for() -> None:
-    assert "gRPC" not in as_text(run_of(COSTS), text_table)
+    assert "gRPC" not in as_text(run_of(COSTS), PLAIN)
 
 
 def test_run_that_was_kept_reads_as_it_was(tmp_path: Path) -> None:
