@@ -162,3 +162,14 @@ def test_a_sound_head_that_begins_alike_is_read_by_its_opening_once_it_is_whole(
 def test_interim_answers_make_no_opening() -> None:
     for first in NO_ANSWER:
         assert learnt(first + b"\r\n" + LONG + b"\r\n") is None
+
+
+def test_limits_hold_for_opening_and_rest_together_also_when_the_rest_was_guessed() -> None:
+    start = b"HTTP/1.1 200 OK\r\n" + LONG + b"\r\n"
+    opening = learnt(start)
+    wire = start + b"X-Answer: 1\r\n\r\n"
+    assert opening is not None
+    for _ in range(2):
+        assert read_opened_response(wire, opening, LIMITS) is not None
+        assert read_opened_response(wire, opening, Limits(header_count=1)) is None
+        assert read_opened_response(wire, opening, Limits(header_bytes=len(wire) - 1)) is None

@@ -26,16 +26,19 @@ class AnswersAlike:
         self.opening: ResponseOpening | None = None
         """What heads that came last begin with."""
         self.stray = b""
-        """The last head that began otherwise."""
+        """The last head that was read the long way."""
 
-    def learn(self, relay: Relay, octets: bytes) -> ResponseOpening | None:
-        """Compares a head with the last one whose beginning was not known."""
+    def learn(self, relay: Relay, octets: bytes, may_be_shorter: bool) -> None:
+        """Compares a head with the last one that was read the long way.
+
+        Two from before and after a second's end begin alike as far as Date: they shorten an opening only if `may_be_shorter`.
+        """
         before = self.stray
         self.stray = octets if len(octets) <= MAX_REMEMBERED_HEAD else b""
         learnt = learn_response_opening(before, octets, relay.head_limits)
-        if learnt is not None:
+        known = self.opening
+        if learnt is not None and (known is None or may_be_shorter or learnt.size >= known.size):
             self.opening = learnt
-        return learnt
 
 
 @final
@@ -53,7 +56,7 @@ class AnswerReader:
         self._opening: ResponseOpening | None = None
         """What this connection's heads begin with."""
         self._strays = 0
-        """Heads in a row that began otherwise."""
+        """Heads in a row that were read the long way."""
 
     def read(self, method: str, buffer: bytes) -> ResponseHead | Refusal | None:
         """The head that the buffer begins with, as the answer to a request of this method; None: it is not complete yet."""
@@ -82,11 +85,9 @@ class AnswerReader:
             if isinstance(judged, Refusal) or judged.status < 200:
                 return judged
             head = judged
-            if self._strays < MAX_MISSES:
-                self._strays += 1
-                learnt = self._alike.learn(relay, octets)
-                if learnt is not None:
-                    self._opening = learnt
+        if not head.wire and self._strays < MAX_MISSES:
+            self._strays += 1
+            self._alike.learn(relay, buffer[: head.size], self._strays > 1)
         if self._misses < MAX_MISSES:
             self._misses += 1
             self._size = head.size
@@ -117,6 +118,6 @@ class AnswerReader:
             found = read_opened_response(buffer, shared, relay.head_limits)
             if found is not None:
                 self._opening = shared
-        if found is not None:
+        if found is not None and found.wire:
             self._strays = 0
         return found
