@@ -23,15 +23,18 @@ class Spent:
     """After the window."""
     preempted: int = 0
     """Times that the kernel took the core from a thread that wanted to go on."""
+    waited_us: float = 0.0
+    """Sum of the times that a thread could have gone on and had no core: latency then tells of the machine, and what gathers meanwhile is cheaper."""
 
 
 @contextmanager
 def spent(pid: int) -> Iterator[Spent]:
     """What the process spends within the block."""
     result = Spent()
-    whole, user, system, switches = run_micros(pid), *cpu_micros(pid), preempted(pid)
+    (ran, waited), (user, system), switches = run_micros(pid), cpu_micros(pid), preempted(pid)
     yield result
-    whole, (user_after, system_after) = run_micros(pid) - whole, cpu_micros(pid)
+    (ran_after, waited_after), (user_after, system_after) = run_micros(pid), cpu_micros(pid)
+    whole, result.waited_us = ran_after - ran, waited_after - waited
     result.user_us, result.system_us = shared_out(whole, user_after - user, system_after - system)
     result.preempted = preempted(pid) - switches
     result.rss_kb = rss_kb(pid)
@@ -68,6 +71,7 @@ def cost_of(cpu: Spent, units: float) -> Values:
         "system_us": cpu.system_us / units,
         "rss_kb": cpu.rss_kb,
         "preempted": cpu.preempted,
+        "waited_ms": cpu.waited_us / 1000,
     }
 
 
@@ -78,13 +82,14 @@ def shared_out(whole: float, user: float, system: float) -> tuple[float, float]:
     return whole * user / (user + system), whole * system / (user + system)
 
 
-def run_micros(pid: int) -> float:
-    """Time on a core of all live threads so far, to the nanosecond; 0 where the kernel does not say."""
-    total = 0
+def run_micros(pid: int) -> tuple[float, float]:
+    """Time of all live threads so far, on a core and waiting for one, to the nanosecond; 0 where the kernel does not say."""
+    ran = waited = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # a thread that ended, a kernel without the file
-            total += int((task / "schedstat").read_text().split()[0])
-    return total / 1000
+            words = (task / "schedstat").read_text().split()
+            ran, waited = ran + int(words[0]), waited + int(words[1])
+    return ran / 1000, waited / 1000
 
 
 def cpu_micros(pid: int) -> tuple[float, float]:

@@ -81,7 +81,7 @@ CASES = (
             "p999_us",
             "added_p50_us",
             "added_p99_us",
-            "rss_kb",
+            "waited_ms",
         ),
     ),
 )
