@@ -1,5 +1,6 @@
 """Laws of authorization."""
 
+from itertools import product
 from random import Random
 
 from hypothesis import given
@@ -11,7 +12,40 @@ from tests.support import reference
 from tulle.core.authorize import ANONYMOUS, Allow, Deny, explain, judge
 from tulle.core.request import RequestView
 from tulle.core.tables import build_tables
-from tulle.wire.snapshot import Action, Caller, Policy, Rule
+from tulle.wire.snapshot import Action, Caller, Operation, Policy, Rule, Source
+
+BEGINNINGS = ["/" + "".join(rest) for length in range(4) for rest in product("/ab", repeat=length)]
+DENIALS = tuple(
+    Policy(
+        name=f"{'amz'[number % 3]}/deny{number}",
+        action=Action.DENY,
+        rules=(Rule(operations=(Operation(methods=("PUT",), paths=(path, f"{path}.b/a*")),)),),
+    )
+    for number, path in enumerate(BEGINNINGS)
+)
+LEAVE = tuple(
+    Policy(
+        name=f"{'zma'[number % 3]}/allow{number}",
+        action=Action.ALLOW,
+        rules=(
+            Rule(
+                sources=(Source(principals=("m/ns/b/sa/x",)), Source(not_namespaces=("a",))) if number % 4 else (),
+                operations=(Operation(paths=(f"{path}*",), ports=(81,) if number % 5 else (80,)),),
+            ),
+        ),
+    )
+    for number, path in enumerate(BEGINNINGS)
+)
+LONG = tuple(
+    Policy(
+        name=f"m/long{number:02}",
+        action=Action.ALLOW,
+        rules=(Rule(operations=(Operation(methods=("GET",), paths=(f"/a{'b' * number}*", f"/{'a' * number}")),)),),
+    )
+    for number in range(40)
+)
+CROWDS = (DENIALS, LEAVE, LONG, DENIALS + LEAVE, DENIALS + LEAVE + LONG)
+"""Some of which a path that `requests` makes up begins with."""
 
 calls = st.tuples(st.none() | callers, st.none() | requests())
 Call = tuple[Caller | None, RequestView | None]
@@ -29,6 +63,23 @@ def test_judge_equals_the_naive_reference(guards: tuple[Policy, ...], call: Call
     service = snapshot.services[0]
 
     assert judged(guards, call) == reference.verdict(snapshot, service, service.ports[0], *call)
+
+
+@given(policies, st.none() | callers, st.lists(st.none() | requests(), min_size=1, max_size=5), st.sampled_from(CROWDS))
+def test_so_many_policies_that_they_are_looked_up_judge_as_the_naive_reference_does(
+    guards: tuple[Policy, ...], caller: Caller | None, asked: list[RequestView | None], crowd: tuple[Policy, ...]
+) -> None:
+    snapshot = guarded((*guards, *crowd), caller)
+    service = snapshot.services[0]
+    tables = build_tables(snapshot)
+    port, who = tables.by_name["s/s", 80], tables.callers.get("a/pod", ANONYMOUS)
+    assert port.authz.denied.is_wide or port.authz.allowed.is_wide
+
+    for request in asked:
+        expected = reference.verdict(snapshot, service, service.ports[0], caller, request)
+        assert judge(port, who, request) == expected
+        if request is not None and port.plans[who].constant is not None:
+            assert port.plans[who].constant == expected
 
 
 @given(policies, st.lists(rules, max_size=2), calls)

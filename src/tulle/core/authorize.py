@@ -3,6 +3,8 @@
 from typing import Final
 
 from tulle.core.calls import may_call
+from tulle.core.operations import WIDE, Entry, Index, Operations, all_hold, holds
+from tulle.core.plans import CallerPlan, Check
 from tulle.core.policies import (
     ANONYMOUS,
     HOST,
@@ -10,9 +12,7 @@ from tulle.core.policies import (
     NAMESPACE,
     PORT,
     PRINCIPAL,
-    CallerPlan,
     CallerRef,
-    Check,
     FieldCheck,
     PolicyTable,
     RuleTable,
@@ -49,12 +49,16 @@ def judge(port: ServicePortTable, caller: CallerRef, request: RequestView | None
         return plan.opaque
     if plan.constant is not None:
         return plan.constant
+    if plan.denied or plan.allowed:
+        return _judge_wide(port, caller, plan, request)
     two_readings = request.path is not request.folded
     for check in plan.denies:
-        if _holds(check.fields, request, False) or (two_readings and _holds(check.fields, request, True)):
+        if all_hold(check.fields, request, False) or (
+            (two_readings or check.folds) and all_hold(check.fields, request, True)
+        ):
             return check.verdict
     for check in plan.allows:
-        if _holds(check.fields, request, False) and (not two_readings or _holds(check.fields, request, True)):
+        if all_hold(check.fields, request, False) and (not two_readings or all_hold(check.fields, request, True)):
             return check.verdict
     return plan.otherwise
 
@@ -70,13 +74,6 @@ def judge_connection(port: ServicePortTable, caller: CallerRef) -> Allow | Deny:
     return _NOTHING_TO_ASK
 
 
-def _holds(fields: list[FieldCheck], request: RequestView, folded: bool) -> bool:
-    for field in fields:  # noqa: SIM110  (a generator per check costs more than the check)
-        if not field.holds_for_request(request, folded):
-            return False
-    return True
-
-
 def _remember(port: ServicePortTable, caller: CallerRef) -> CallerPlan:
     if len(port.plans) >= MAX_PLANS:
         port.plans.clear()
@@ -84,33 +81,96 @@ def _remember(port: ServicePortTable, caller: CallerRef) -> CallerPlan:
     return plan
 
 
+def _judge_wide(port: ServicePortTable, caller: CallerRef, plan: CallerPlan, request: RequestView) -> Allow | Deny:
+    """As `judge`, where there are so many operations that they are looked up."""
+    denied = _first(plan.denies, plan.denied, True, port, caller, request)
+    if denied is not None:
+        return denied
+    allowed = _first(plan.allows, plan.allowed, False, port, caller, request)
+    return plan.otherwise if allowed is None else allowed
+
+
+def _first(
+    checks: list[Check],
+    indexes: list[Index],
+    is_deny: bool,
+    port: ServicePortTable,
+    caller: CallerRef,
+    request: RequestView,
+) -> Allow | Deny | None:
+    found: Entry | None = None
+    for index in indexes:
+        found = index.first(caller, port.target_port, request, found)
+    for check in checks:
+        if found is not None and check.place > found.place:
+            break
+        if holds(check.fields, check.folds, request, is_deny):
+            return check.verdict
+    return None if found is None else found.verdict
+
+
 def _plan(port: ServicePortTable, caller: CallerRef) -> CallerPlan:
     """All of a judgement that does not depend on the request."""
-    denies: list[Check] = []
+    denied: list[Index] = []
+    allowed: list[Index] = []
+    denies, first_denied = _checks(port.authz.denies, port.authz.denied, port, caller, denied)
     allows: list[Check] = []
+    first_allowed: Entry | None = None
     otherwise: Allow | Deny = _NOTHING_ALLOWED if port.authz.allows else _NOTHING_TO_ASK
-    for policy in port.authz.denies:
-        denies += _checks_for(policy, port, caller)
     if not may_call(caller, port.service):
         otherwise = _NOT_CALLED
     else:
-        for policy in port.authz.allows:
-            allows += _checks_for(policy, port, caller)
-    denies = _until_certain(denies)
-    allows = _until_certain(allows)
+        allows, first_allowed = _checks(port.authz.allows, port.authz.allowed, port, caller, allowed)
     constant: Allow | Deny | None = None
-    if denies:
-        constant = denies[0].verdict if not denies[0].fields else None
-    elif not allows:
-        constant = otherwise
-    elif not allows[0].fields:
-        constant = allows[0].verdict
-    opaque = denies[0].verdict if denies else otherwise
-    if not denies:
+    opaque = otherwise
+    if denies or first_denied is not None:
+        constant = _always(denies, first_denied)
+        opaque = denies[0].verdict if denies else otherwise
+        if first_denied is not None and (not denies or first_denied.place < denies[0].place):
+            opaque = first_denied.verdict
+    else:
+        constant = _always(allows, first_allowed) if allows or first_allowed is not None else otherwise
         for check in allows:
             if not check.fields:
                 opaque = check.verdict
-    return CallerPlan(denies, allows, otherwise, constant, opaque)
+    return CallerPlan(denies, allows, otherwise, constant, opaque, denied, allowed)
+
+
+def _always(checks: list[Check], looked_up: Entry | None) -> Allow | Deny | None:
+    """The verdict of the first, when it matches every request and nothing comes before it."""
+    if not checks or checks[0].fields or (looked_up is not None and looked_up.place < checks[0].place):
+        return None
+    return checks[0].verdict
+
+
+def _checks(
+    policies: list[PolicyTable],
+    operations: Operations,
+    port: ServicePortTable,
+    caller: CallerRef,
+    indexes: list[Index],
+) -> tuple[list[Check], Entry | None]:
+    """What is asked one by one of this caller's requests, and the first of what is looked up in `indexes`; None: nothing is."""
+    checks: list[Check] = []
+    if not operations.is_wide:
+        for policy in policies:
+            checks += _checks_for(policy, port, caller)
+        return _until_certain(checks), None
+    concerned = [entry for entry in operations.others if entry.concerns(caller, port.target_port)]
+    first = operations.index.first_that_concerns(caller, port.target_port)
+    if first is not None:
+        indexes.append(operations.index)
+    keyed = [entry for entry in concerned if entry.path() is not None]
+    if len(keyed) >= WIDE:
+        own = Index(operations.is_deny, keyed)
+        for _ in own.fill():
+            pass
+        indexes.append(own)
+        concerned = [entry for entry in concerned if entry.path() is None]
+        if first is None or keyed[0].place < first.place:
+            first = keyed[0]
+    checks = [Check(entry.fields, entry.verdict, entry.place) for entry in concerned]
+    return _until_certain(checks), first
 
 
 def _checks_for(policy: PolicyTable, port: ServicePortTable, caller: CallerRef) -> list[Check]:

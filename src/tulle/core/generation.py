@@ -2,8 +2,10 @@
 
 from typing import final
 
+from tulle.core.authz import AuthzTable, PolicyStore
 from tulle.core.backends import BackendTable, EndpointRef, RouteTable
-from tulle.core.policies import AuthzTable, CallerPlan, CallerRef, PolicyStore
+from tulle.core.plans import CallerPlan
+from tulle.core.policies import CallerRef
 from tulle.core.route_index import RouteIndex
 from tulle.wire.outline import Outline, Section
 from tulle.wire.snapshot import AccessLog, Limits, Mode, Protocol, Tracing

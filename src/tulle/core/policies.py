@@ -6,7 +6,6 @@ from typing import Final, final
 from tulle.core.patterns import ValueSet
 from tulle.core.request import RequestView, canonical_pattern, folded_pattern
 from tulle.core.verdict import Allow, Deny
-from tulle.wire.outline import POLICIES, Section
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Action, Operation, Policy, Source
 
@@ -62,10 +61,17 @@ class FieldCheck:
             texts = [pattern.lower() for pattern in patterns]
         self.values: ValueSet = ValueSet(texts)
         self.folded: ValueSet = self.values
-        """The same patterns for folded paths."""
+        """The same patterns for folded paths; the same object where they read alike."""
         if kind == PATH:
-            self.folded = ValueSet([_with_stars(pattern, folded_pattern) for pattern in patterns])
+            folded = [_with_stars(pattern, folded_pattern) for pattern in patterns]
+            if folded != texts:
+                self.folded = ValueSet(folded)
         self.ports: frozenset[int] = frozenset(int(port) for port in patterns) if kind == PORT else frozenset()
+
+    @property
+    def folds(self) -> bool:
+        """Whether it may match a path by its folded reading that it does not match by the other, though both are the same."""
+        return self.folded is not self.values
 
     def holds_for_caller(self, caller: CallerRef) -> bool:
         """Whether a PRINCIPAL or NAMESPACE field lets this caller's rule match."""
@@ -100,9 +106,6 @@ class RuleTable:
         """Never empty, likewise. Port fields come first."""
 
 
-_NONE: Final[list["PolicyTable"]] = []
-
-
 @final
 class PolicyTable:
     """One policy and the verdict it gives when a rule matches."""
@@ -120,99 +123,6 @@ class PolicyTable:
             )
             for rule in policy.rules
         ]
-
-
-@final
-class PolicyStore:
-    """All policies of a generation, found valid. One is laid out when a caller is first judged by it.
-
-    Of a large mesh most guard what nobody calls here and now, and octets take a tenth of the memory of what is laid out.
-    """
-
-    __slots__ = ("made", "section")
-
-    def __init__(self, section: Section) -> None:
-        self.section: Section = section
-        self.made: dict[int, PolicyTable] = {}
-        """Those laid out, by their place in the document."""
-
-    def policy(self, index: int) -> PolicyTable:
-        """The one at this place."""
-        found = self.made.get(index)
-        if found is None:
-            found = self.made[index] = PolicyTable(POLICIES.decode(self.section.octets(index), index))
-        return found
-
-
-@final
-class AuthzTable:
-    """The policies that select a service, shared by all services that the same ones select."""
-
-    __slots__ = ("_allows", "_denies", "_is_parted", "places", "store")
-
-    def __init__(self, store: PolicyStore, places: list[int]) -> None:
-        self.store: PolicyStore = store
-        self.places: list[int] = places
-        """Where they are, in the order of their names: of several that match the first is reported."""
-        self._is_parted = False
-        self._denies: list[PolicyTable] = _NONE
-        self._allows: list[PolicyTable] = _NONE
-
-    @property
-    def denies(self) -> list[PolicyTable]:
-        """By name."""
-        if not self._is_parted:
-            self._part()
-        return self._denies
-
-    @property
-    def allows(self) -> list[PolicyTable]:
-        """By name."""
-        if not self._is_parted:
-            self._part()
-        return self._allows
-
-    def _part(self) -> None:
-        policies = [self.store.policy(place) for place in self.places]
-        self._denies = [policy for policy in policies if policy.denies]
-        self._allows = [policy for policy in policies if not policy.denies]
-        self._is_parted = True
-
-
-@final
-class Check:
-    """An operation that a caller may match: what is left to look at in the request, and what follows."""
-
-    __slots__ = ("fields", "verdict")
-
-    def __init__(self, fields: list[FieldCheck], verdict: Allow | Deny) -> None:
-        self.fields: list[FieldCheck] = fields
-        """HTTP fields only; empty: matches every request."""
-        self.verdict: Allow | Deny = verdict
-
-
-@final
-class CallerPlan:
-    """What is left to judge when caller and service port are known."""
-
-    __slots__ = ("allows", "constant", "denies", "opaque", "otherwise")
-
-    def __init__(
-        self,
-        denies: list[Check],
-        allows: list[Check],
-        otherwise: Allow | Deny,
-        constant: Allow | Deny | None,
-        opaque: Allow | Deny,
-    ) -> None:
-        self.denies: list[Check] = denies
-        self.allows: list[Check] = allows
-        self.otherwise: Allow | Deny = otherwise
-        """When no check matches."""
-        self.constant: Allow | Deny | None = constant
-        """The verdict, when it is the same for every HTTP request."""
-        self.opaque: Allow | Deny = opaque
-        """The verdict on opaque TCP."""
 
 
 def _with_stars(pattern: str, reading: Callable[[str], str]) -> str:

@@ -10,10 +10,11 @@ from typing import Final
 
 import msgspec
 
+from tulle.core.authz import AuthzTable, PolicyStore
 from tulle.core.backends import BackendTable, EndpointRef, RouteTable
 from tulle.core.generation import Parts, ServicePortTable, ServiceTable, Tables
 from tulle.core.patterns import ValueSet
-from tulle.core.policies import ANONYMOUS, AuthzTable, CallerRef, PolicyStore, PolicyTable
+from tulle.core.policies import ANONYMOUS, CallerRef, PolicyTable
 from tulle.core.route_index import RouteIndex
 from tulle.wire.outline import (
     BACKENDS,
@@ -59,7 +60,9 @@ __all__ = [
 SMALL: Final = 64
 """Policies, callers and backends that are looked at in one piece: a few microseconds each."""
 LARGE: Final = 8
-"""Services, and policies laid out, in one piece: some tens of microseconds each."""
+"""Services that are laid out in one piece: some tens of microseconds each."""
+MANY: Final = 100
+"""Policies of one service that no first request is to wait for."""
 
 
 class InconsistentSnapshot(ValueError):
@@ -106,8 +109,7 @@ def lay_out(text: bytes, previous: Tables | None = None) -> Generator[None, None
             raise InconsistentSnapshot(f"door {door.port} leads to {where}, which is not there")
         _refuse(door.port in tables.doors, f"door {door.port} is there twice")
         tables.doors[door.port] = target
-    if previous is not None:
-        yield from _prepare_for_callers(tables, previous)
+    yield from _prepare_for_callers(tables, previous)
     return tables
 
 
@@ -228,18 +230,15 @@ def _services(tables: Tables, places: dict[str, int], previous: Tables | None) -
         tables.parts.made_services.append(service)
 
 
-def _prepare_for_callers(tables: Tables, previous: Tables) -> Generator[None, None, None]:
-    """Lays out the policies of the ports that are called now, so that no request has to wait for it."""
-    number = 0
-    for name, before in previous.by_name.items():
-        port = tables.by_name.get(name)
-        if port is None or not before.plans:
-            continue
-        for place in port.authz.places:
-            if number % LARGE == 0:
-                yield
-            number += 1
-            port.authz.store.policy(place)
+def _prepare_for_callers(tables: Tables, previous: Tables | None) -> Generator[None, None, None]:
+    """Lays out the policies of the ports that are called now, and where there are many, so that no request has to wait for it."""
+    before = previous.by_name if previous is not None else {}
+    for number, (name, port) in enumerate(tables.by_name.items()):
+        if number % SMALL == 0:
+            yield
+        old = before.get(name)
+        if len(port.authz.places) >= MANY or (old is not None and old.plans):
+            yield from port.authz.preparing()
 
 
 def _authz(

@@ -1,3 +1,4 @@
+import pytest
 from msgspec.structs import replace
 
 from tests.unit.core.worlds import READERS, SHOP, WEB, request
@@ -46,6 +47,17 @@ def test_policies_of_other_services_cost_and_mean_nothing() -> None:
     assert judge(port, tables.callers["default/web"], request("GET", "/o/1")) == Allow("default/readers")
     assert not port.authz.denies
     assert [policy.name for policy in port.authz.allows] == ["default/readers"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"), [("/a//b", "/a/b"), ("/a//*", "/a/b"), ("/a;v=1/b", "/a/b"), ("*//b", "/a/b")]
+)
+def test_a_denial_reads_a_plain_path_as_the_most_lenient_server_reads_its_own(pattern: str, path: str) -> None:
+    """To that server both are one path."""
+    deny = Policy(name="p", action=Action.DENY, rules=(Rule(operations=(Operation(paths=(pattern,)),)),))
+    port = build_tables(guarded(deny)).by_name["default/orders", 80]
+
+    assert judge(port, ANONYMOUS, request("GET", path)) == Deny("p", Reason.DENIED)
 
 
 def test_rules_for_other_callers_are_not_looked_at_again() -> None:

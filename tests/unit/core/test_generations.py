@@ -9,7 +9,9 @@ from msgspec.structs import replace
 from tests.unit.core.worlds import ORDERS, READERS, SHOP, WEB, request
 from tulle.core.authorize import judge
 from tulle.core.tables import Tables, build_tables, lay_out
+from tulle.core.verdict import Deny
 from tulle.wire.outline import Outline
+from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Action, Policy, Snapshot, encode_snapshot
 
 WRITERS = Policy(name="default/writers", action=Action.DENY)
@@ -109,6 +111,17 @@ def test_a_service_that_did_not_change_is_routed_to_the_backend_that_did() -> No
 
     assert route is not None
     assert [one.version for one in route.backends] == ["v2"]
+
+
+def test_a_service_that_did_not_change_is_guarded_by_the_policy_that_did() -> None:
+    before = build_tables(SHOP)
+    call(before)
+
+    after = build_tables(replace(SHOP, policies=(replace(READERS, action=Action.DENY),)), before)
+
+    port = after.by_name["default/orders", 80]
+    assert [one.name for one in port.authz.denies] == [READERS.name]
+    assert judge(port, after.callers["default/web"], request("GET", "/o/1")) == Deny(READERS.name, Reason.DENIED)
 
 
 def test_what_is_given_up_half_way_leaves_the_generation_before_as_it_was() -> None:
