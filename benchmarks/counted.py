@@ -137,7 +137,7 @@ class Calls:
 
 
 GROUPS: Final = (
-    Group("http1", ("repeat", "differ", "answers", "minimal"), 1000, 400, lambda started, _work: Requests(started)),
+    Group("http1", ("repeat", "differ", "answers", "minimal"), 1000, 800, lambda started, _work: Requests(started)),
     Group("grpc", ("repeat", "differ"), 1600, 6400, Calls),
     Group("tcp", ("connect",), 600, 200, lambda started, _work: Connections(started)),
 )
