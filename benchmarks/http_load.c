@@ -161,6 +161,13 @@ static void on_answer(Caller *c) {
     if (!c->body) settle(c, c->upload == 0 && c->sent == c->size);
 }
 
+/* How many took longer. */
+static unsigned long long slower(unsigned than) {
+    unsigned long long found = 0;
+    for (int i = than + 1; i < MAX_MICROS; i++) found += micros[i];
+    return found;
+}
+
 static unsigned percentile(double part) {
     uint64_t all = 0, below = 0;
     for (int i = 0; i < MAX_MICROS; i++) all += micros[i];
@@ -226,8 +233,9 @@ int main(int count, char **words) {
     }
     uint64_t took = (now_ns() - began) / 1000;
     printf("RESULT {\"requests\":%llu,\"micros\":%llu,\"failed\":%llu,\"p50_us\":%u,\"p90_us\":%u,\"p99_us\":%u,\"p999_us\":%u,\"most_us\":%u,"
+           "\"over_5ms\":%llu,\"over_20ms\":%llu,"
            "\"down\":%llu,\"up\":%llu,\"reconnected\":%llu}\n",
            (unsigned long long)requests, (unsigned long long)took, (unsigned long long)failed, percentile(0.5), percentile(0.9),
-           percentile(0.99), percentile(0.999), percentile(1), (unsigned long long)down, (unsigned long long)up, (unsigned long long)reconnected);
+           percentile(0.99), percentile(0.999), percentile(1), slower(5000), slower(20000), (unsigned long long)down, (unsigned long long)up, (unsigned long long)reconnected);
     return 0;
 }

@@ -115,6 +115,6 @@ CASES = (
         figure="most_ms",
         peers=(),
         seconds=4.0,
-        columns=("p999_ms", "in_force_ms", "swaps", "rss_kb"),
+        columns=("p999_ms", "over_5ms", "over_20ms", "in_force_ms", "swaps", "rss_kb"),
     ),
 )
