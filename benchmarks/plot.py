@@ -121,19 +121,19 @@ def _bars(run: Run, case: str, variant: str) -> list[Bar]:
 
 def _panel(panel: Panel, left: int, top: int) -> str:
     room = PANEL - MARGIN - LABELS - FIGURES
-    scale = room / max(bar.whole.median for bar in panel.bars)
+    scale = room / max(bar.whole.most for bar in panel.bars)
     start = left + LABELS
     bottom = top + TITLE + STEP * len(panel.bars) - 4
     parts = [f'<text class="title" x="{left}" y="{top + 16}">{escape(panel.title)}</text>']
     for number, bar in enumerate(panel.bars):
-        parts.append(_bar(bar, start, top + TITLE + STEP * number, scale, room))
+        parts.append(_bar(bar, start, top + TITLE + STEP * number, scale))
     parts.append(f'<line class="base" x1="{start}" x2="{start}" y1="{top + TITLE - 4}" y2="{bottom}"/>')
     return "\n".join(parts)
 
 
-def _bar(bar: Bar, left: int, top: int, scale: float, room: int) -> str:
+def _bar(bar: Bar, left: int, top: int, scale: float) -> str:
     user, system = bar.user * scale, bar.system * scale
-    least, most = (min(value * scale, room + 8.0) for value in bar.whole[1:])
+    least, most = bar.whole.least * scale, bar.whole.most * scale
     middle = top + BAR / 2
     shown = f"{bar.whole.median:.1f}"
     return "\n".join(
