@@ -166,7 +166,8 @@ def _become(kind: bytes, descriptors: list[int], supervisor: int) -> None:
 
 
 def _take_name(name: str) -> None:
-    with open("/proc/self/comm", "w", encoding="ascii") as file:
+    """For `ps`; where /proc is read-only it goes without."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
         file.write(name)
 
 
