@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Final
+from typing import Any, Final
 
 _STREAM: Final = int(socket.SOCK_STREAM)
 
@@ -24,8 +24,8 @@ def connect_now(sock: socket.socket, address: tuple[str, int]) -> int:
     return 0 if error == errno.EISCONN else error
 
 
-def accept_now(listener: socket.socket, family: int) -> tuple[socket.socket, tuple[str, int]]:
-    """A non-blocking connection to a listener of this family, and who made it. Raises BlockingIOError when none waits, or OSError.
+def accept_now(listener: socket.socket, family: int) -> tuple[socket.socket, Any]:
+    """A non-blocking connection to a listener of this family, and the caller's address, whose form is the family's. Raises BlockingIOError when none waits, or OSError.
 
     As the standard library's `accept`, which asks the listener for its family and type, as enumerations, each time: 3 µs.
     """
