@@ -30,6 +30,14 @@ def test_head_goes_on_as_it_would_without_an_opening() -> None:
     assert head.forward == FIELDS.partition(b"\r\n")[2] + b"X-Trace: 7\r\n"
 
 
+def test_head_that_begins_otherwise_in_any_octet_is_left_to_the_judge() -> None:
+    wire = b"GET /c HTTP/1.1\r\n" + FIELDS + b"X-Trace: 7\r\n\r\n"
+
+    assert read_opened(wire, opening(), LIMITS) is not None
+    for at in range(len(b"GET /c HTTP/1.1\r\n"), wire.index(b"X-Trace")):
+        assert read_opened(wire[:at] + bytes((wire[at] ^ 2,)) + wire[at + 1 :], opening(), LIMITS) is None
+
+
 def test_second_host_behind_the_opening_is_left_to_the_judge() -> None:
     assert read_opened(b"GET / HTTP/1.1\r\n" + FIELDS + b"Host: evil\r\n\r\n", opening(), LIMITS) is None
 

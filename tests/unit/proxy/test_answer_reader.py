@@ -69,7 +69,7 @@ def test_connections_learn_from_each_other_whatever_the_second() -> None:
     for second in range(2 * MAX_MISSES):
         for reader in readers * 6:
             number += 1
-            lines = b"Date: %06d\r\nContent-Length: 3\r\nServer: of no long name, but with this and that\r\n" % second
+            lines = SERVER + b"Date: %06d\r\nContent-Length: 3\r\n" % second
             head = b"HTTP/1.1 200 OK\r\n%bETag: %d\r\n\r\n" % (lines, number)
             before = alike.stray
             check(reader, "GET", head)
@@ -87,6 +87,17 @@ def test_answers_that_come_to_begin_otherwise_are_learnt_anew() -> None:
             check(reader, "GET", b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n" % (lines, number))
         assert alike.opening is not None
         assert alike.opening.octets == b"HTTP/1.1 200 OK\r\n" + lines
+
+
+def test_learning_ends_where_it_never_helps() -> None:
+    """A length that is new in every answer, behind what they begin with."""
+    relay, alike = new_relay(), AnswersAlike()
+    reader = AnswerReader(relay, alike)
+    strays = set()
+    for number in range(4 * MAX_MISSES):
+        check(reader, "GET", b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\nETag: a\r\n\r\n" % (SERVER, number))
+        strays.add(alike.stray)
+    assert len(strays) <= MAX_MISSES
 
 
 def test_long_heads_are_not_kept_to_compare() -> None:
