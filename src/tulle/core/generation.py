@@ -1,5 +1,6 @@
 """What the proxy holds of one generation: service ports by address and name, and each part by the octets it came from."""
 
+from collections.abc import Generator
 from typing import final
 
 from tulle.core.authz import AuthzTable, PolicyStore
@@ -77,14 +78,25 @@ class Parts:
 
     __slots__ = ("backends", "callers", "made_backends", "made_callers", "made_services", "policies", "services")
 
-    def __init__(self, outline: Outline) -> None:
-        self.callers: Section = Section(outline.callers)
+    def __init__(self) -> None:
+        self.callers: Section = Section()
         self.made_callers: list[CallerRef] = []
-        self.backends: Section = Section(outline.backends)
+        self.backends: Section = Section()
         self.made_backends: list[BackendTable] = []
-        self.services: Section = Section(outline.services)
+        self.services: Section = Section()
         self.made_services: list[ServiceTable] = []
-        self.policies: PolicyStore = PolicyStore(Section(outline.policies))
+        self.policies: PolicyStore = PolicyStore(Section())
+
+    def fill(self, outline: Outline) -> Generator[None, None, None]:
+        """Takes the octets, a list at a time."""
+        self.callers = Section(outline.callers)
+        yield
+        self.backends = Section(outline.backends)
+        yield
+        self.services = Section(outline.services)
+        yield
+        self.policies = PolicyStore(Section(outline.policies))
+        yield
 
 
 @final

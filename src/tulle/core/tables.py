@@ -90,7 +90,9 @@ def lay_out(text: bytes, previous: Tables | None = None) -> Generator[None, None
         found = outline(text)
         if found.schema_version != SCHEMA_VERSION:
             raise InconsistentSnapshot(f"schema_version {found.schema_version} is not {SCHEMA_VERSION}")
-        tables = Tables(without_parts(found), Parts(found))
+        tables = Tables(without_parts(found), Parts())
+        yield
+        yield from tables.parts.fill(found)
         doors = found.doors
         del found  # the raw parts have done their duty, and would lie between what stays
         yield from _backends(tables, previous)
