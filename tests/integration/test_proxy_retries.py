@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -169,4 +170,42 @@ def test_a_brokers_socket_that_ends_fails_over_at_once(proxy: Proxy, backends: B
             assert (status, field(head, "x-tulle-reason")) == (503, "connect-failed")
             client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
     assert "broker" in proxy.complaints()
+    proxy.log.truncate(0)
+
+
+def test_a_broker_that_answers_too_late_is_waited_for_no_longer(proxy: Proxy, backends: Backends) -> None:
+    door = proxy.door()
+    pod = PodEndpoint(workload="default/orders-v1", port=backends.serve(echo))
+    proxy.hand_over("ready", pod.workload)
+    proxy.put(one_service({door: Protocol.HTTP}, (pod,), limits=Limits(connect_timeout=0.2)))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(door)) for _ in range(8)]
+        assert clients[0].get()[0] == 200
+        descriptors = len(list(Path(f"/proc/{proxy.process.pid}/fd").iterdir()))
+        asked = len(proxy.broker.asked)
+        with proxy.broker.held():
+            for client in clients:
+                client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n!")
+            assert sorted(client.read()[0] for client in clients) == [200, *[503] * 7]
+        until(lambda: len(proxy.broker.asked) >= asked + 7, "the broker has answered all")
+        until(
+            lambda: len(list(Path(f"/proc/{proxy.process.pid}/fd").iterdir())) <= descriptors,
+            "what came late is closed",
+        )
+        for client in clients:
+            assert client.get()[0] == 200
+    assert proxy.get("/status")["endpoints"][0]["in_flight"] == 0
+
+
+@pytest.mark.parametrize("octets", [b"no json", b"{}", b"[]", b'{"id": "x"}', b'{"id": -5}'])
+def test_what_a_broker_should_not_say_harms_nobody(proxy: Proxy, backends: Backends, octets: bytes) -> None:
+    door = proxy.door()
+    pod = PodEndpoint(workload="default/orders-v1", port=backends.serve(echo))
+    proxy.hand_over("ready", pod.workload)
+    proxy.put(one_service({door: Protocol.HTTP}, (pod,)))
+    descriptors = len(list(Path(f"/proc/{proxy.process.pid}/fd").iterdir()))
+    proxy.broker.say(octets)
+    with Client(door) as client:
+        assert client.get()[0] == 200
+        until(lambda: len(list(Path(f"/proc/{proxy.process.pid}/fd").iterdir())) <= descriptors + 2, "nothing is left")
     proxy.log.truncate(0)

@@ -1,120 +1,182 @@
 """Asks the broker for sockets made inside pods."""
 
-import asyncio
+from __future__ import annotations
+
+import errno
 import json
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
 from random import getrandbits
+from typing import Final, final
+
+from tulle.proxy.loop import READ, WRITE, Dispatcher, Watched
+
+FAMILIES: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
+_STREAM: Final = int(socket.SOCK_STREAM)
+MAX_TAILS: Final = 4096
 
 
-class BrokerRefused(OSError):
-    """The broker could not make the socket; the text is its own."""
+class Question:
+    """For a socket in a pod's network."""
+
+    def __init__(self) -> None:
+        self.number = -1
+        """Set while it waits for its answer."""
+        self.pod = ""
+        self.family = 4
+        """4 or 6."""
+
+    def on_made(self, sock: socket.socket | None) -> None:
+        """The answer: an unconnected, non-blocking TCP socket, or None where there is none to be had."""
+        raise NotImplementedError
 
 
-class BrokerClient:
+@final
+class BrokerClient(Watched):
     """One SOCK_SEQPACKET connection; answers may come in any order and late.
 
     A broker that dies takes questions with it: the supervisor forks another, says so, and they are asked again. One that was
     answered twice for that keeps its first answer.
     """
 
-    def __init__(self, link: socket.socket, report: Callable[[str], None]) -> None:
+    def __init__(self, dispatcher: Dispatcher, link: socket.socket, report: Callable[[str], None]) -> None:
+        super().__init__(link)
         link.setblocking(False)
-        self._link = link
+        self._dispatcher = dispatcher
         self._report = report
         self._next = getrandbits(48)
-        self._waiting: dict[int, tuple[asyncio.Future[socket.socket], bytes]] = {}
-        """By number: who waits, and the question."""
+        self._waiting: dict[int, Question] = {}
+        """By number."""
         self._unsent: deque[int] = deque()
         """Questions for which the link had no room yet."""
-        self._lost = ""
-        """Why no answer can come any more; empty while one can."""
+        self._tails: dict[tuple[str, int], bytes] = {}
+        """What questions say behind their numbers, by pod and family."""
+        self._is_lost = False
+        """No answer can come any more."""
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+    def start(self) -> None:
         """Takes answers from now on."""
-        loop.add_reader(self._link.fileno(), self._read, loop)
+        self._dispatcher.watch(self, READ)
 
-    async def make_socket(self, pod: str, family: int) -> socket.socket:
-        """An unconnected, non-blocking TCP socket in the pod's network; `family` is 4 or 6. Raises OSError."""
-        if self._lost:
-            raise BrokerRefused(self._lost)
-        loop = asyncio.get_running_loop()
+    def ask(self, question: Question, pod: str, family: int) -> None:
+        """Has `on_made` called, perhaps before it returns."""
+        if self._is_lost:
+            question.on_made(None)
+            return
         self._next += 1
-        number = self._next
-        answer: asyncio.Future[socket.socket] = loop.create_future()
-        self._waiting[number] = answer, json.dumps({"id": number, "pod": pod, "family": family}).encode()
-        try:
-            self._ask(number, loop)
-            return await answer
-        finally:
-            del self._waiting[number]
+        number = question.number = self._next
+        question.pod = pod
+        question.family = family
+        self._waiting[number] = question
+        self._unsent.append(number)
+        if len(self._unsent) == 1:
+            self._send()
+
+    def forget(self, question: Question) -> None:
+        """Its answer is of no use any more. No fault when it does not wait."""
+        self._waiting.pop(question.number, None)
 
     def ask_again(self) -> None:
         """Another broker serves: asks it what the one before has not answered."""
-        loop = asyncio.get_running_loop()
-        for number in list(self._waiting):
+        was_idle = not self._unsent
+        for number in self._waiting:
             if number not in self._unsent:
-                self._ask(number, loop)
+                self._unsent.append(number)
+        if was_idle and self._unsent:
+            self._send()
 
-    def _ask(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
-        self._unsent.append(number)
-        if len(self._unsent) == 1:
-            self._send(loop)
+    def on_event(self, mask: int) -> None:
+        """Takes the answers that there are, and asks what waited for room."""
+        if mask & ~WRITE:
+            for _ in range(max(1, len(self._waiting))):
+                if not self._read():
+                    break
+        if mask & WRITE and not self._is_lost:
+            self._send()
 
-    def _send(self, loop: asyncio.AbstractEventLoop) -> None:
+    def on_failure(self) -> None:
+        """A defect within an answer: the link stays."""
+
+    def _send(self) -> None:
         """Sends what there is room for, in order; what nobody waits for any more is left out."""
         unsent = self._unsent
         while unsent:
-            waiting, question = self._waiting.get(unsent[0], _NOBODY)
-            if waiting is not None and not waiting.done():
+            question = self._waiting.get(unsent[0])
+            if question is not None:
                 try:
-                    self._link.send(question)
+                    self.sock.send(b'{"id": %d%b' % (question.number, self._tail(question)))
                 except BlockingIOError:
-                    loop.add_writer(self._link.fileno(), self._send, loop)
+                    self._dispatcher.expect(self, READ | WRITE)
                     return
-                except OSError as fault:
-                    waiting.set_exception(fault)
+                except OSError:
+                    unsent.popleft()
+                    self._answer(question, None)
+                    continue
             unsent.popleft()
-        loop.remove_writer(self._link.fileno())
+        self._dispatcher.expect(self, READ)
 
-    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _tail(self, question: Question) -> bytes:
+        key = (question.pod, question.family)
+        tail = self._tails.get(key)
+        if tail is None:
+            if len(self._tails) >= MAX_TAILS:
+                self._tails.clear()
+            tail = json.dumps({"pod": question.pod, "family": question.family}).replace("{", ", ", 1).encode()
+            self._tails[key] = tail
+        return tail
+
+    def _read(self) -> bool:
+        """Takes one answer. False: there was none."""
         try:
-            message, descriptors, _, _ = socket.recv_fds(self._link, 4096, 4)
+            message, descriptors, _, _ = socket.recv_fds(self.sock, 4096, 4)
         except BlockingIOError:
-            return
+            return False
         except OSError as fault:
-            self._lose(f"the broker's socket broke: {fault}", loop)
-            return
+            self._lose(f"the broker's socket broke: {fault}")
+            return False
         if not message and not descriptors:
-            self._lose("the supervisor closed the broker's socket", loop)
-            return
-        sockets = [socket.socket(fileno=one) for one in descriptors]
+            self._lose("the supervisor closed the broker's socket")
+            return False
+        question: Question | None = None
         try:
-            said = json.loads(message)
-            waiting, _ = self._waiting.get(said["id"], _NOBODY)
-            if waiting is None or waiting.done():
-                return
-            if sockets:
-                made = sockets.pop()
-                made.setblocking(False)
-                waiting.set_result(made)
-            else:
-                waiting.set_exception(BrokerRefused(str(said.get("error", "no socket"))))
+            question = self._waiting.get(json.loads(message)["id"])
         except (ValueError, KeyError, TypeError) as fault:
             self._report(f"the broker said what it should not: {fault}")
-        finally:
-            for one in sockets:
-                one.close()
+        made: socket.socket | None = None
+        if question is not None and descriptors:
+            made = _taken(descriptors.pop(), FAMILIES[question.family])
+        for one in descriptors:
+            os.close(one)
+        if question is not None:
+            self._answer(question, made)
+        return True
 
-    def _lose(self, why: str, loop: asyncio.AbstractEventLoop) -> None:
+    def _answer(self, question: Question, made: socket.socket | None) -> None:
+        self._waiting.pop(question.number, None)
+        question.number = -1
+        try:
+            question.on_made(made)
+        except Exception:  # noqa: BLE001  (one defect must not keep the others waiting)
+            self._dispatcher.defect(None)
+
+    def _lose(self, why: str) -> None:
         """Nothing comes any more: whoever waits learns it now, not at its deadline."""
         self._report(why)
-        self._lost = why
-        loop.remove_reader(self._link.fileno())
-        for waiting, _ in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(BrokerRefused(why))
+        self._is_lost = True
+        self._dispatcher.hush(self)
+        for question in list(self._waiting.values()):
+            self._answer(question, None)
 
 
-_NOBODY: tuple[asyncio.Future[socket.socket] | None, bytes] = (None, b"")
+def _taken(fd: int, family: int) -> socket.socket | None:
+    """The socket that came, as what was asked for; None when it is something else."""
+    try:
+        made = socket.socket(family, _STREAM, 0, fd)
+    except OSError as fault:
+        if fault.errno != errno.EBADF:
+            os.close(fd)
+        return None
+    made.setblocking(False)
+    return made

@@ -25,7 +25,7 @@ def connect_now(sock: socket.socket, address: tuple[str, int]) -> int:
 
 
 def accept_now(listener: socket.socket, family: int) -> tuple[socket.socket, Any]:
-    """A non-blocking connection to a listener of this family, and the caller's address, whose form is the family's. Raises BlockingIOError when none waits, or OSError.
+    """A non-blocking connection, and the caller's address in the form of the family. Raises BlockingIOError when none waits, or OSError.
 
     As the standard library's `accept`, which asks the listener for its family and type, as enumerations, each time: 3 µs.
     """

@@ -6,21 +6,18 @@ import contextlib
 import errno
 import socket
 import time
-from collections.abc import Callable
 
 from tulle.core.backends import EndpointRef
+from tulle.proxy.approach import Arrive, PodDialer
 from tulle.proxy.attached import AttachedDialer
 from tulle.proxy.broker import BrokerClient
 from tulle.proxy.connecting import connect_now, new_socket
 from tulle.proxy.loop import Dispatcher
 
-LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 RESOLVED_SECONDS = 5.0
 """How long a resolved name is used again."""
 MAX_RESOLVED = 256
-
-Arrive = Callable[[socket.socket | None], None]
 
 
 class Dialer:
@@ -31,10 +28,8 @@ class Dialer:
         self.attached: AttachedDialer | None = None
         """Reaches what is attached; without, nothing does."""
         self._dispatcher = dispatcher
-        self._broker = broker
+        self._pods = PodDialer(dispatcher, broker, self._await)
         self._tasks = tasks
-        self._families: dict[EndpointRef, int] = {}
-        """Which loopback a pod's endpoint answered on."""
         self._addresses: dict[EndpointRef, tuple[int, str] | None] = {}
         """(family, address) of endpoints named by an IP literal; None: by a name."""
         self._resolved: dict[str, tuple[float, list[tuple[int, str]]]] = {}
@@ -47,26 +42,26 @@ class Dialer:
             else:
                 arrive(None)
             return
-        if not endpoint.pod:
-            literal = self._literal(endpoint)
-            if literal is not None:
-                family, address = literal
-                try:
-                    sock = new_socket(FAMILIES[family])
-                except OSError:  # no descriptor left
-                    arrive(None)
-                    return
-                state = connect_now(sock, (address, endpoint.port))
-                if state == 0:
-                    arrive(sock)
-                    return
-                if state != errno.EALREADY:
-                    sock.close()
-                    arrive(None)
-                    return
-                self._dispatcher.wake()
-                self._tasks.create_task(self._wait(sock, (address, endpoint.port), arrive))
+        if endpoint.pod:
+            self._pods.dial(endpoint, arrive, self.connect_timeout)
+            return
+        literal = self._literal(endpoint)
+        if literal is not None:
+            family, address = literal
+            try:
+                sock = new_socket(FAMILIES[family])
+            except OSError:  # no descriptor left
+                arrive(None)
                 return
+            state = connect_now(sock, (address, endpoint.port))
+            if state == 0:
+                arrive(sock)
+            elif state == errno.EALREADY:
+                self._await(sock, (address, endpoint.port), self.connect_timeout, arrive)
+            else:
+                sock.close()
+                arrive(None)
+            return
         self._dispatcher.wake()
         self._tasks.create_task(self._dial(endpoint, arrive))
 
@@ -74,9 +69,7 @@ class Dialer:
         """Forgets what was learnt about others."""
         if self.attached is not None:
             self.attached.keep_only(endpoints)
-        for known in list(self._families):
-            if known not in endpoints:
-                del self._families[known]
+        self._pods.keep_only(endpoints)
         for named in list(self._addresses):
             if named not in endpoints:
                 del self._addresses[named]
@@ -85,14 +78,18 @@ class Dialer:
         sock: socket.socket | None = None
         try:
             async with asyncio.timeout(self.connect_timeout):
-                sock = await (self._dial_pod(endpoint) if endpoint.pod else self._dial_name(endpoint))
+                sock = await self._dial_name(endpoint)
         except (OSError, TimeoutError, UnicodeError):  # UnicodeError: the host cannot be a name
             sock = None
         self._give(sock, arrive)
 
-    async def _wait(self, sock: socket.socket, address: tuple[str, int], arrive: Arrive) -> None:
+    def _await(self, sock: socket.socket, address: tuple[str, int], seconds: float, arrive: Arrive) -> None:
+        self._dispatcher.wake()
+        self._tasks.create_task(self._wait(sock, address, seconds, arrive))
+
+    async def _wait(self, sock: socket.socket, address: tuple[str, int], seconds: float, arrive: Arrive) -> None:
         try:
-            async with asyncio.timeout(self.connect_timeout):
+            async with asyncio.timeout(seconds):
                 await asyncio.get_running_loop().sock_connect(sock, address)
         except (OSError, TimeoutError):
             sock.close()
@@ -106,20 +103,6 @@ class Dialer:
             arrive(sock)
         except Exception:  # noqa: BLE001  (likewise)
             self._dispatcher.defect(None)
-
-    async def _dial_pod(self, endpoint: EndpointRef) -> socket.socket:
-        first = self._families.get(endpoint, 4)
-        fault: OSError = ConnectionRefusedError()
-        for family in (first, 10 - first):
-            sock = await self._broker.make_socket(endpoint.pod, family)
-            try:
-                await _connect(sock, (LOOPBACK[family], endpoint.port))
-            except OSError as refused:
-                fault = refused
-                continue
-            self._families[endpoint] = family
-            return sock
-        raise fault
 
     async def _dial_name(self, endpoint: EndpointRef) -> socket.socket:
         fault: OSError = ConnectionRefusedError()

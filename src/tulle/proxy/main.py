@@ -96,7 +96,7 @@ async def run(
         relay = Relay(dispatcher, counters)
         if options.access_fd >= 0:
             relay.access_log.open(options.access_fd)
-        broker = BrokerClient(socket.socket(fileno=options.broker_fd), report)
+        broker = BrokerClient(dispatcher, socket.socket(fileno=options.broker_fd), report)
         dialer = Dialer(dispatcher, broker, dialling)
         pools = relay.connector = Pools(relay, dialer.dial)
         register = Register()
@@ -120,7 +120,7 @@ async def run(
         succession = Succession(plane, drain, heir, testator, metrics, admin.answer_scrape, serving)
 
         on_signal(loop, (signal.SIGTERM, signal.SIGINT), drain.begin)
-        broker.start(loop)
+        broker.start()
         control = Control(
             dispatcher, socket.socket(fileno=options.control_fd), listeners, succession, drain.begin, report
         )
