@@ -58,7 +58,7 @@ def main() -> None:
     if broken:
         raise SystemExit(f"error: these cases broke: {', '.join(broken)}")
     if run.failed:
-        raise SystemExit(f"error: {run.failed} requests failed: the figures mean nothing")
+        raise SystemExit(f"error: requests failed, the figures mean nothing where they did: {', '.join(run.failed)}")
 
 
 def _chosen(asked: argparse.Namespace) -> list[Case]:

@@ -55,9 +55,14 @@ class Run(msgspec.Struct):
         return list(dict.fromkeys((s.variant, s.target) for s in self.samples if s.case == case))
 
     @property
-    def failed(self) -> int:
-        """Requests that failed; with one, the figures mean nothing."""
-        return int(sum(s.values.get("failed", 0) for s in self.samples))
+    def failed(self) -> dict[str, int]:
+        """How many requests failed, by case, variant and target; of those the figures mean nothing."""
+        found: dict[str, int] = {}
+        for s in self.samples:
+            if count := int(s.values.get("failed", 0)):
+                name = " ".join(filter(None, (s.case, s.variant, s.target)))
+                found[name] = found.get(name, 0) + count
+        return found
 
 
 def read_run(path: Path) -> Run:

@@ -45,6 +45,8 @@ def as_text(run: Run, style: Style) -> str:
     asked = tuple(target for target in TARGETS if target.question.case in run.cases)
     if asked:
         parts += [style.title.format("Targets"), style.table(target_rows(judge(run, asked)))]
+    if run.failed:
+        parts.append("Requests failed:\n" + "\n".join(f"- {name}: {count}" for name, count in run.failed.items()))
     if run.skipped:
         parts.append("Left out:\n" + "\n".join(f"- {what}: {_first_line(why)}" for what, why in run.skipped.items()))
     return "\n\n".join(parts)

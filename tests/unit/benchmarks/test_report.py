@@ -89,11 +89,12 @@ def test_kept_samples_have_a_line_each_and_six_digits(tmp_path: Path) -> None:
     assert '"cpu_us":10.1235,' in lines[0].replace("}", ",")
 
 
-def test_failed_requests_are_counted_over_all_cases() -> None:
+def test_failed_requests_are_counted_by_who_failed_them() -> None:
     run = run_of(COSTS)
-    add(run, {("", "tulle"): [2.0]}, "grpc", "failed")
+    add(run, {("", "tulle"): [2.0, 3.0], ("", "envoy"): [0.0]}, "grpc", "failed")
 
-    assert run.failed == 2
+    assert run.failed == {"grpc tulle": 5}
+    assert "Requests failed:\n- grpc tulle: 5" in as_text(run, PLAIN)
 
 
 def test_picture_is_well_formed_and_has_a_bar_for_each_program() -> None:
