@@ -2,7 +2,7 @@
 # Needed beforehand: Linux >= 5.12, Python >= 3.11, make. A C compiler makes the data plane faster; without one it runs interpreted.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-user bench guard gen fuzz clean compiled retry
+.PHONY: help demo test check test-user bench guard gen fuzz fuzz-short clean compiled retry
 SHELL := /bin/sh
 BIN := .venv/bin
 VENV := .venv/.stamp
@@ -51,8 +51,12 @@ guard: $(COMPILED).path .venv/.stamp-bench ## Instructions, allocations, system 
 gen: $(VENV) ## Rewrites what is generated from the types, and recorded outputs.
 	$(BIN)/python -m tools.generate
 
-fuzz: $(COMPILED).path ## Runs the property tests with many more examples (EXAMPLES=2000 each).
+fuzz: $(COMPILED).path .venv/.stamp-fuzz ## Property tests with many more examples (EXAMPLES=2000 each), then atheris (SECONDS=60 a target).
 	@EXAMPLES=$(EXAMPLES) PYTHONPATH=$(compiled_path) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/property --timeout 3600 $(ARGS)
+	@$(BIN)/python -m tools.fuzz --seconds $(or $(SECONDS),60)
+
+fuzz-short: .venv/.stamp-fuzz ## Half a minute of atheris, from the framing tables.
+	@$(BIN)/python -m tools.fuzz --seconds 15
 
 compiled: $(COMPILED).path ## Makes build/compiled: the sources with the hot modules compiled.
 
@@ -65,7 +69,11 @@ $(VENV): pyproject.toml uv.lock tools/setup.sh hatch_build.py $(MOVED)
 	@echo "$(CURDIR)" >$@
 
 .venv/.stamp-bench: $(VENV)
-	@tools/setup.sh --group bench
+	@tools/setup.sh --inexact --group bench
+	@touch $@
+
+.venv/.stamp-fuzz: $(VENV)
+	@tools/setup.sh --inexact --group fuzz
 	@touch $@
 
 # Holds what PYTHONPATH must be: the compiled tree, or nothing where nothing compiles.

@@ -22,6 +22,7 @@ from tulle.core.backends import EndpointRef
 from tulle.core.request import canonical_path
 from tulle.core.tables import build_tables
 from tulle.http.h1 import Limits as HeadLimits
+from tulle.http.h2.frames import PREFACE
 from tulle.proxy.arrival import Register
 from tulle.proxy.counters import Counters
 from tulle.proxy.detect import Detector
@@ -199,7 +200,9 @@ def receive(sock: socket.socket) -> bytes | None:
 
 def check_requests(wire: bytes, places: list[int]) -> int:
     """Law: however a connection's octets are cut and whatever is known of heads, the same is answered, and what goes on is what the codec
-    accepts, as `h11` reads it. Gives how many requests went on."""
+    accepts, as `h11` reads it. Gives how many requests went on. What begins as HTTP/2 does is read as that."""
+    if wire[: len(PREFACE)] == PREFACE[: len(wire)]:
+        return 0
     with House() as house:
         first = house.run([wire])
         again = [house.run([wire]) for _ in range(2)]
