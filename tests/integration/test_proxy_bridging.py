@@ -14,7 +14,11 @@ from tests.support.h2_peer import Peer, get
 from tests.support.h2_script import literal_block
 from tests.support.judge import Judge
 from tests.support.proxy_harness import Backends, Client, Proxy, dial, host, one_service, read_all
+from tulle.http.h1 import Limits as HeadLimits
 from tulle.wire.snapshot import Limits, Protocol
+
+AS_SERVED = HeadLimits(Limits().header_bytes, Limits().header_count, Limits().target_bytes)
+"""What the proxy takes for a head; the codec alone takes fewer fields."""
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ def test_spoilt_requests_over_http1_smuggle_nothing(
     @given(mutated().filter(lambda wire: not wire.startswith(b"HTTP/")))
     def smuggles_nothing(wire: bytes) -> None:
         wire += b"GET /last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-        read = [one.payload for one in read_requests([wire]).messages]
+        read = [one.payload for one in read_requests([wire], AS_SERVED).messages]
         with dial(door) as sock:
             sock.sendall(wire)
             read_all(sock)
