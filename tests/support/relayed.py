@@ -41,6 +41,12 @@ OK: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 STATUS: Final = re.compile(rb"(?:\A|(?<=\r\n\r\n)|(?<=\r\n\r\nok))HTTP/1\.1 ([2-5]\d\d) ")
 LONG: Final = b"User-Agent: one that is long enough to make an opening of its own, whatever stands beside it\r\n"
 """A field that makes an opening of heads that have it first."""
+SERVER: Final = b"Server: one whose name is long enough to make an opening of its own, whatever stands beside it\r\n"
+"""The same for answers."""
+MARK: Final = (b"server", SERVER[8:-2])
+ANSWERING_TEACHERS: Final = tuple(
+    b"HTTP/1.1 200 OK\r\n%bX: %d\r\nContent-Length: 0\r\n\r\n" % (SERVER, n) for n in (1, 2)
+)
 TEACHERS: Final = tuple(b"GET /%d HTTP/1.1\r\n%bHost: a\r\nX: %d\r\n\r\n" % (n, LONG, n) for n in (1, 2))
 
 
@@ -65,8 +71,10 @@ class House:
     """One service behind a door."""
 
     def __init__(self, answer: tuple[bytes, ...] = (OK,), *, ends: bool = False) -> None:
-        self._answer = answer
-        self._ends = ends
+        self.answer = answer
+        """The pieces of the next answers."""
+        self.ends = ends
+        """Whether a connection of the service's ends behind one."""
         self._told: list[str] = []
         self._dispatcher = Dispatcher(self._told.append)
         self._relay = Relay(self._dispatcher, Counters())
@@ -120,7 +128,7 @@ class House:
         while idle < QUIET:
             events = self._dispatcher.epoll.poll(0, 256)
             self._dispatcher.turn(events)
-            played = [endpoint.play(self._run, self._answer, self._ends) for endpoint in self._endpoints]
+            played = [endpoint.play(self._run, self.answer, self.ends) for endpoint in self._endpoints]
             self._endpoints = [endpoint for endpoint in self._endpoints if endpoint.sock.fileno() >= 0]
             idle = 0 if events or any(played) or read() else idle + 1
 
@@ -233,6 +241,12 @@ def check_answers(wire: bytes, method: bytes, places: list[int]) -> bool:
         runs = [house.run([asked]) for _ in range(3)]
     with House(tuple(cut(wire, places)) or (b"",), ends=True) as house:
         runs.append(house.run([asked]))
+    with House() as house:
+        for teacher in ANSWERING_TEACHERS:
+            house.answer = (teacher,)
+            assert house.run([asked]).statuses == [b"200"]
+        house.answer, house.ends = (begun_alike(wire, SERVER),), True
+        runs.append(house.run([asked]))
     found = [whole(run.came, method) for run in runs]
     assert all(one == found[0] for one in found), found
     return found[0] is not None
@@ -246,13 +260,14 @@ def whole(came: bytes, method: bytes) -> tuple[object, ...] | None:
     if not seen or not seen[0].is_whole:
         return None
     assert len(seen) == 1, "one request has one answer"
-    return seen[0].first, seen[0].fields, seen[0].body, seen[0].trailers
+    fields = [pair for pair in seen[0].fields if pair != MARK]
+    return seen[0].first, fields, seen[0].body, seen[0].trailers
 
 
-def begun_alike(wire: bytes) -> bytes:
+def begun_alike(wire: bytes, like: bytes = LONG) -> bytes:
     """The same with a field first that makes an opening."""
     line, ended, rest = wire.partition(b"\r\n")
-    return line + ended + LONG + rest if line and rest else wire
+    return line + ended + like + rest if line and rest else wire
 
 
 def essence(run: Run) -> tuple[object, ...]:
