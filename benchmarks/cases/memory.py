@@ -23,28 +23,32 @@ SERVICES = (1, 100, 1000)
 WATCHED = 15.0
 """Seconds at rest, in which wake-ups are counted."""
 
+PROGRAM = (sys.executable, "-m", "benchmarks.memory", "--json", "--seconds", str(WATCHED))
+
 
 class Shop:
     """What was found in the demo, brought up once by a program of its own: `benchmarks.memory`."""
 
-    def __init__(self, compiled: Path) -> None:
+    def __init__(self, compiled: Path, program: tuple[str, ...] = PROGRAM) -> None:
         self.compiled = compiled if (compiled / "tulle").exists() else None
-        self.found: dict[str, dict[str, Values]] = {}
+        self.program = program
+        self.found: dict[str, dict[str, Values]] | None = None
+        """Nothing, where the demo did not come up."""
 
     def take(self, variant: str, role: str, number: int, seconds: float) -> Values:
         """Of one role. Raises Lacking where the mesh does not come up, or has no such process."""
-        if not self.found:
+        if self.found is None:
+            self.found = {}
             self.found = self._measured()
-        if role not in self.found[variant]:
-            raise Lacking(f"the mesh has no process that is {role}")
+        if role not in self.found.get(variant, {}):
+            raise Lacking(f"the demo has no {role} to be weighed")
         return self.found[variant][role]
 
     def _measured(self) -> dict[str, dict[str, Values]]:
         env = {name: words for name, words in os.environ.items() if name != "PYTHONPATH"}
         if self.compiled is not None:
             env["PYTHONPATH"] = str(self.compiled)
-        command = [sys.executable, "-m", "benchmarks.memory", "--json", "--seconds", str(WATCHED)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=ROOT, timeout=180)
+        ran = subprocess.run(self.program, capture_output=True, text=True, check=False, env=env, cwd=ROOT, timeout=180)
         if ran.returncode:
             raise Lacking(f"the demo cannot be weighed: {ran.stderr[-1500:]}")
         found: dict[str, dict[str, Values]] = json.loads(ran.stdout)

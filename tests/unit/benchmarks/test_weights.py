@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cases.memory import Shop
 from benchmarks.memory import Memory, Rest, by_role
+from benchmarks.process import Lacking
 from tools.footprint import Weight
 
 
@@ -18,3 +25,26 @@ def test_processes_of_a_role_are_one_and_all_of_them_are_tulle() -> None:
 
     assert found["pod init"] == {"rss_kb": 18432, "pss_kb": 5120, "wakeups_per_s": 0.25, "core_percent": 0.01}
     assert found["tulle"] == {"rss_kb": 43008, "pss_kb": 25600, "wakeups_per_s": 0.75, "core_percent": 0.03}
+
+
+def test_demo_that_does_not_come_up_is_tried_once(tmp_path: Path) -> None:
+    tries = tmp_path / "tries"
+    shop = Shop(
+        tmp_path, (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x'); raise SystemExit('no pods here')")
+    )
+
+    with pytest.raises(Lacking, match="no pods here"):
+        shop.take("idle", "tulle", 1, 1.0)
+    with pytest.raises(Lacking, match="no proxy to be weighed"):
+        shop.take("idle", "proxy", 1, 1.0)
+    assert tries.read_text() == "x"
+
+
+def test_demo_is_brought_up_once_for_all_its_roles(tmp_path: Path) -> None:
+    said = '{"idle": {"agent": {"rss_kb": 3.0}, "proxy": {"rss_kb": 2.0}}}'
+    tries = tmp_path / "tries"
+    shop = Shop(tmp_path, (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x'); print({said!r})"))
+
+    assert shop.take("idle", "agent", 1, 1.0) == {"rss_kb": 3.0}
+    assert shop.take("idle", "proxy", 1, 1.0) == {"rss_kb": 2.0}
+    assert tries.read_text() == "x"
