@@ -114,7 +114,7 @@ CASES = (
         windows=6,
         figure="most_ms",
         peers=(),
-        seconds=4.0,
+        seconds=3.0,
         columns=("p999_ms", "over_5ms", "over_20ms", "in_force_ms", "swaps", "rss_kb"),
     ),
 )
