@@ -58,7 +58,9 @@ def judge(port: ServicePortTable, caller: CallerRef, request: RequestView | None
         ):
             return check.verdict
     for check in plan.allows:
-        if all_hold(check.fields, request, False) and (not two_readings or all_hold(check.fields, request, True)):
+        if all_hold(check.fields, request, False) and (
+            not (two_readings or check.folds) or all_hold(check.fields, request, True)
+        ):
             return check.verdict
     return plan.otherwise
 

@@ -196,9 +196,9 @@ class Operations:
 
 def holds(fields: list[FieldCheck], folds: bool, request: RequestView, is_deny: bool) -> bool:
     """Whether HTTP fields match: an ALLOW must match both readings of the path, a DENY either. `folds` is that of its fields."""
-    two_readings = request.path is not request.folded
+    two_readings = folds or request.path is not request.folded
     if is_deny:
-        return all_hold(fields, request, False) or ((two_readings or folds) and all_hold(fields, request, True))
+        return all_hold(fields, request, False) or (two_readings and all_hold(fields, request, True))
     return all_hold(fields, request, False) and (not two_readings or all_hold(fields, request, True))
 
 

@@ -17,7 +17,7 @@ class Check:
         self.fields: list[FieldCheck] = fields
         """HTTP fields only; empty: matches every request."""
         self.folds: bool = any(field.folds for field in fields)
-        """A DENY looks at the folded reading of every path."""
+        """It looks at the folded reading of every path."""
         self.verdict: Allow | Deny = verdict
         self.place: int = place
         """Among those that are looked up."""

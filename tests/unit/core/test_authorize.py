@@ -60,6 +60,20 @@ def test_a_denial_reads_a_plain_path_as_the_most_lenient_server_reads_its_own(pa
     assert judge(port, ANONYMOUS, request("GET", path)) == Deny("p", Reason.DENIED)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "path"), [("/a//b", "/a/b"), ("/a//*", "/a/b"), ("/a;v=1/b", "/a/b"), ("*//b", "/a/b")]
+)
+def test_what_an_allowance_excepts_is_read_likewise_and_explained_so(pattern: str, path: str) -> None:
+    allow = Policy(name="p", action=Action.ALLOW, rules=(Rule(operations=(Operation(not_paths=(pattern,)),)),))
+    port = build_tables(guarded(allow)).by_name["default/orders", 80]
+
+    assert judge(port, ANONYMOUS, request("GET", path)) == Deny(None, Reason.DENIED)
+    assert judge(port, ANONYMOUS, request("GET", "/c")) == Allow("p")
+    nearest = explain(port, ANONYMOUS, request("GET", path)).nearest
+    assert nearest is not None
+    assert [field.label for field in nearest.failed] == ["notPaths"]
+
+
 def test_rules_for_other_callers_are_not_looked_at_again() -> None:
     others = tuple(
         Policy(
