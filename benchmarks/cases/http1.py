@@ -31,7 +31,7 @@ CASES = (
         unit="request",
         start=partial(_start, heads=FIELDS),
         windows=16,
-        rounds=6,
+        rounds=5,
         seconds=1.0,
         quick=(3, 1.0),
     ),

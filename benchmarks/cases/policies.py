@@ -47,7 +47,7 @@ CASES = (
         unit="request",
         start=_start,
         windows=10,
-        rounds=4,
+        rounds=3,
         seconds=1.0,
     ),
 )
