@@ -5,16 +5,17 @@ from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.case import Bench, Case, Probe
+from benchmarks.crowd import POLICIES_EACH
 from benchmarks.measure import loaded
 from benchmarks.peers import start_peers
 from benchmarks.traffic import Traffic, requests
 
-POLICIES = (10, 100, 10_000)
-"""All of them guard the service that is called."""
+POLICIES = (1, 10, 100, 10_000)
+"""All of them guard the service that is called, beside a DENY."""
 ENVOYS = 100
 """Policies that Envoy is given at most."""
 SERVICES = (100, 1000)
-"""Ten policies each."""
+"""Ten policies each: what is compared with the second of the crowds."""
 
 
 def _start(bench: Bench, started: ExitStack) -> Sequence[Probe]:
@@ -26,7 +27,7 @@ def _start(bench: Bench, started: ExitStack) -> Sequence[Probe]:
         )
         for count in POLICIES
     }
-    few = crowds[f"policies={POLICIES[0]}"]
+    few = crowds[f"policies={POLICIES_EACH}"]
     meshes = {f"services={count}": few._replace(name=f"services={count}", services=count) for count in SERVICES}
     return [
         Probe(target.name, variant, partial(loaded, target, "differ", one.drive))
@@ -46,7 +47,7 @@ CASES = (
         title="HTTP/1.1 at saturation by the number of policies of the service, and of services, heads differ",
         unit="request",
         start=_start,
-        windows=10,
+        windows=13,
         rounds=3,
         seconds=1.0,
     ),
