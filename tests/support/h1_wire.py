@@ -51,7 +51,13 @@ table_wires = st.sampled_from([wire for wire in TABLE if len(wire) < 2_000])
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
     """A row of the table, or a sound connection, with some octets replaced, inserted, doubled or deleted."""
-    wire = bytearray(draw(st.one_of(table_wires, connections)))
+    return draw(spoilt(draw(st.one_of(table_wires, connections))))
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, sound: bytes) -> bytes:
+    """The same with some octets replaced, inserted, doubled or deleted."""
+    wire = bytearray(sound)
     spice = st.sampled_from([b"\r", b"\n", b"\r\n", b" ", b"\t", b":", b"\x00", b",", b"0", b";", b"\xff", b"chunked"])
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(wire)))

@@ -206,8 +206,8 @@ def receive(sock: socket.socket) -> bytes | None:
         return b""
 
 
-def check_requests(wire: bytes, places: list[int]) -> int:
-    """Law: however a connection's octets are cut and whatever is known of heads, the same is answered, and what goes on is what the codec
+def check_requests(wire: bytes, places: list[int], before: tuple[bytes, ...] = ()) -> int:
+    """Law: however a connection's octets are cut, whatever is known of heads and whatever sound requests came before, the same is answered, and what goes on is what the codec
     accepts, as `h11` reads it. Gives how many requests went on. What begins as HTTP/2 does is read as that."""
     if wire[: len(PREFACE)] == PREFACE[: len(wire)]:
         return 0
@@ -220,7 +220,10 @@ def check_requests(wire: bytes, places: list[int]) -> int:
         for teacher in TEACHERS:
             house.run([teacher])
         taught = house.run([begun_alike(wire)])
-    for run in (first, *again, pieces, taught):
+    others = [*again, pieces, taught]
+    if before:
+        others.append(_behind(before, wire))
+    for run in (first, *others):
         assert not run.faults, run.faults
         assert essence(run) == essence(first), (run, first)
     accepted = read_requests([wire], HEADS).messages
@@ -234,8 +237,19 @@ def check_requests(wire: bytes, places: list[int]) -> int:
     return len(first.seen)
 
 
-def check_answers(wire: bytes, method: bytes, places: list[int]) -> bool:
-    """Law: however an answer is cut and whatever is known of heads, the caller gets the same whole answer, or none. Gives whether it got it."""
+def _behind(before: tuple[bytes, ...], wire: bytes) -> Run:
+    """What a connection comes to on which sound requests came first; without those."""
+    with House() as house:
+        run = house.run([*before, wire])
+    assert run.statuses[: len(before)] == [b"200"] * len(before)
+    end = run.came.index(OK[-2:], 0)
+    for _ in before[1:]:
+        end = run.came.index(OK[-2:], end + 2)
+    return Run(run.came[end + 2 :], run.seen[len(before) :], run.faults)
+
+
+def check_answers(wire: bytes, method: bytes, places: list[int], before: tuple[bytes, ...] = ()) -> bool:
+    """Law: however an answer is cut, whatever is known of heads and whatever sound answers came before, the caller gets the same whole answer, or none. Gives whether it got it."""
     asked = method + b" / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
     with House((wire,), ends=True) as house:
         runs = [house.run([asked]) for _ in range(3)]
@@ -247,6 +261,13 @@ def check_answers(wire: bytes, method: bytes, places: list[int]) -> bool:
             assert house.run([asked]).statuses == [b"200"]
         house.answer, house.ends = (begun_alike(wire, SERVER),), True
         runs.append(house.run([asked]))
+    if before:
+        with House() as house:
+            for one in before:
+                house.answer = (one,)
+                assert house.run([asked]).statuses == [b"200"]
+            house.answer, house.ends = (wire,), True
+            runs.append(house.run([asked]))
     found = [whole(run.came, method) for run in runs]
     assert all(one == found[0] for one in found), found
     return found[0] is not None
