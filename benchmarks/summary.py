@@ -39,13 +39,15 @@ def figure(run: Run, case: str, variant: str, target: str, value: str) -> Figure
 def ratio(
     run: Run, case: str, variant: str, target: str, value: str, peer: str, peer_variant: str | None = None
 ) -> Ratio | None:
-    """A target's value to a peer's, of the rounds that both have; None when there is none, or the peer's is 0."""
+    """A target's value to a peer's, of the rounds that both have; None when there is none, or the peer's is not above 0.
+
+    What a proxy adds to `direct` may be less than nothing; beside that nothing is so and so many times as much.
+    """
     own = run.values(case, variant, target, value)
     theirs = run.values(case, variant if peer_variant is None else peer_variant, peer, value)
-    rounds = [number for number in own if theirs.get(number)]
-    if not rounds:
+    rounds = [number for number in own if number in theirs]
+    usual = median(theirs[number] for number in rounds) if rounds else 0.0
+    if usual <= 0:
         return None
-    each = [own[number] / theirs[number] for number in rounds]
-    return Ratio(
-        median(own[number] for number in rounds) / median(theirs[number] for number in rounds), min(each), max(each)
-    )
+    each = [own[number] / theirs[number] for number in rounds if theirs[number] > 0]
+    return Ratio(median(own[number] for number in rounds) / usual, min(each), max(each))

@@ -115,6 +115,19 @@ def test_there_is_no_ratio_to_who_was_not_measured() -> None:
     assert ratio(run, "http1", "", "tulle", "cpu_us", "idle") is None
 
 
+def test_there_is_no_ratio_to_less_than_nothing() -> None:
+    """As what a proxy adds to latency may be: that another adds more must not read as less than once as much."""
+    run = run_of({("", "tulle"): [90.0, 100.0, 110.0], ("", "haproxy"): [-50.0, -10.0, 20.0]}, value="added_p99_us")
+
+    assert ratio(run, "http1", "", "tulle", "added_p99_us", "haproxy") is None
+
+
+def test_round_in_which_a_peer_has_less_than_nothing_counts_for_medians_alone() -> None:
+    run = run_of({("", "tulle"): [90.0, 100.0, 120.0], ("", "haproxy"): [-50.0, 40.0, 50.0]}, value="added_p99_us")
+
+    assert ratio(run, "http1", "", "tulle", "added_p99_us", "haproxy") == Ratio(2.5, 2.4, 2.5)
+
+
 def test_others_have_what_was_busy_and_not_ours() -> None:
     noise = between(Reading(at=10, busy=100, stolen=4, ours=50), Reading(at=12, busy=103, stolen=4.5, ours=51))
 
