@@ -6,6 +6,7 @@ whom the services of an ordinary user's mesh share `/proc/sys/fs/pipe-user-pages
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -25,6 +26,8 @@ PAUSE: Final = 1.0
 _SET_SIZE: Final = 1031
 _FLAGS: Final = 3
 """SPLICE_F_MOVE and SPLICE_F_NONBLOCK."""
+_SAYS_NOTHING: Final = (errno.EAGAIN, errno.EINVAL, errno.ENOMEM, errno.ENOTCONN)
+"""Errors that leave all there is to say to a read: nothing came, this is moved by no pipe, or is no connection."""
 
 
 @final
@@ -39,11 +42,16 @@ class Pipe:
         self._room = room
 
     def fill(self, fd: int) -> int:
-        """Takes what waits at a socket, as much as fits. 0: nothing, or what only a read of the socket can tell."""
+        """Takes what waits at a socket, as much as fits. 0: nothing, or what only a read of the socket can tell.
+
+        Raises OSError when the connection broke: the kernel says so once, and an end of the stream to whoever asks after that.
+        """
         try:
             moved = os.splice(fd, self._write_end, self._room, flags=_FLAGS)
-        except OSError:
-            return 0
+        except OSError as fault:
+            if fault.errno in _SAYS_NOTHING:
+                return 0
+            raise
         self.held += moved
         return moved
 

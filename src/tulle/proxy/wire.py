@@ -241,7 +241,12 @@ class Wire(Watched):
         if pipe is None:
             self._sink = None
             return False
-        moved = pipe.fill(self.fd)
+        try:
+            moved = pipe.fill(self.fd)
+        except OSError:
+            dispatcher.pipes.give_back(pipe)
+            self.lose()
+            return True
         if moved < FEW_BYTES:
             self._sink = None
             if not moved:

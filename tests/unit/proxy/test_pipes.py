@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tulle.proxy.pipes import MAX_IDLE, MAX_PIPES, PAUSE, PIPE_BYTES, Pipe, Pipes
+from tulle.proxy.wire import RESET
 
 DESCRIPTORS = Path("/proc/self/fd")
 
@@ -81,13 +82,28 @@ def test_a_broken_sink_raises_and_its_pipe_is_not_lent_again(ends: tuple[socket.
     assert other.fill(source.fileno()) == 0
 
 
-def test_an_end_a_fault_and_a_file_all_look_like_nothing(ends: tuple[socket.socket, ...]) -> None:
+def test_an_end_and_what_was_never_connected_look_like_nothing(ends: tuple[socket.socket, ...]) -> None:
     sender, source, _, _ = ends
     pipe = lent(Pipes())
     sender.close()
     assert pipe.fill(source.fileno()) == 0
     with socket.socket() as unconnected:
         assert pipe.fill(unconnected.fileno()) == 0
+    pipe.close()
+
+
+def test_a_connection_that_broke_is_no_end_of_it() -> None:
+    """Who reads after the pipe has met the reset is told that all has come."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sender = socket.create_connection(listener.getsockname())
+        source, _ = listener.accept()
+    source.setblocking(False)
+    pipe = lent(Pipes())
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    sender.close()
+    with pytest.raises(ConnectionResetError):
+        pipe.fill(source.fileno())
+    source.close()
     pipe.close()
 
 

@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from tulle.proxy.loop import Dispatcher
-from tulle.proxy.wire import Party, Wire
+from tulle.proxy.wire import RESET, Party, Wire
 
 
 class Listener(Party):
@@ -13,6 +13,7 @@ class Listener(Party):
         super().__init__()
         self.heard = b""
         self.is_over = False
+        self.is_lost = False
         self.is_drained = False
         self.moved = 0
 
@@ -27,6 +28,9 @@ class Listener(Party):
 
     def on_end(self) -> None:
         self.is_over = True
+
+    def on_lost(self) -> None:
+        self.is_lost = True
 
 
 @pytest.mark.of_sources
@@ -92,4 +96,34 @@ def test_what_is_written_behind_what_a_pipe_holds_comes_behind_it() -> None:
     dispatcher.turn([])
     dispatcher.epoll.close()
     sender.close()
+    getter.close()
+
+
+@pytest.mark.of_sources
+def test_what_breaks_while_it_is_moved_has_not_ended() -> None:
+    """A transfer that was cut off would look whole."""
+    dispatcher = Dispatcher(print)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sender = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    outwards, getter = socket.socketpair()
+    for sock in (ours, outwards):
+        sock.setblocking(False)
+    caller = Listener()
+    source, sink = Wire(dispatcher, ours, caller), Wire(dispatcher, outwards, Listener())
+    source.start()
+    sink.start()
+    source.move_to(sink)
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    sender.close()
+
+    dispatcher.turn(dispatcher.epoll.poll(5))
+
+    assert caller.is_lost
+    assert not caller.is_over
+    assert dispatcher.pipes.lent == 0
+    for wire in (source, sink):
+        wire.close()
+    dispatcher.turn([])
+    dispatcher.epoll.close()
     getter.close()
