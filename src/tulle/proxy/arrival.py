@@ -105,8 +105,10 @@ class Connection:
         return found
 
     def closed(self) -> None:
-        """Gives the counts back. Idempotent."""
+        """Gives the counts back, and lets go of who spoke. Idempotent."""
         self._register.remove(self)
+        self.speaker = None
+        self.opaque = None
         if self._counters is not None:
             self._counters.unlink(self.source, self.destination, self.protocol)
             self._counters = None

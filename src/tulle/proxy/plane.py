@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from tulle.core.tables import InconsistentSnapshot, Tables, lay_out, let_go, text_of
-from tulle.kit.collector import no_collection
+from tulle.kit.collector import count_as_old, no_collection
 from tulle.kit.heap import give_back
 from tulle.proxy.arrival import Register
 from tulle.proxy.control import Listeners
@@ -98,10 +98,10 @@ class Plane:
 
     async def _made(self, text: bytes, before: Tables | None) -> Tables:
         making = lay_out(text, before)
-        if before is not None:
-            return await sliced(self._relay.dispatcher, making)
         with no_collection():
-            return at_once(making)
+            tables = at_once(making) if before is None else await sliced(self._relay.dispatcher, making)
+            count_as_old()
+            return tables
 
     async def _remember(self, text: bytes, generation: int) -> None:
         self.warning = ""

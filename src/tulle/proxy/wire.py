@@ -56,6 +56,32 @@ class Party(Timed):
 
 
 @final
+class Nobody(Party):
+    """Speaks on wires that are closed: they keep nobody alive, so that nothing needs the cyclic collector."""
+
+    def on_octets(self, octets: bytes) -> None:
+        """Is not told."""
+
+    def on_moved(self, octets: int) -> None:
+        """Is not told."""
+
+    def on_end(self) -> None:
+        """Is not told."""
+
+    def on_lost(self) -> None:
+        """Is not told."""
+
+    def on_defect(self) -> None:
+        """Is not told."""
+
+    def on_drained(self) -> None:
+        """Is not told."""
+
+
+NOBODY: Final = Nobody()
+
+
+@final
 class Wire(Watched):
     """What is written is sent at once or kept; a writer that sees `write` return False stops its source."""
 
@@ -177,6 +203,7 @@ class Wire(Watched):
         """Closes. Idempotent."""
         self._drop_kept()
         self._dispatcher.wheel.remove(self._party)
+        self._party = NOBODY
         self._dispatcher.close(self)
 
     def reset(self) -> None:
