@@ -36,6 +36,8 @@ class Question(NamedTuple):
     unit: str = ""
     scale: float = 1.0
     """From the samples' unit to that of the target."""
+    is_worst: bool = False
+    """Whether each round must meet the target, not their median."""
 
 
 class Target(NamedTuple):
@@ -84,7 +86,8 @@ def answer(run: Run, asked: Question) -> Found | None:
     if found is None:
         return None
     median, least, most = (digits(number * asked.scale) for number in found)
-    return Found(found.median * asked.scale, f"{median} {asked.unit} ({least}–{most})".replace("  ", " "))
+    value = found.most if asked.is_worst else found.median
+    return Found(value * asked.scale, f"{median} {asked.unit} ({least}–{most})".replace("  ", " "))
 
 
 def ratio_to(
@@ -214,12 +217,15 @@ TARGETS: tuple[Target, ...] = (
         "compiling 1 000 services and 10 000 policies", 2000, "ms", value_of("apply", "", "tulle", "compile_ms", "ms")
     ),
     _at_most("from compiled to in force", 150, "ms", value_of("apply", "", "tulle", "in_force_ms", "ms")),
-    _at_most(
-        "longest latency of a request meanwhile",
-        20,
-        "ms",
-        value_of("swap", "swap=all policies", "tulle", "most_ms", "ms"),
-        5,
+    *(
+        _at_most(
+            f"longest latency of any request meanwhile, {swapped} new",
+            20,
+            "ms",
+            value_of("swap", f"swap={swapped}", "tulle", "most_ms", "ms")._replace(is_worst=True),
+            5,
+        )
+        for swapped in ("one policy", "all policies")
     ),
     Target(
         "CPU per request with 10 000 policies, to that with 10",

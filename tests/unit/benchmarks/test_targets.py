@@ -49,6 +49,14 @@ def test_value_is_judged_in_the_unit_of_its_target() -> None:
     assert (found.value, found.words) == (2.5, "2.50 MB (2.00–3.00)")
 
 
+def test_what_holds_of_every_request_is_missed_by_one_round() -> None:
+    question = value_of("http1", "", "tulle", "cpu_us", "ms")
+
+    assert verdict(Target("wait", "≤", 20, "", question), COSTS) == "met"
+    assert verdict(Target("wait", "≤", 20, "", question._replace(is_worst=True)), COSTS) == "missed"
+    assert verdict(Target("wait", "≤", 30, "", question._replace(is_worst=True)), COSTS) == "met"
+
+
 def test_ratio_says_its_spread_and_to_whom() -> None:
     found = answer(run_of(COSTS), ratio_to("haproxy", "http1"))
 
