@@ -80,10 +80,10 @@ def test_a_regression_fails_after_three_tries() -> None:
 
 def test_what_to_do_names_the_figure_or_the_command_that_renews() -> None:
     worse = Finding("grpc-repeat", "instructions", 500.0, 600.0, Verdict.WORSE)
-    better = Finding("http1-repeat", "instructions", 1000.0, 900.0, Verdict.BETTER)
+    new = Finding("tcp", "instructions", None, 900.0, Verdict.NEW)
 
-    assert "grpc-repeat instructions" in verdict_words([better, worse])
-    assert verdict_words([better]).endswith(RENEWAL)
+    assert "grpc-repeat instructions" in verdict_words([new, worse])
+    assert verdict_words([new]).endswith(RENEWAL)
 
 
 def test_a_reference_comes_back_as_it_was_written(tmp_path: Path) -> None:
