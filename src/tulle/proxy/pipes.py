@@ -19,7 +19,7 @@ PIPE_BYTES: Final = 1 << 19
 LEAST_BYTES: Final = 1 << 17
 """One that holds less is not worth its system calls."""
 MAX_PIPES: Final = 16
-MAX_IDLE: Final = 2
+MAX_IDLE: Final = 4
 """Kept open though nothing moves."""
 PAUSE: Final = 1.0
 """Seconds without another attempt when the kernel gives none."""
