@@ -31,6 +31,6 @@ CASES = (
         rounds=3,
         seconds=1.0,
         warm=0.3,
-        quick=(3, 1.0),
+        quick=(2, 1.0),
     ),
 )
