@@ -39,6 +39,7 @@ QUIET: Final = 3
 """Turns in which nothing happens, until all is said."""
 OK: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 STATUS: Final = re.compile(rb"(?:\A|(?<=\r\n\r\n)|(?<=\r\n\r\nok))HTTP/1\.1 ([2-5]\d\d) ")
+UNREADABLE: Final = re.compile(rb"HTTP/1\.1 \d\d\d( [^\r]*\r\n(?:[^\r]+\r\n)*?x-tulle-reason: bad-request\r\n)")
 LONG: Final = b"User-Agent: one that is long enough to make an opening of its own, whatever stands beside it\r\n"
 """A field that makes an opening of heads that have it first."""
 SERVER: Final = b"Server: one whose name is long enough to make an opening of its own, whatever stands beside it\r\n"
@@ -292,9 +293,10 @@ def begun_alike(wire: bytes, like: bytes = LONG) -> bytes:
 
 
 def essence(run: Run) -> tuple[object, ...]:
-    """All but what is new each time, and the field that makes an opening."""
+    """All but what is new each time, the field that makes an opening, and what is wrong with a head that several things are wrong with: a version that is not
+    served is said as soon as the first line is there, whatever would have followed."""
     messages = [
         (target, body, [pair for pair in fields if pair[0] not in OURS and pair[0] != b"user-agent"])
         for target, body, fields in run.seen
     ]
-    return run.statuses, messages
+    return STATUS.findall(UNREADABLE.sub(rb"HTTP/1.1 400\1", run.came)), messages
