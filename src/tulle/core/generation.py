@@ -88,15 +88,11 @@ class Parts:
         self.policies: PolicyStore = PolicyStore(Section())
 
     def fill(self, outline: Outline) -> Generator[None, None, None]:
-        """Takes the octets, a list at a time."""
-        self.callers = Section(outline.callers)
-        yield
-        self.backends = Section(outline.backends)
-        yield
-        self.services = Section(outline.services)
-        yield
-        self.policies = PolicyStore(Section(outline.policies))
-        yield
+        """Takes the octets of the four lists."""
+        yield from self.callers.fill(outline.callers)
+        yield from self.backends.fill(outline.backends)
+        yield from self.services.fill(outline.services)
+        yield from self.policies.section.fill(outline.policies)
 
 
 @final
