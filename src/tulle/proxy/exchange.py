@@ -115,11 +115,8 @@ class Exchange:
             return
         verdict = judged.verdict
         if isinstance(verdict, Deny):
-            lane = self.lane
             self.policy = verdict.by or ""
-            is_shadow = lane.tables.shadow
-            relay.counters.deny(lane.source, lane.destination, self.policy, verdict.reason.code, is_shadow)
-            if not is_shadow:
+            if relay.denies(self.lane, verdict):
                 self.answer(verdict.reason)
                 return
             self.would_deny = verdict.reason.code
@@ -333,6 +330,8 @@ class Exchange:
         if relay.taps:
             for tap in relay.taps:
                 tap(self)
+        if upgrade is not None:
+            self.upgrade = None  # the two hold each other
 
     def give_back(self) -> None:
         """The answer is complete: the endpoint's end goes back before the caller has read all."""
@@ -350,7 +349,7 @@ class Exchange:
             return
         endpoint = pick_endpoint(backend, getrandbits(32), self._tried)
         if endpoint is None:
-            self.answer(failure_of(self._tried) if self._tried else Reason.NO_HEALTHY_ENDPOINT)
+            self.answer(failure_of(self._tried))
             return
         if self._tried:
             self._count_retry("connect")

@@ -8,6 +8,7 @@ from typing import Final, final
 from tulle.core.authority import named_port
 from tulle.core.policies import ANONYMOUS, CallerRef
 from tulle.core.tables import ServicePortTable, Tables
+from tulle.core.verdict import Deny
 from tulle.http.h2.field import FieldStore
 from tulle.http.h2.limits import Http2Limits
 from tulle.http.head import Limits as HeadLimits
@@ -151,6 +152,12 @@ class Relay:
         if found is None:
             found = self._lanes[key] = Lane(tables, caller, port, True, takes_host)
         return found
+
+    def denies(self, lane: Lane, denial: Deny) -> bool:
+        """Counts what a policy denies. False: in shadow mode it is only told."""
+        is_shadow = lane.tables.shadow
+        self.counters.deny(lane.source, lane.destination, denial.by or "", denial.reason.code, is_shadow)
+        return not is_shadow
 
     def count_unread(
         self, lane: Lane, protocol: str, response_class: int, reason: Reason | None, grpc_status: int = -1

@@ -112,8 +112,10 @@ class EndpointEnd(Party):
         raise NotImplementedError
 
 
-def failure_of(tried: list[EndpointRef]) -> Reason:
-    """Why no endpoint was reached, of those that were tried."""
+def failure_of(tried: list[EndpointRef] | None) -> Reason:
+    """Why no endpoint was reached: there is none, or these were tried in vain."""
+    if not tried:
+        return Reason.NO_HEALTHY_ENDPOINT
     for one in tried:
         if one.is_squatted:
             return Reason.SQUATTED

@@ -81,6 +81,9 @@ class OpaqueEnd(Party):
             self.deadline = other.deadline = self._tunnel.next_deadline()
             other.wire.resume()
 
+    def on_finished(self) -> None:
+        self._tunnel.let_go()
+
     def on_deadline(self, now: float) -> None:
         self._tunnel.reset(Reason.UPSTREAM_TIMEOUT)
 
@@ -104,6 +107,12 @@ class Tunnel(Opaque):
         self.backend: BackendTable | None = None
         self.started = relay.dispatcher.now
         self.ended = 0.0
+        self.bytes_in = 0
+        """Octets from the caller, counted once it is over."""
+        self.bytes_out = 0
+        """Octets from the endpoint, likewise."""
+        self.retries = 0
+        """Endpoints that were dialled after the first."""
         self.response_class = RESET
         """Index into CLASSES; right once it is over."""
         self.reason: Reason | None = None
@@ -118,50 +127,34 @@ class Tunnel(Opaque):
         self._dial = dial
         self._asker = asker
         """Who waits for the answer to CONNECT, until there is an endpoint."""
-        self._caller = OpaqueEnd(self, wire)
-        self._caller.early = early
-        self._caller.received = len(early)
-        self._far: OpaqueEnd | None = None
+        caller = OpaqueEnd(self, wire)
+        caller.early = early
+        caller.received = len(early)
+        self._ends = [caller]
+        """The caller's, then the endpoint's; none once nothing is left to send."""
         self._endpoint: EndpointRef | None = None
         self._tried: list[EndpointRef] = []
         self._is_over = False
         connection.opaque = self
-        wire.pass_to(self._caller)
-
-    @property
-    def bytes_in(self) -> int:
-        """Octets from the caller."""
-        return self._caller.received
-
-    @property
-    def bytes_out(self) -> int:
-        """Octets from the endpoint."""
-        return self._far.received if self._far is not None else 0
-
-    @property
-    def retries(self) -> int:
-        """Endpoints that were dialled after the first."""
-        return max(0, len(self._tried) - (self._far is None))
+        wire.pass_to(caller)
 
     def begin(self) -> None:
         """Authorizes and connects; what is refused is reset."""
         lane = self.lane
         port = lane.port
         if port is None:
-            self._refuse(Reason.NO_SERVICE)
+            self.reset(Reason.NO_SERVICE)
             return
         verdict = judge(port, lane.caller, None)
         self.policy = verdict.by or ""
         if isinstance(verdict, Deny):
-            is_shadow = lane.tables.shadow
-            self.relay.counters.deny(lane.source, lane.destination, self.policy, verdict.reason.code, is_shadow)
-            if not is_shadow:
-                self._refuse(verdict.reason)
+            if self.relay.denies(lane, verdict):
+                self.reset(verdict.reason)
                 return
             self.would_deny = verdict.reason.code
         backend = pick_backend(port.opaque, getrandbits(32))
         if backend is None:
-            self._refuse(Reason.NO_BACKEND)
+            self.reset(Reason.NO_BACKEND)
             return
         self.backend = backend
         self._connect()
@@ -173,14 +166,14 @@ class Tunnel(Opaque):
         lane = relay.lane(self._connection.arrival)
         port = lane.port
         if port is None:
-            self._refuse(Reason.NO_SERVICE)
+            self.reset(Reason.NO_SERVICE)
             return
         verdict = judge(port, lane.caller, None)
         self.lane = lane
         if isinstance(verdict, Deny) and not lane.tables.shadow:
             self.policy = verdict.by or ""
-            relay.counters.deny(lane.source, lane.destination, self.policy, verdict.reason.code, False)
-            self._refuse(verdict.reason)
+            relay.denies(lane, verdict)
+            self.reset(verdict.reason)
 
     def cut(self, reason: Reason) -> None:
         self.reset(reason)
@@ -205,17 +198,15 @@ class Tunnel(Opaque):
         if may_reconnect(len(self._tried)):
             self._connect()
         else:
-            self._refuse(failure_of(self._tried))
+            self.reset(failure_of(self._tried))
 
     def finish(self) -> None:
         """Both halves are shut: closes once what is kept has gone."""
         self._count(CLOSED)
-        self._caller.deadline = self.next_deadline()
-        if self._far is not None:
-            self._far.deadline = self.next_deadline()
-        self._caller.wire.finish()
-        if self._far is not None:
-            self._far.wire.finish()
+        for end in self._ends:
+            end.deadline = self.next_deadline()
+            end.wire.finish()
+        self.let_go()
 
     def reset(self, reason: Reason | None) -> None:
         """One side broke: the other learns it by a reset."""
@@ -226,11 +217,21 @@ class Tunnel(Opaque):
         asker = self._asker
         if asker is not None and reason is not None:
             self._asker = None
+            self._ends = []
             asker.refused(reason, self.policy)
             return
-        self._caller.wire.reset()
-        if self._far is not None:
-            self._far.wire.reset()
+        for end in self._ends:
+            end.wire.reset()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Once both wires have closed nothing needs the two ends, which hold each other: else only the collector could free them."""
+        for end in self._ends:
+            if end.wire.is_open:
+                return
+        for end in self._ends:
+            end.other = None
+        self._ends = []
 
     def _connect(self) -> None:
         backend = self.backend
@@ -238,22 +239,24 @@ class Tunnel(Opaque):
             return
         endpoint = pick_endpoint(backend, getrandbits(32), self._tried)
         if endpoint is None:
-            self._refuse(failure_of(self._tried) if self._tried else Reason.NO_HEALTHY_ENDPOINT)
+            self.reset(failure_of(self._tried))
             return
         if self._tried:
+            self.retries += 1
             self.relay.counters.retry(self.lane.source, self.lane.destination, backend.version, "connect")
         self._endpoint = self.asked = endpoint
         endpoint.in_flight += 1
         self._dial(endpoint, self.on_dialled)
 
     def _join(self, sock: socket.socket) -> None:
-        caller = self._caller
+        caller = self._ends[0]
         asker = self._asker
         if asker is not None:
             self._asker = None
             asker.established()
-        far = self._far = OpaqueEnd(self, caller.wire)
+        far = OpaqueEnd(self, caller.wire)
         far.wire = Wire(self.relay.dispatcher, sock, far)
+        self._ends.append(far)
         self.relay.counters.upstreams += 1
         caller.other = far
         far.other = caller
@@ -268,9 +271,6 @@ class Tunnel(Opaque):
         if caller.wire.is_ended:
             far.wire.shut()
 
-    def _refuse(self, reason: Reason) -> None:
-        self.reset(reason)
-
     def _leave_endpoint(self) -> None:
         if self._endpoint is not None:
             self._endpoint.in_flight -= 1
@@ -284,11 +284,15 @@ class Tunnel(Opaque):
         relay = self.relay
         self.ended = now = relay.dispatcher.now
         self.response_class = response_class
-        self._caller.deadline = NEVER
+        for end in self._ends:
+            end.deadline = NEVER
+        self.bytes_in = self._ends[0].received
+        if len(self._ends) > 1:
+            self.bytes_out = self._ends[1].received
+            relay.counters.upstreams -= 1
         lane = self.lane
         port = lane.port
         backend = self.backend
-        far = self._far
         pair = relay.counters.pair(
             lane.source,
             lane.destination,
@@ -296,9 +300,6 @@ class Tunnel(Opaque):
             port.opaque.name if port is not None else "",
             "tcp",
         )
-        if far is not None:
-            relay.counters.upstreams -= 1
-            far.deadline = NEVER
         relay.counters.finish(pair, response_class, now - self.started, self.bytes_in, self.bytes_out)
         self._connection.closed()
         log = relay.access_log

@@ -28,17 +28,20 @@ class UpgradedCaller(CallerEnd):
         self._relay = relay
         self._connection = connection
         self._wire = wire
-        self._upgrade = upgrade
+        self._upgrade: Upgrade | None = upgrade
+        """None once it is over: its exchange holds this end."""
         self._note_progress()
         wire.pass_to(self)
 
     def on_octets(self, octets: bytes) -> None:
         self._note_progress()
-        self._upgrade.from_caller([octets], False)
+        if self._upgrade is not None:
+            self._upgrade.from_caller([octets], False)
 
     def on_end(self) -> None:
         self._note_progress()
-        self._upgrade.from_caller([], True)
+        if self._upgrade is not None:
+            self._upgrade.from_caller([], True)
 
     def on_lost(self) -> None:
         _break(self._wire, self._upgrade, None)
@@ -48,7 +51,8 @@ class UpgradedCaller(CallerEnd):
 
     def on_drained(self) -> None:
         self._note_progress()
-        self._upgrade.exchange.resume_endpoint()
+        if self._upgrade is not None:
+            self._upgrade.exchange.resume_endpoint()
 
     def on_deadline(self, now: float) -> None:
         _break(self._wire, self._upgrade, Reason.UPSTREAM_TIMEOUT)
@@ -71,11 +75,13 @@ class UpgradedCaller(CallerEnd):
         self.break_off()
 
     def break_off(self) -> None:
+        self._upgrade = None
         self.deadline = NEVER
         self._connection.closed()
         self._wire.reset()
 
     def end_tunnel(self) -> None:
+        self._upgrade = None
         self._note_progress()
         self._connection.closed()
         self._wire.finish()
@@ -93,7 +99,8 @@ class UpgradedCaller(CallerEnd):
         """A tunnel has no pause in which to end: it goes on until it does, or until the drain's deadline."""
 
     def cut(self, reason: Reason) -> None:
-        self._upgrade.lose(reason)
+        if self._upgrade is not None:
+            self._upgrade.lose(reason)
 
     def _note_progress(self) -> None:
         self.deadline = self._relay.dispatcher.now + self._relay.idle_timeout
@@ -156,8 +163,9 @@ class UpgradedEndpoint(EndpointEnd):
             self._wire.reset()
 
 
-def _break(wire: Wire, upgrade: Upgrade, reason: Reason | None) -> None:
+def _break(wire: Wire, upgrade: Upgrade | None, reason: Reason | None) -> None:
     """A side's connection is of no use any more: the tunnel is lost, or where it is over already what was left to send is."""
-    if upgrade.exchange.is_over:
+    if upgrade is None or upgrade.exchange.is_over:
         wire.reset()
-    upgrade.lose(reason)
+    else:
+        upgrade.lose(reason)

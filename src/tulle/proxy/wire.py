@@ -50,6 +50,9 @@ class Party(Timed):
         """All that was kept has been sent."""
         raise NotImplementedError
 
+    def on_finished(self) -> None:
+        """What `finish` left to send has gone, and the wire has closed."""
+
     def give_up(self) -> None:
         if self.line is not None:
             self.line.give_up()
@@ -204,6 +207,7 @@ class Wire(Watched):
         self._drop_kept()
         self._dispatcher.wheel.remove(self._party)
         self._party = NOBODY
+        self._sink = None
         self._dispatcher.close(self)
 
     def reset(self) -> None:
@@ -333,7 +337,9 @@ class Wire(Watched):
             return
         self._expect()
         if self._closes:
+            party = self._party
             self.close()
+            party.on_finished()
             return
         if self._shuts:
             self._shuts = False
