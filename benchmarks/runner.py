@@ -5,18 +5,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 
 from benchmarks.case import Bench, Case, Probe, Values
 from benchmarks.noise import between, calibrate, read_now
-from benchmarks.process import LOAD_CORE, PROXY_CORE, Lacking
+from benchmarks.process import LOAD_CORE, PROXY_CORE, Broken, Lacking, real_time
 from benchmarks.record import Heading, Run, Sample
 
 STARTING = 5.0
 """Seconds to start what a case needs, about."""
 BESIDE = 0.1
 """Seconds that a window takes longer."""
-FAULTS = (Lacking, OSError, ValueError, subprocess.SubprocessError)
+FAULTS = (Broken, Lacking, OSError, ValueError, subprocess.SubprocessError)
 
 
 class Pace(NamedTuple):
@@ -39,9 +40,11 @@ def expected_seconds(case: Case, pace: Pace) -> float:
 
 
 def measure_case(case: Case, bench: Bench, pace: Pace, run: Run, variants: Sequence[str] = ()) -> None:
-    """Adds the samples of a case to the run. What cannot be started or breaks is named in the run and left out."""
+    """Adds the samples of a case to the run. What this box lacks is named in the run and left out; so is what breaks, as broken."""
     run.cases[case.name] = Heading(case.title, case.unit, case.figure, case.peers, case.columns)
     with ExitStack() as started:
+        if case.is_real_time and not started.enter_context(real_time()):
+            print(f"{case.name}: only root keeps others of the box from coming between (chrt)", file=sys.stderr)
         try:
             probes = [
                 p
@@ -56,7 +59,7 @@ def measure_case(case: Case, bench: Bench, pace: Pace, run: Run, variants: Seque
             probes,
             pace,
             run,
-            lambda probe, fault: bench.skip(f"{case.name} {probe.variant} {probe.target}", fault),
+            partial(_lose, case, bench),
         )
 
 
@@ -77,6 +80,14 @@ def alternate(case: Case, probes: list[Probe], pace: Pace, run: Run, lose: Calla
             if number:
                 run.samples.append(Sample(case.name, probe.variant, probe.target, number, values, noise))
                 _show(run.samples[-1], case, pace.rounds, time.monotonic() - began)
+
+
+def _lose(case: Case, bench: Bench, probe: Probe, fault: Exception) -> None:
+    what = f"{case.name} {probe.variant} {probe.target}"
+    if isinstance(fault, Lacking):
+        bench.skip(what, fault)
+    else:
+        bench.lose(what, fault)
 
 
 def _show(sample: Sample, case: Case, rounds: int, took: float) -> None:

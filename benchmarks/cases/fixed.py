@@ -83,5 +83,6 @@ CASES = (
             "added_p99_us",
             "waited_ms",
         ),
+        is_real_time=True,
     ),
 )

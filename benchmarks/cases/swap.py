@@ -116,5 +116,6 @@ CASES = (
         peers=(),
         seconds=3.0,
         columns=("p999_ms", "over_5ms", "over_20ms", "in_force_ms", "swaps", "rss_kb"),
+        is_real_time=True,
     ),
 )
