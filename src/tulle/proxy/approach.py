@@ -31,7 +31,7 @@ class PodDialer:
         self.families: dict[EndpointRef, int] = {}
         """On which loopback an endpoint answered."""
         self._approaches: dict[PodApproach, bool] = {}
-        """Those under way, the oldest first."""
+        """Those under way, the oldest first: where the time they are given became shorter, those that came since wait for it."""
         self._is_alarmed = False
 
     def dial(self, endpoint: EndpointRef, arrive: Arrive, seconds: float) -> None:
@@ -61,9 +61,13 @@ class PodDialer:
 
     def _ring(self, now: float) -> None:
         self._is_alarmed = False
-        for approach in list(self._approaches):
-            if approach.until <= now:
-                approach.expire()
+        overdue: list[PodApproach] = []
+        for approach in self._approaches:
+            if approach.until > now:
+                break
+            overdue.append(approach)
+        for approach in overdue:
+            approach.expire()
         self._watch()
 
 

@@ -49,8 +49,8 @@ class BrokerClient(Watched):
         self._next = getrandbits(48)
         self._waiting: dict[int, Question] = {}
         """By number."""
-        self._unsent: deque[int] = deque()
-        """Questions for which the link had no room yet."""
+        self.unsent: deque[int] = deque()
+        """Numbers of questions for which the link had no room yet, and of some that nobody waits for any more."""
         self._tails: dict[tuple[str, int], bytes] = {}
         """What questions say behind their numbers, by pod and family."""
         self._is_lost = False
@@ -70,21 +70,24 @@ class BrokerClient(Watched):
         question.pod = pod
         question.family = family
         self._waiting[number] = question
-        self._unsent.append(number)
-        if len(self._unsent) == 1:
+        self.unsent.append(number)
+        if len(self.unsent) == 1:
             self._send()
 
     def forget(self, question: Question) -> None:
         """Its answer is of no use any more. No fault when it does not wait."""
         self._waiting.pop(question.number, None)
+        if len(self.unsent) > 2 * len(self._waiting):  # else they would grow for as long as a broker reads nothing
+            left = [number for number in self.unsent if number in self._waiting]
+            self.unsent.clear()
+            self.unsent.extend(left)
 
     def ask_again(self) -> None:
         """Another broker serves: asks it what the one before has not answered."""
-        was_idle = not self._unsent
-        for number in self._waiting:
-            if number not in self._unsent:
-                self._unsent.append(number)
-        if was_idle and self._unsent:
+        was_idle = not self.unsent
+        unsent = set(self.unsent)
+        self.unsent.extend([number for number in self._waiting if number not in unsent])
+        if was_idle and self.unsent:
             self._send()
 
     def on_event(self, mask: int) -> None:
@@ -101,7 +104,7 @@ class BrokerClient(Watched):
 
     def _send(self) -> None:
         """Sends what there is room for, in order; what nobody waits for any more is left out."""
-        unsent = self._unsent
+        unsent = self.unsent
         while unsent:
             question = self._waiting.get(unsent[0])
             if question is not None:

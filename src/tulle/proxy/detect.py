@@ -116,16 +116,14 @@ class Detector(Speaker):
         self._close()
 
     def start(self, sock: socket.socket) -> None:
-        """Begins with a connection that was accepted."""
-        self.wire = Wire(self._relay.dispatcher, sock, self)
-        self.wire.start()
+        """Begins with a connection that was accepted. Raises OSError where the kernel watches no more; it is closed then."""
+        self._listen(sock)
         self._begin()
 
     def attend(self, sock: socket.socket, asker: Asker) -> None:
         """Has a connection; begins with `on_turn`, once whoever waits knows of its other end."""
         self._asker = asker
-        self.wire = Wire(self._relay.dispatcher, sock, self)
-        self.wire.start()
+        self._listen(sock)
 
     def on_turn(self) -> None:
         self._begin()
@@ -143,6 +141,14 @@ class Detector(Speaker):
             self._begin()
             if octets:
                 self.on_octets(octets)
+
+    def _listen(self, sock: socket.socket) -> None:
+        self.wire = Wire(self._relay.dispatcher, sock, self)
+        try:
+            self.wire.start()
+        except OSError:
+            self._close()
+            raise
 
     def _begin(self) -> None:
         """As the port says, or by waiting for octets."""

@@ -93,6 +93,8 @@ class KnownHeads:
             lane.memo.clear()
             lane.decisions.clear()
             lane.by_path.clear()
+        for answer in self.answers.values():
+            answer.octets = b""  # so that a connection to which it came last recalls it no more
         self.answers.clear()
         self._remembered = 0
 
@@ -105,4 +107,5 @@ class RememberedAnswer:
 
     def __init__(self, octets: bytes, head: ResponseHead) -> None:
         self.octets = octets
+        """Empty once it is forgotten."""
         self.head = head

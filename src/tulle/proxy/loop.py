@@ -101,13 +101,13 @@ class Dispatcher:
         self._report = report
 
     def watch(self, one: Watched, mask: int) -> None:
-        """From now on `one` gets its events."""
+        """From now on `one` gets its events. Raises OSError where the kernel watches no more; nothing has changed then."""
         fd = one.fd
         while fd >= len(self._watched):
             self._watched.extend([None] * len(self._watched))
+        self.epoll.register(fd, mask)
         self._watched[fd] = one
         one.mask = mask
-        self.epoll.register(fd, mask)
 
     def expect(self, one: Watched, mask: int) -> None:
         """Changes which events it gets; nothing happens when they are the same."""

@@ -297,28 +297,24 @@ class Pools(Connector):
             return found
         return None
 
-    def pool(self, endpoint: EndpointRef) -> Pool:
-        """Found, or made."""
-        found = self._pools.get(endpoint)
-        if found is None:
-            found = self._pools[endpoint] = Pool()
-        return found
-
     def dial(self, endpoint: EndpointRef, is_http2: bool, exchange: Exchange) -> None:
         if is_http2:
             self._http2.dial(endpoint, exchange)
-        else:
-            self._dial(endpoint, Dialled(self, endpoint, exchange).arrive)
+            return
+        pool = self._pools.get(endpoint)
+        if pool is None:
+            pool = self._pools[endpoint] = Pool()
+        self._dial(endpoint, Dialled(self, endpoint, pool.alike, exchange).arrive)
 
     def keep(self, end: HttpUpstream) -> None:
-        """Takes back a connection that carries nothing."""
+        """Takes back a connection that carries nothing. One to an endpoint that is gone since it was dialled is closed."""
         relay = self.relay
         limits = relay.limits
-        pool = self.pool(end.endpoint)
-        pool.settle(relay.dispatcher.turns)
-        if relay.is_draining or not limits.pool_size:
+        pool = self._pools.get(end.endpoint)
+        if pool is None or relay.is_draining or not limits.pool_size:
             end.close()
             return
+        pool.settle(relay.dispatcher.turns)
         end.was_used = True
         is_surplus = len(pool.idle) + len(pool.returned) >= limits.pool_size
         lasts = min(SURPLUS, limits.pool_idle_timeout) if is_surplus else limits.pool_idle_timeout
@@ -351,9 +347,10 @@ class Pools(Connector):
 class Dialled:
     """An exchange that waits for a connection."""
 
-    def __init__(self, pools: Pools, endpoint: EndpointRef, exchange: Exchange) -> None:
+    def __init__(self, pools: Pools, endpoint: EndpointRef, alike: AnswersAlike, exchange: Exchange) -> None:
         self._pools = pools
         self._endpoint = endpoint
+        self._alike = alike
         self._exchange = exchange
 
     def arrive(self, sock: socket.socket | None) -> None:
@@ -363,10 +360,9 @@ class Dialled:
             if sock is None:
                 exchange.on_connect_failed()
                 return
-            pools = self._pools
-            pools.relay.counters.upstreams += 1
-            alike = pools.pool(self._endpoint).alike
-            exchange.on_connected(HttpUpstream(pools, self._endpoint, sock, alike))
+            end = HttpUpstream(self._pools, self._endpoint, sock, self._alike)
+            self._pools.relay.counters.upstreams += 1
+            exchange.on_connected(end)
         except Exception:  # noqa: BLE001  (one defect must not end the process)
             self._pools.relay.dispatcher.defect(None)
             exchange.answer(Reason.INTERNAL)

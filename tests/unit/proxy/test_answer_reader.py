@@ -3,12 +3,15 @@
 from itertools import product
 
 from tests.support.h1_reading import LIMITS, told
+from tests.support.proxy_harness import one_service
+from tulle.core.tables import Tables, build_tables
 from tulle.http.h1 import Refusal, ResponseHead, parse_response, write_response
 from tulle.proxy.answer_reader import MAX_MISSES, AnswerReader, AnswersAlike
 from tulle.proxy.counters import Counters
 from tulle.proxy.known_heads import MAX_REMEMBERED_HEAD
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.relay import Relay
+from tulle.wire.snapshot import Limits, Protocol
 
 SERVER = b"Server: one whose name is long enough to make an opening of its own\r\n"
 FIRST = [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 204 No Content\r\n", b"HTTP/1.1 100 Continue\r\n"]
@@ -98,6 +101,22 @@ def test_learning_ends_where_it_never_helps() -> None:
         check(reader, "GET", b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\nETag: a\r\n\r\n" % (SERVER, number))
         strays.add(alike.stray)
     assert len(strays) <= MAX_MISSES
+
+
+def test_a_head_that_came_before_is_judged_by_the_limits_in_force() -> None:
+    relay, alike = new_relay(), AnswersAlike()
+    relay.adopt(tables_with(Limits()))
+    readers = [AnswerReader(relay, alike) for _ in range(2)]
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: a\r\nVary: Accept\r\n\r\n"
+    for reader in readers * 3:
+        assert isinstance(reader.read("GET", head), ResponseHead)
+    relay.adopt(tables_with(Limits(header_count=2)))
+    for reader in readers:
+        assert isinstance(reader.read("GET", head), Refusal)
+
+
+def tables_with(limits: Limits) -> Tables:
+    return build_tables(one_service({8080: Protocol.HTTP}, (), limits=limits))
 
 
 def test_long_heads_are_not_kept_to_compare() -> None:

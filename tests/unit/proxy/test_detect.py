@@ -1,8 +1,14 @@
 """The first octets tell HTTP/1.1 from everything else, wherever they are cut."""
 
+import os
+import socket
+
 import pytest
 
-from tulle.proxy.detect import HTTP, HTTP2, OPAQUE, UNDECIDED, guess_protocol
+from tests.support.relay_bench import DOOR, Bench, broken_dial
+from tulle.proxy.detect import HTTP, HTTP2, OPAQUE, UNDECIDED, Detector, guess_protocol
+from tulle.proxy.lane import Arrival
+from tulle.wire.snapshot import Protocol
 
 
 @pytest.mark.parametrize(
@@ -41,3 +47,17 @@ def test_a_request_line_is_never_taken_for_opaque_before_it_is_whole(line: bytes
     for end in range(1, len(line)):
         assert guess_protocol(line[:end]) != OPAQUE
     assert guess_protocol(line) == HTTP
+
+
+def test_a_connection_that_the_kernel_does_not_watch_is_closed_and_counted_no_more() -> None:
+    bench = Bench(Protocol.HTTP, broken_dial)
+    arrival = Arrival("", "", DOOR)
+    ours, theirs = socket.socketpair()
+    with theirs, open(os.devnull, "rb") as file:  # noqa: PTH123  (a descriptor is all that is wanted)
+        os.dup2(file.fileno(), ours.fileno())  # which epoll refuses
+        connection = bench.register.add(arrival, bench.dispatcher.now)
+        with pytest.raises(PermissionError):
+            Detector(bench.relay, connection, bench.relay.lane(arrival), broken_dial).start(ours)
+    bench.dispatcher.turn([])
+    assert not bench.register.connections
+    assert ours.fileno() == -1

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.relay_bench import Arrive, Bench
 from tulle.core.backends import EndpointRef
+from tulle.proxy.upstream import Pools
 from tulle.wire.snapshot import Protocol
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
@@ -63,3 +64,23 @@ def test_an_end_after_the_turns_look_costs_no_request(request_octets: bytes) -> 
     assert bench.relay.counters.retries == {}
     assert bench.endpoints_in_flight() == 0
     assert dispatcher.defects == 0
+
+
+def test_a_connection_to_an_endpoint_that_is_gone_meanwhile_is_not_kept() -> None:
+    endpoint = Endpoint()
+    arrivals: list[Arrive] = []
+    bench = Bench(Protocol.HTTP, lambda _, arrive: arrivals.append(arrive))
+    with bench.caller() as caller:
+        caller.sendall(REQUESTS["GET"])
+        bench.until(lambda: bool(arrivals))
+        pools = bench.relay.connector
+        assert isinstance(pools, Pools)
+        pools.keep_only(set())
+        endpoint.dial(EndpointRef("", "", "", 1), arrivals[0])
+        assert endpoint.ends[0].recv(65536).endswith(b"\r\n\r\n")
+        endpoint.ends[0].sendall(OK + b"1.")
+        bench.until(lambda: not bench.relay.counters.in_flight)
+        assert caller.recv(65536).endswith(b"1.")
+        assert not bench.relay.counters.upstreams
+        assert endpoint.ends[0].recv(1) == b""
+    endpoint.close()
