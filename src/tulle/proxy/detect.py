@@ -115,6 +115,9 @@ class Detector(Speaker):
     def cut(self, reason: Reason) -> None:
         self._close()
 
+    def renew(self) -> None:
+        self._look_again()
+
     def start(self, sock: socket.socket) -> None:
         """Begins with a connection that was accepted. Raises OSError where the kernel watches no more; it is closed then."""
         self._listen(sock)

@@ -274,6 +274,11 @@ class HttpDownstream(CallerEnd):
         else:
             exchange.break_off(reason)
 
+    def renew(self) -> None:
+        if self._exchange is None:
+            self._lane = self._relay.lane(self._connection.arrival)
+            self._heads.forget()
+
     def _read_requests(self) -> None:
         """Serves what is in the buffer until one has to be waited for."""
         if self._is_reading or self._is_postponed:

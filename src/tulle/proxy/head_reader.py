@@ -34,6 +34,11 @@ class HeadReader:
         self._strays = 0
         """Heads in a row that began otherwise."""
 
+    def forget(self) -> None:
+        """Lets go of what was decided."""
+        self._last = None
+        self._lane = None
+
     def recall(self, lane: Lane, buffer: bytes) -> Judged | None:
         """The head that the buffer begins with, where it came before octet by octet."""
         last = self._last

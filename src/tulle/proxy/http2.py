@@ -40,6 +40,9 @@ class LinkOwner(Handler):
         """The proxy ends: what is not answered yet is answered so."""
         raise NotImplementedError
 
+    def on_link_renewed(self) -> None:
+        """A snapshot came into force: what is asked next is judged by it, and nothing else of the one before is needed."""
+
     def on_link_defect(self) -> None:
         """A defect of ours hit what the link serves."""
         raise NotImplementedError
@@ -159,6 +162,9 @@ class Http2Link(Speaker):
 
     def cut(self, reason: Reason) -> None:
         self._owner.on_link_cut(reason)
+
+    def renew(self) -> None:
+        self._owner.on_link_renewed()
 
     def _send(self) -> None:
         wire = self._wire

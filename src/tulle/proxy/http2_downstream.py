@@ -72,10 +72,9 @@ class Http2Downstream(LinkOwner):
 
     def on_request(self, stream: Stream, head: RequestHead, done: bool) -> None:
         relay = self.relay
+        if self._lane.tables is not relay.tables:
+            self.on_link_renewed()
         lane = self._lane
-        if lane.tables is not relay.tables:
-            lane = self._lane = relay.lane(self.connection.arrival)
-            self._judged.clear()
         if lane.is_forward:
             lane = relay.lane_named(self.connection.arrival, head)
             if is_plain_connect(head):
@@ -222,6 +221,10 @@ class Http2Downstream(LinkOwner):
                 exchange.break_off(reason)
         self._lose_calls()
         self._leave(NO_ERROR)
+
+    def on_link_renewed(self) -> None:
+        self._lane = self.relay.lane(self.connection.arrival)
+        self._judged.clear()
 
     def on_link_defect(self) -> None:
         for call in self._calls():

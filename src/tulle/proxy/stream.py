@@ -35,6 +35,9 @@ class Speaker(Party):
         """Ends now: what is not answered yet is answered so."""
         raise NotImplementedError
 
+    def renew(self) -> None:
+        """A snapshot came into force: what waits for its caller lets go of the one before."""
+
 
 class CallerEnd(Speaker):
     """Frames one stream towards the caller."""
