@@ -11,7 +11,6 @@ from tulle.proxy.stream import Speaker
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import Limits
 
-
 MANY: Final = 64
 """Connections looked after in one piece: some tens of microseconds."""
 

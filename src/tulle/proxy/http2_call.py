@@ -63,14 +63,11 @@ class Http2Call(CallerEnd):
         if head is not None:
             codec.send_head(stream, owner.fields_of(head), ends_bare and not payload)
         is_sent = True
-        last = len(payload) - 1
-        for index, piece in enumerate(payload):
-            is_sent = codec.send_data(stream, piece, ends_bare and index == last)
+        if payload or (ends_bare and head is None):
+            is_sent = codec.send_pieces(stream, payload, ends_bare)
         if done:
             if trailers:
                 codec.send_trailers(stream, owner.trailers_of(trailers))
-            elif head is None and not payload:
-                is_sent = codec.send_data(stream, b"", True)
             self.is_answered = True
             if stream.queued == 0:
                 self.end()
@@ -194,11 +191,7 @@ class Http2Call(CallerEnd):
     def _give(self, payload: list[bytes], done: bool) -> bool:
         """Octets of a tunnel."""
         owner = self._owner
-        is_sent = True
-        for piece in payload:
-            is_sent = self._codec.send_data(self._stream, piece, False)
-        if done:
-            self._codec.send_data(self._stream, b"", True)
+        is_sent = self._codec.send_pieces(self._stream, payload, done)
         owner.expect(self, owner.relay.dispatcher.now + owner.relay.idle_timeout)
         owner.link.flush_if_large()
         return self._may_hold() and is_sent

@@ -94,14 +94,9 @@ class Http2End(EndpointEnd):
         if stream is None:
             return
         codec = self._codec
-        is_sent = True
-        last = len(payload) - 1
-        for index, piece in enumerate(payload):
-            is_sent = codec.send_data(stream, piece, done and not trailers and index == last)
-        if done and trailers:
+        is_sent = codec.send_pieces(stream, payload, done and not trailers)
+        if trailers:
             codec.send_trailers(stream, trailer_fields(trailers, self._upstream.relay.fields))
-        elif done and not payload:
-            codec.send_data(stream, b"", True)
         if not is_sent and not done and self.exchange is not None:
             self.exchange.caller.pause_request()
         self._upstream.link.flush_if_large()

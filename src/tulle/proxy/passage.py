@@ -9,9 +9,10 @@ from tulle.http.h2.connection import Connection as Codec
 from tulle.http.h2.frames import CANCEL, CONNECT_ERROR, ENHANCE_YOUR_CALM, NO_ERROR
 from tulle.http.h2.stream import Stream
 from tulle.proxy.http2 import Http2Link
+from tulle.proxy.party import Party
 from tulle.proxy.relay import Relay
 from tulle.proxy.wheel import NEVER
-from tulle.proxy.wire import Party, Wire
+from tulle.proxy.wire import Wire
 
 LOOK: Final = 1.0
 """Seconds between looks whether the inner connection has ended."""

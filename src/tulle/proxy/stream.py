@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from tulle.core.backends import EndpointRef
 from tulle.http.head import ResponseHead
-from tulle.proxy.wire import Party, Wire
+from tulle.proxy.party import Party
+from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
 if TYPE_CHECKING:

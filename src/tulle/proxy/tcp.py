@@ -17,10 +17,11 @@ from tulle.proxy.arrival import Connection, Opaque
 from tulle.proxy.counters import CLOSED, RESET
 from tulle.proxy.lane import Lane
 from tulle.proxy.loop import READ_BYTES
+from tulle.proxy.party import Party
 from tulle.proxy.relay import Relay
 from tulle.proxy.stream import Asker, failure_of
 from tulle.proxy.wheel import NEVER
-from tulle.proxy.wire import Party, Wire
+from tulle.proxy.wire import Wire
 from tulle.wire.reason import Reason
 
 Dial = Callable[[EndpointRef, Callable[[socket.socket | None], None]], None]

@@ -3,7 +3,8 @@ import socket
 import pytest
 
 from tulle.proxy.loop import Dispatcher
-from tulle.proxy.wire import RESET, Party, Wire
+from tulle.proxy.party import Party
+from tulle.proxy.wire import RESET, Wire
 
 
 class Listener(Party):

@@ -133,6 +133,17 @@ class Outgoing:
             pass
         return stream.queued == 0
 
+    def send_pieces(self, stream: Stream, pieces: list[bytes], done: bool) -> bool:
+        """Pieces of a body one after the other; `done`: the last ends our half, and an empty frame does where there is none. Else as `send_data`."""
+        left = len(pieces)
+        if not left and done:
+            return self.send_data(stream, b"", True)
+        is_sent = True
+        for piece in pieces:
+            left -= 1
+            is_sent = self.send_data(stream, piece, done and not left)
+        return is_sent
+
     def send_trailers(self, stream: Stream, fields: list[Field] | Known) -> None:
         """Ends our half with these, after what is queued."""
         if stream.is_closed or stream.is_local_done or stream.is_ending:
