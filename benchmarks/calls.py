@@ -1,14 +1,14 @@
 """gRPC unary calls: the ends of `grpc_peer.c`, compiled here, as service and as load."""
 
-import subprocess
-import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from benchmarks.backend import Backend
-from benchmarks.load import Heads, Load, read_result
-from benchmarks.process import LOAD_CORE, Lacking, free_port, start
+from benchmarks.case import Values
+from benchmarks.ends import driven, start_service
+from benchmarks.load import Heads, Load
 from benchmarks.programs import compile_program
 
 CALL_HEADS: Final[tuple[Heads, ...]] = ("repeat", "differ", "indexed")
@@ -25,31 +25,15 @@ def compile_peer(work: Path) -> Path:
 
 def start_answering(started: ExitStack, work: Path, peer: Path) -> Backend:
     """Starts the service on the core that the load has too: two ports for two versions."""
-    backend = Backend((free_port(), free_port()))
-    log = work / "grpc_peer.log"
-    process = start(started, LOAD_CORE, [peer, "serve", *map(str, backend.ports)], log)
-    await_call("grpc_peer", backend.ports[0], process, log, peer)
-    return backend
+    return start_service(started, work, peer, ("serve",), partial(attempt, peer=peer))
 
 
 def call(port: int, heads: Heads, seed: int, seconds: float, peer: Path, connections: int, streams: int) -> Load:
     """Calls one port as fast as it answers, so many streams on each connection."""
-    words = [port, seconds, connections, streams, heads, seed]
-    command = ["taskset", "--cpu-list", str(LOAD_CORE), str(peer), "load", *map(str, words)]
-    return read_result(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    counted = driven(peer, "load", port, seconds, connections, streams, heads, seed)
+    return Load(*(int(counted[name]) for name in Load._fields))
 
 
-def await_call(name: str, port: int, process: subprocess.Popen[bytes], log: Path, peer: Path) -> None:
-    """Returns when calls on the port succeed. Raises Lacking with the log's end when that takes more than 20 s."""
-    deadline = time.monotonic() + 20
-    last = "no answer"
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            load = call(port, "repeat", 0, 0.05, peer, 1, 1)
-            if load.requests and not load.failed:
-                return
-            last = f"{load.failed} calls failed"
-        except subprocess.CalledProcessError as fault:
-            last = str(fault.stderr).strip()
-        time.sleep(0.05)
-    raise Lacking(f"{name} does not serve calls: {last}\n{log.read_text(errors='replace')[-1500:]}")
+def attempt(port: int, peer: Path) -> Values:
+    """A few calls, one after another."""
+    return driven(peer, "load", port, 0.05, 1, 1, "repeat", 0)

@@ -1,8 +1,6 @@
 """The two ends of a case, where both are the bench's own programs: started, awaited, driven, and what they counted."""
 
-import json
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,9 +8,9 @@ from typing import Protocol
 
 from benchmarks.backend import Backend
 from benchmarks.case import Values
-from benchmarks.load import Heads, Load
+from benchmarks.load import Heads, Load, result_of
 from benchmarks.measure import cost_of, spent
-from benchmarks.process import LOAD_CORE, Lacking, Target, free_port, start
+from benchmarks.process import LOAD_CORE, Target, await_service, free_port, start
 
 
 class Attempt(Protocol):
@@ -35,8 +33,7 @@ def driven(program: Path, *words: object) -> Values:
     """What the program counted, run to its end on the core of the load. Raises ValueError unless it said so exactly once."""
     command = ["taskset", "--cpu-list", str(LOAD_CORE), str(program), *map(str, words)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    [line] = [line for line in said.splitlines() if line.startswith("RESULT ")]
-    return {name: float(value) for name, value in json.loads(line.removeprefix("RESULT ")).items()}
+    return result_of(said)
 
 
 def start_service(started: ExitStack, work: Path, program: Path, words: tuple[str, ...], attempt: Attempt) -> Backend:
@@ -51,19 +48,18 @@ def start_service(started: ExitStack, work: Path, program: Path, words: tuple[st
 def await_attempt(
     name: str, port: int, process: "subprocess.Popen[bytes]", log: Path, attempt: Attempt, patience: float = 20
 ) -> None:
-    """Returns when a load on the port succeeds. Raises Lacking with the log's end when that takes too long."""
-    deadline = time.monotonic() + patience
-    last = "no answer"
-    while time.monotonic() < deadline and process.poll() is None:
+    """Returns when a load on the port succeeds. Raises Lacking when that takes too long."""
+
+    def fault() -> str:
         try:
             counted = attempt(port)
-            if counted["requests"] and not counted["failed"]:
-                return
-            last = f"{counted['failed']:.0f} failed, {counted['requests']:.0f} did not"
         except subprocess.CalledProcessError as fault:
-            last = str(fault.stderr).strip()
-        time.sleep(0.05)
-    raise Lacking(f"{name} does not serve: {last}\n{log.read_text(errors='replace')[-1500:]}")
+            return str(fault.stderr).strip() or f"exit code {fault.returncode}"
+        if counted["requests"] and not counted["failed"]:
+            return ""
+        return f"{counted['failed']:.0f} failed, {counted['requests']:.0f} did not"
+
+    await_service(name, fault, process, log, patience)
 
 
 def measured(

@@ -8,22 +8,11 @@
    the same, put into the table by the client, which then turns over all the time. Fields that repeat are indexed by both ends.
    With CALLS it makes exactly so many, STREAMS at once and the next when all are answered. A call counts as failed unless it is answered by exactly the octets that `serve` sends. */
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#include "ends.h"
 
 enum { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION };
 enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4 };
-enum { TABLE = 4096, BUFFER = 1 << 20, MAX_STREAMS = 1024, MAX_MICROS = 1 << 20, WINDOW = 1 << 24 };
+enum { TABLE = 4096, BUFFER = 1 << 20, MAX_STREAMS = 1024, WINDOW = 1 << 24 };
 
 static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 static const char ASKED[] = "\0\0\0\0\024\012\006order1\022\012till-00017", ANSWER[] = "\0\0\0\0\036\012\006order1\022\024shipped to Rotterdam";
@@ -63,21 +52,9 @@ typedef struct {
     unsigned char in[BUFFER], send[BUFFER];
 } Peer;
 
-static int serves, kind, streams, polled;
+static int serves, kind, streams, lost;
 static uint32_t seed;
 static uint64_t calls, failed, ends, traced, begun, limit = UINT64_MAX;
-static uint32_t micros[MAX_MICROS];
-
-static uint64_t now_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000ull + t.tv_nsec / 1000;
-}
-
-static void die(const char *what) {
-    perror(what);
-    exit(1);
-}
 
 static unsigned char *room(Peer *p, unsigned size) {
     if (p->out + size > BUFFER) {
@@ -199,8 +176,7 @@ static void settle(Peer *p, uint32_t id, int well) {
     if (now >= ends) return;
     if (well && p->got[slot] == ANSWER_SIZE) calls++;
     else failed++;
-    uint64_t took = now - p->began[slot];
-    micros[took < MAX_MICROS ? took : MAX_MICROS - 1]++;
+    took(now - p->began[slot]);
 }
 
 static void on_frame(Peer *p, const unsigned char *at, unsigned size, int type, int flags, uint32_t id) {
@@ -238,7 +214,7 @@ static void on_frame(Peer *p, const unsigned char *at, unsigned size, int type, 
 /* Sends what is gathered; what the socket does not take waits for its next event. */
 static void flush(Peer *p) {
     while (p->sent < p->out) {
-        ssize_t n = send(p->fd, p->send + p->sent, p->out - p->sent, MSG_NOSIGNAL);
+        ssize_t n = send(p->fd, p->send + p->sent, p->out - p->sent, 0);
         if (n < 0) {
             if (errno != EAGAIN) p->broken = 1;
             break;
@@ -248,8 +224,7 @@ static void flush(Peer *p) {
     int waits = p->sent < p->out;
     if (!waits) p->sent = p->out = 0;
     else memmove(p->send, p->send + p->sent, p->out -= p->sent), p->sent = 0;
-    struct epoll_event e = {.events = EPOLLIN | (waits ? EPOLLOUT : 0), .data.ptr = p};
-    if (waits != p->waits) epoll_ctl(polled, EPOLL_CTL_MOD, p->fd, &e);
+    if (waits != p->waits) rewatch(p->fd, EPOLLIN | (waits ? EPOLLOUT : 0), p);
     p->waits = waits;
 }
 
@@ -289,102 +264,46 @@ static void on_event(Peer *p) {
 
 static Peer *adopt(int fd) {
     Peer *p = calloc(1, sizeof *p);
-    int one = 1;
     if (!p) die("calloc");
     p->fd = fd;
     p->next_id = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = p};
-    if (epoll_ctl(polled, EPOLL_CTL_ADD, fd, &e)) die("epoll_ctl");
+    watch(fd, EPOLLIN, p);
     greet(p);
     return p;
 }
 
-static int local(int port, int listens) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (listens ? bind(fd, (void *)&to, sizeof to) || listen(fd, 1024) : connect(fd, (void *)&to, sizeof to)) die("127.0.0.1");
-    return fd;
+static void welcome(int fd) {
+    flush(adopt(fd));
 }
 
-static void make_nonblocking(int fd) {
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-}
-
-static void serve(int count, char **ports) {
-    int listening[8];
-    struct epoll_event seen[64];
-    for (int i = 0; i < count && i < 8; i++) {
-        listening[i] = local(atoi(ports[i]), 1);
-        struct epoll_event e = {.events = EPOLLIN, .data.ptr = listening + i};
-        epoll_ctl(polled, EPOLL_CTL_ADD, listening[i], &e);
-    }
-    for (;;) {
-        int n = epoll_wait(polled, seen, 64, -1);
-        for (int i = 0; i < n; i++) {
-            int *door = seen[i].data.ptr;
-            if (door >= listening && door < listening + 8) {
-                int fd = accept(*door, NULL, NULL);
-                if (fd < 0) continue;
-                make_nonblocking(fd);
-                flush(adopt(fd));
-                continue;
-            }
-            Peer *p = seen[i].data.ptr;
-            on_event(p);
-            if (p->broken) {
-                close(p->fd);
-                free(p);
-            }
-        }
-    }
-}
-
-static unsigned percentile(double part) {
-    uint64_t all = 0, below = 0;
-    for (int i = 0; i < MAX_MICROS; i++) all += micros[i];
-    for (int i = 0; i < MAX_MICROS; i++)
-        if ((below += micros[i]) >= all * part && below) return i;
-    return 0;
+static void turn(void *who, unsigned events) {
+    Peer *p = who;
+    on_event(p);
+    if (!p->broken) return;
+    failed += p->calls;
+    lost++;
+    close(p->fd);
+    free(p);
 }
 
 static int load(int port, double seconds, int connections) {
-    struct epoll_event seen[64];
     uint64_t began = now_us();
-    int lost = 0;
     ends = began + seconds * 1e6;
     for (int i = 0; i < connections; i++) {
-        int fd = local(port, 0);
-        make_nonblocking(fd);
-        Peer *p = adopt(fd);
+        Peer *p = adopt(dial(loopback(0, port), 0));
         call_all(p);
         flush(p);
     }
-    while (now_us() < ends && calls + failed < limit && lost < connections) {
-        int n = epoll_wait(polled, seen, 64, 100);
-        for (int i = 0; i < n; i++) {
-            Peer *p = seen[i].data.ptr;
-            on_event(p);
-            if (p->broken) {
-                failed += p->calls;
-                lost++;
-                close(p->fd);
-                free(p);
-            }
-        }
-    }
+    while (now_us() < ends && calls + failed < limit && lost < connections) look(turn);
     printf("RESULT {\"requests\":%llu,\"micros\":%llu,\"failed\":%llu,\"p50_us\":%u,\"p99_us\":%u}\n", (unsigned long long)calls,
            (unsigned long long)(now_us() - began), (unsigned long long)failed, percentile(0.5), percentile(0.99));
     return 0;
 }
 
 int main(int count, char **words) {
-    polled = epoll_create1(0);
-    if (count > 2 && strcmp(words[1], "serve") == 0) {
-        serves = 1;
-        serve(count - 2, words + 2);
-    }
+    prepare();
+    serves = count > 2 && count < 3 + DOORS && strcmp(words[1], "serve") == 0;
+    if (serves) serve(count - 2, words + 2, welcome, turn);
     if ((count == 8 || count == 9) && strcmp(words[1], "load") == 0) {
         streams = atoi(words[5]);
         kind = strcmp(words[6], "indexed") == 0 ? 2 : strcmp(words[6], "differ") == 0;

@@ -2,13 +2,12 @@
 
 import re
 import subprocess
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.backend import Backend
 from benchmarks.load import FIELDS, Heads, Load
-from benchmarks.process import LOAD_CORE, Lacking, free_port, require, start
+from benchmarks.process import LOAD_CORE, await_service, free_port, require, start
 from benchmarks.traffic import CALL_CONNECTIONS, CALL_STREAMS, Traffic
 
 DONE = re.compile(r"^requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", re.MULTILINE)
@@ -59,17 +58,16 @@ def read_result(said: str) -> Load:
 
 
 def await_get(name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Returns when the port answers. Raises Lacking with the log's end when that takes more than 20 s."""
-    deadline = time.monotonic() + 20
-    last = "no answer"
-    while time.monotonic() < deadline and process.poll() is None:
+    """Returns when the port answers. Raises Lacking when that takes too long."""
+
+    def fault() -> str:
         try:
-            if "1 succeeded" in (last := _said(port, "-n", 1)):
-                return
+            said = _said(port, "-n", 1)
         except subprocess.CalledProcessError as fault:
-            last = str(fault.stderr).strip()
-        time.sleep(0.05)
-    raise Lacking(f"{name} does not serve HTTP/2: {last[-300:]}\n{log.read_text(errors='replace')[-1500:]}")
+            return str(fault.stderr).strip() or f"exit code {fault.returncode}"
+        return "" if "1 succeeded" in said else said[-300:] or "nothing said"
+
+    await_service(name, fault, process, log)
 
 
 def _said(port: int, *words: str | int) -> str:

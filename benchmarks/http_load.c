@@ -10,22 +10,10 @@
    own, from one of many loopback addresses in turn, so that ports do not run out; dialling it counts.
    A request has failed unless its answer is 200 with a Content-Length of BODY and just so many octets behind it; then the connection is made anew. */
 
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
+#include "ends.h"
 #include <sys/timerfd.h>
-#include <time.h>
-#include <unistd.h>
 
-enum { HEAD = 8192, ANSWER = 16384, CHUNK = 1 << 18, CONNECTIONS = 1024, MAX_MICROS = 1 << 21, PLACES = 16, SOURCES = 64 };
+enum { HEAD = 8192, ANSWER = 16384, CONNECTIONS = 1024, PLACES = 16 };
 #define PATIENCE 2000000ull
 
 typedef struct {
@@ -40,37 +28,17 @@ typedef struct {
 
 static Caller callers[CONNECTIONS];
 static int idle[CONNECTIONS], idle_first, idle_count; /* a ring: the longest idle first */
-static int polled, fresh, places[PLACES], place_count;
-static struct sockaddr_in to = {.sin_family = AF_INET};
+static int fresh, ticking, places[PLACES], place_count;
+static struct sockaddr_in to;
 static unsigned head_size;
-static char head[HEAD], zeros[CHUNK];
+static char head[HEAD];
 static uint64_t body_size, upload_size, numbered, requests, failed, down, up, reconnected;
-static uint32_t seed, micros[MAX_MICROS];
+static uint32_t seed;
 
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-static void die(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static void dial(Caller *c) {
-    static uint32_t source;
-    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + source++ % SOURCES)};
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-    int one = 1;
-    c->fd = socket(AF_INET, SOCK_STREAM, 0);
+static void begin(Caller *c) {
+    c->fd = dial(to, fresh);
     c->waits = 0;
-    setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-    if (fresh && bind(c->fd, (void *)&from, sizeof from)) die("bind");
-    if (connect(c->fd, (void *)&to, sizeof to)) die("127.0.0.1");
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    fcntl(c->fd, F_SETFL, O_NONBLOCK);
-    if (epoll_ctl(polled, EPOLL_CTL_ADD, c->fd, &e)) die("epoll_ctl");
+    watch(c->fd, EPOLLIN, c);
 }
 
 static void rest(Caller *c) {
@@ -80,13 +48,12 @@ static void rest(Caller *c) {
 
 /* The request under way is answered, well or not. */
 static void settle(Caller *c, int well) {
-    uint64_t now = now_ns(), took = (now - c->due) / 1000;
+    took((now_ns() - c->due) / 1000);
     if (well) requests++;
     else failed++;
-    micros[took < MAX_MICROS ? took : MAX_MICROS - 1]++;
     if (!well || fresh) close(c->fd);
     if (!well && !fresh) {
-        dial(c);
+        begin(c);
         reconnected++;
     }
     rest(c);
@@ -94,12 +61,10 @@ static void settle(Caller *c, int well) {
 
 static void flush(Caller *c) {
     ssize_t n = 0;
-    while (c->sent < c->size && (n = send(c->fd, c->head + c->sent, c->size - c->sent, MSG_NOSIGNAL)) > 0) c->sent += n;
-    while (c->sent == c->size && c->upload && (n = send(c->fd, zeros, c->upload < CHUNK ? c->upload : CHUNK, MSG_NOSIGNAL)) > 0)
-        c->upload -= n, up += n;
+    while (c->sent < c->size && (n = send(c->fd, c->head + c->sent, c->size - c->sent, 0)) > 0) c->sent += n;
+    while (c->sent == c->size && c->upload && (n = send_some(c->fd, c->upload)) > 0) c->upload -= n, up += n;
     int waits = n < 0 && errno == EAGAIN; /* any other fault shows when it is read */
-    struct epoll_event e = {.events = EPOLLIN | (waits ? EPOLLOUT : 0), .data.ptr = c};
-    if (waits != c->waits) epoll_ctl(polled, EPOLL_CTL_MOD, c->fd, &e);
+    if (waits != c->waits) rewatch(c->fd, EPOLLIN | (waits ? EPOLLOUT : 0), c);
     c->waits = waits;
 }
 
@@ -115,7 +80,7 @@ static void request(uint64_t due) {
     c->size = head_size, c->sent = 0, c->upload = upload_size;
     c->have = c->in_body = 0;
     c->due = due, c->busy = 1;
-    if (fresh) dial(c);
+    if (fresh) begin(c);
     flush(c);
 }
 
@@ -131,7 +96,7 @@ static int64_t length(const char *answer) {
 static void on_answer(Caller *c) {
     ssize_t n;
     while (c->busy && c->in_body) {
-        n = recv(c->fd, NULL, CHUNK, MSG_TRUNC); /* counted, not copied */
+        n = count_some(c->fd, CHUNK);
         if (n < 0 && errno == EAGAIN) return;
         if (n <= 0 || (uint64_t)n > c->body) return settle(c, 0);
         c->body -= n, down += n;
@@ -144,7 +109,7 @@ static void on_answer(Caller *c) {
         failed += n > 0;
         close(c->fd);
         reconnected++;
-        return dial(c);
+        return begin(c);
     }
     if (n <= 0) return settle(c, 0);
     c->have += n;
@@ -168,74 +133,75 @@ static unsigned long long slower(unsigned than) {
     return found;
 }
 
-static unsigned percentile(double part) {
-    uint64_t all = 0, below = 0;
-    for (int i = 0; i < MAX_MICROS; i++) all += micros[i];
-    for (int i = 0; i < MAX_MICROS; i++)
-        if ((below += micros[i]) >= all * part && below) return i;
-    return 0;
+/* What came for a caller, or the next tick of the clock. */
+static void turn(void *who, unsigned events) {
+    uint64_t ticks;
+    Caller *c = who;
+    if (!c) {
+        if (read(ticking, &ticks, sizeof ticks) < 0 && errno != EAGAIN) die("timerfd");
+        return;
+    }
+    if (events & EPOLLOUT && c->busy) flush(c);
+    if (events & ~EPOLLOUT) on_answer(c);
 }
 
-/* Answers what came; returns at the next tick of the clock, or after a while. */
-static void turn(int ticking) {
-    struct epoll_event seen[256];
-    uint64_t ticks;
-    int n = epoll_wait(polled, seen, 256, 100);
-    for (int i = 0; i < n; i++) {
-        Caller *c = seen[i].data.ptr;
-        if (!c) {
-            if (read(ticking, &ticks, sizeof ticks) < 0 && errno != EAGAIN) die("timerfd");
-            continue;
-        }
-        if (seen[i].events & EPOLLOUT && c->busy) flush(c);
-        if (seen[i].events & ~EPOLLOUT) on_answer(c);
+/* Requests fall due evenly, and wait for a connection to be free. */
+static void at_rate(uint64_t began, double seconds, double rate, int connections) {
+    uint64_t pace = 1e9 / rate, all = seconds * 1e9 / pace, due = 0, last = began + seconds * 1e9 + PATIENCE * 1000;
+    struct itimerspec every = {{pace / 1000000000, pace % 1000000000}, {began / 1000000000, began % 1000000000}};
+    ticking = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    if (timerfd_settime(ticking, TFD_TIMER_ABSTIME, &every, NULL)) die("timerfd");
+    watch(ticking, EPOLLIN, NULL);
+    while (due < all || idle_count < connections) {
+        uint64_t now = now_ns();
+        if (now > last) break;
+        for (; due < all && idle_count && began + due * pace <= now; due++) request(began + due * pace);
+        look(turn);
     }
+    failed += all - due + connections - idle_count;
+}
+
+static void as_answered(uint64_t began, double seconds) {
+    uint64_t ends = began + seconds * 1e9;
+    for (uint64_t now; (now = now_ns()) < ends; look(turn))
+        while (idle_count) request(now);
+}
+
+static void read_head(const char *path) {
+    FILE *file = fopen(path, "r");
+    if (!file) die(path);
+    head_size = fread(head, 1, HEAD, file);
+    for (char *at = head; place_count < PLACES && (at = memmem(at, head + head_size - at, "@@@@@@@@", 8)); at += 8)
+        places[place_count++] = at - head;
 }
 
 int main(int count, char **words) {
-    if (count < 8 || count > 10 || (count == 10 && strcmp(words[9], "fresh"))) {
+    int connections = count > 3 ? atoi(words[3]) : 0;
+    if (count < 8 || count > 10 || (count == 10 && strcmp(words[9], "fresh")) || connections < 1 || connections > CONNECTIONS) {
         fprintf(stderr, "usage: http_load [HOST:]PORT SECONDS CONNECTIONS RATE HEAD SEED BODY [UPLOAD [fresh]]\n");
         return 2;
     }
     double seconds = atof(words[2]), rate = atof(words[4]);
-    int connections = atoi(words[3]), ticking = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-    FILE *file = fopen(words[5], "r");
-    if (!file || connections < 1 || connections > CONNECTIONS) die(words[5]);
-    head_size = fread(head, 1, HEAD, file);
     char *port = strchr(words[1], ':');
     if (port) *port++ = 0;
-    to.sin_port = htons(atoi(port ? port : words[1])), to.sin_addr.s_addr = port ? inet_addr(words[1]) : htonl(INADDR_LOOPBACK);
+    to = loopback(0, atoi(port ? port : words[1]));
+    if (port) to.sin_addr.s_addr = inet_addr(words[1]);
     seed = atoi(words[6]), body_size = atoll(words[7]), upload_size = count > 8 ? atoll(words[8]) : 0, fresh = count == 10;
-    for (char *at = head; place_count < PLACES && (at = memmem(at, head + head_size - at, "@@@@@@@@", 8)); at += 8)
-        places[place_count++] = at - head;
-    polled = epoll_create1(0);
+    read_head(words[5]);
+    prepare();
     for (int i = 0; i < connections; i++) {
-        if (!fresh) dial(callers + i);
+        if (!fresh) begin(callers + i);
         rest(callers + i);
     }
 
-    uint64_t began = now_ns() + 1000000, due = 0, all = UINT64_MAX, pace = rate > 0 ? 1e9 / rate : 0, ends = began + seconds * 1e9;
-    if (rate > 0) {
-        struct itimerspec every = {{pace / 1000000000, pace % 1000000000}, {began / 1000000000, began % 1000000000}};
-        struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
-        if (timerfd_settime(ticking, TFD_TIMER_ABSTIME, &every, NULL) || epoll_ctl(polled, EPOLL_CTL_ADD, ticking, &e)) die("timerfd");
-        all = seconds * 1e9 / pace;
-        while (due < all || idle_count < connections) {
-            uint64_t now = now_ns();
-            if (now > ends + PATIENCE * 1000) break;
-            for (; due < all && idle_count && began + due * pace <= now; due++) request(began + due * pace);
-            turn(ticking);
-        }
-        failed += all - due + connections - idle_count;
-    } else {
-        for (uint64_t now; (now = now_ns()) < ends; turn(ticking))
-            while (idle_count) request(now);
-    }
-    uint64_t took = (now_ns() - began) / 1000;
+    uint64_t began = now_ns() + 1000000;
+    if (rate > 0) at_rate(began, seconds, rate, connections);
+    else as_answered(began, seconds);
+    uint64_t whole = (now_ns() - began) / 1000;
     printf("RESULT {\"requests\":%llu,\"micros\":%llu,\"failed\":%llu,\"p50_us\":%u,\"p90_us\":%u,\"p99_us\":%u,\"p999_us\":%u,\"most_us\":%u,"
-           "\"over_5ms\":%llu,\"over_20ms\":%llu,"
-           "\"down\":%llu,\"up\":%llu,\"reconnected\":%llu}\n",
-           (unsigned long long)requests, (unsigned long long)took, (unsigned long long)failed, percentile(0.5), percentile(0.9),
-           percentile(0.99), percentile(0.999), percentile(1), slower(5000), slower(20000), (unsigned long long)down, (unsigned long long)up, (unsigned long long)reconnected);
+           "\"over_5ms\":%llu,\"over_20ms\":%llu,\"down\":%llu,\"up\":%llu,\"reconnected\":%llu}\n",
+           (unsigned long long)requests, (unsigned long long)whole, (unsigned long long)failed, percentile(0.5), percentile(0.9),
+           percentile(0.99), percentile(0.999), percentile(1), slower(5000), slower(20000), (unsigned long long)down,
+           (unsigned long long)up, (unsigned long long)reconnected);
     return 0;
 }

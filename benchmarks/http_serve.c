@@ -4,23 +4,9 @@
 
    GET …/N is answered by N octets; a request with a body, once all of it has come, by its size in 20 digits. */
 
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/sendfile.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "ends.h"
 
-enum { HEAD = 16384, CHUNK = 1 << 20, PORTS = 8 };
+enum { HEAD = 16384 };
 
 typedef struct {
     int fd, waits, broken;
@@ -29,28 +15,18 @@ typedef struct {
     char in[HEAD + 1], answer[256];
 } Caller;
 
-static int polled, octets; /* octets: a memory file, which sendfile sends without copying */
-
-static void die(const char *what) {
-    perror(what);
-    exit(1);
-}
-
 /* Sends what is due; what the socket does not take waits for its next event. */
 static void flush(Caller *c) {
     ssize_t n = 0;
-    while (c->out && (n = send(c->fd, c->answer, c->out, MSG_NOSIGNAL | (c->sending ? MSG_MORE : 0))) > 0)
+    while (c->out && (n = send(c->fd, c->answer, c->out, c->sending ? MSG_MORE : 0)) > 0)
         memmove(c->answer, c->answer + n, c->out -= n);
     while (!c->out && c->sending) {
-        off_t from = 0;
-        n = sendfile(c->fd, octets, &from, c->sending < CHUNK ? c->sending : CHUNK);
-        if (n <= 0) break;
+        if ((n = send_some(c->fd, c->sending)) <= 0) break;
         c->sending -= n;
     }
     int waits = c->out || c->sending;
     if (waits && n < 0 && errno != EAGAIN) c->broken = 1;
-    struct epoll_event e = {.events = waits ? EPOLLOUT : EPOLLIN, .data.ptr = c};
-    if (waits != c->waits) epoll_ctl(polled, EPOLL_CTL_MOD, c->fd, &e);
+    if (waits != c->waits) rewatch(c->fd, waits ? EPOLLOUT : EPOLLIN, c);
     c->waits = waits;
 }
 
@@ -89,15 +65,14 @@ static void on_head(Caller *c, char *end) {
 
 static void on_event(Caller *c, unsigned events) {
     if (events & EPOLLOUT) return flush(c);
-    int discards = c->taken < c->taking; /* bodies are counted, not copied */
-    uint64_t rest = c->taking - c->taken;
-    ssize_t n = discards ? recv(c->fd, NULL, rest < CHUNK ? rest : CHUNK, MSG_TRUNC) : recv(c->fd, c->in + c->have, HEAD - c->have, 0);
+    int in_body = c->taken < c->taking;
+    ssize_t n = in_body ? count_some(c->fd, c->taking - c->taken) : recv(c->fd, c->in + c->have, HEAD - c->have, 0);
     if (n < 0 && errno == EAGAIN) return;
     if (n <= 0) {
         c->broken = 1;
         return;
     }
-    if (discards) {
+    if (in_body) {
         c->taken += n;
         return take_body(c);
     }
@@ -108,53 +83,26 @@ static void on_event(Caller *c, unsigned events) {
     else if (c->have == HEAD) c->broken = 1;
 }
 
-static void adopt(int fd) {
-    Caller *c = calloc(1, sizeof *c);
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-    int one = 1;
-    if (!c) die("calloc");
-    c->fd = fd;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (epoll_ctl(polled, EPOLL_CTL_ADD, fd, &e)) die("epoll_ctl");
+static void turn(void *who, unsigned events) {
+    Caller *c = who;
+    on_event(c, events);
+    if (!c->broken) return;
+    close(c->fd);
+    free(c);
 }
 
-static int open_door(int port) {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (void *)&at, sizeof at) || listen(fd, 1024)) die("127.0.0.1");
-    return fd;
+static void welcome(int fd) {
+    Caller *c = calloc(1, sizeof *c);
+    if (!c) die("calloc");
+    c->fd = fd;
+    watch(fd, EPOLLIN, c);
 }
 
 int main(int count, char **words) {
-    int doors[PORTS];
-    struct epoll_event seen[64];
-    if (count < 2 || count > PORTS + 1) {
+    if (count < 2 || count > DOORS + 1) {
         fprintf(stderr, "usage: http_serve PORT...\n");
         return 2;
     }
-    signal(SIGPIPE, SIG_IGN);
-    octets = memfd_create("octets", 0);
-    polled = epoll_create1(0);
-    if (octets < 0 || ftruncate(octets, CHUNK)) die("memfd");
-    for (int i = 1; i < count; i++) {
-        struct epoll_event e = {.events = EPOLLIN, .data.ptr = doors + i - 1};
-        doors[i - 1] = open_door(atoi(words[i]));
-        epoll_ctl(polled, EPOLL_CTL_ADD, doors[i - 1], &e);
-    }
-    for (;;) {
-        int n = epoll_wait(polled, seen, 64, -1);
-        for (int i = 0; i < n; i++) {
-            int *door = seen[i].data.ptr;
-            if (door >= doors && door < doors + PORTS) {
-                for (int fd; (fd = accept4(*door, NULL, NULL, SOCK_NONBLOCK)) >= 0;) adopt(fd);
-                continue;
-            }
-            Caller *c = seen[i].data.ptr;
-            on_event(c, seen[i].events);
-            if (!c->broken) continue;
-            close(c->fd);
-            free(c);
-        }
-    }
+    prepare();
+    serve(count - 1, words + 1, welcome, turn);
 }

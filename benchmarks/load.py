@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
+from benchmarks.case import Values
 from benchmarks.process import LOAD_CORE
 
 Heads = Literal["repeat", "differ", "minimal", "indexed"]
@@ -92,5 +93,11 @@ def drive(port: int, heads: Heads, seed: int, seconds: float, connections: int, 
 
 def read_result(said: str) -> Load:
     """What SCRIPT printed among wrk's own words. Raises ValueError when it is not there exactly once."""
+    counted = result_of(said)
+    return Load(*(int(counted[name]) for name in Load._fields))
+
+
+def result_of(said: str) -> Values:
+    """What a load says that it counted. Raises ValueError when that is not there exactly once."""
     [line] = [line for line in said.splitlines() if line.startswith("RESULT ")]
-    return Load(**json.loads(line.removeprefix("RESULT ")))
+    return {name: float(value) for name, value in json.loads(line.removeprefix("RESULT ")).items()}

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -92,24 +92,32 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def await_answer(name: str, port: int, process: subprocess.Popen[bytes], log: Path, path: str = "/orders/1") -> None:
-    """Returns when the port answers 200. Raises Lacking with the log's end when that takes more than 20 s."""
-    deadline = time.monotonic() + 20
-    last = "no answer"
-    while time.monotonic() < deadline and process.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        try:
-            connection.request("GET", path, headers={"Host": "orders"})
-            answer = connection.getresponse()
-            if answer.status == 200:
-                return
-            last = f"{answer.status} {answer.headers.get('x-tulle-reason', '')}"
-        except (OSError, http.client.HTTPException) as fault:
-            last = repr(fault)
-        finally:
-            connection.close()
+def await_service(
+    name: str, attempt: Callable[[], str], process: subprocess.Popen[bytes], log: Path, patience: float = 20
+) -> None:
+    """Returns when `attempt` has nothing to say against it. Raises Lacking with what it said last and the log's end."""
+    deadline = time.monotonic() + patience
+    while fault := attempt():
+        if time.monotonic() > deadline or process.poll() is not None:
+            raise Lacking(f"{name} does not serve: {fault}\n{log.read_text(errors='replace')[-1500:]}")
         time.sleep(0.05)
-    raise Lacking(f"{name} does not serve: {last}\n{log.read_text(errors='replace')[-1500:]}")
+
+
+def await_answer(name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Returns when the port answers 200. Raises Lacking when that takes too long."""
+    await_service(name, lambda: _ask(port), process, log)
+
+
+def _ask(port: int) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/orders/1", headers={"Host": "orders"})
+        answer = connection.getresponse()
+        return "" if answer.status == 200 else f"{answer.status} {answer.headers.get('x-tulle-reason', '')}"
+    except (OSError, http.client.HTTPException) as fault:
+        return repr(fault)
+    finally:
+        connection.close()
 
 
 def free_port() -> int:

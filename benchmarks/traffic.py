@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.backend import Backend, start_backend
-from benchmarks.calls import CALL_HEADS, SERVICES, await_call, call, compile_peer, start_answering
+from benchmarks.calls import CALL_HEADS, SERVICES, attempt, call, compile_peer, start_answering
+from benchmarks.ends import await_attempt
 from benchmarks.load import HEADS, Drive, Heads, drive
 from benchmarks.process import await_answer, require
 
@@ -70,5 +71,5 @@ def calls(started: ExitStack, work: Path) -> Traffic:
         heads=CALL_HEADS,
         backend=start_answering(started, work, peer),
         drive=partial(call, peer=peer, connections=CALL_CONNECTIONS, streams=CALL_STREAMS),
-        await_service=partial(await_call, peer=peer),
+        await_service=partial(await_attempt, attempt=partial(attempt, peer=peer)),
     )

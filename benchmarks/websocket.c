@@ -6,21 +6,9 @@
    Frames are as RFC 6455 has them, the caller's masked; payloads have 64 to 125 octets, new in every message. A message has failed unless its very
    octets came back in one frame of text; an upgrade has unless it is answered 101 with the key's own accept. */
 
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#include "ends.h"
 
-enum { BUFFER = 8192, PORTS = 8, MAX_MICROS = 1 << 20, SHORTEST = 64, LONGEST = 125, TEXT = 0x81, MASKED = 0x80 };
+enum { BUFFER = 8192, SHORTEST = 64, LONGEST = 125, TEXT = 0x81, MASKED = 0x80 };
 
 #define KEY "dGhlIHNhbXBsZSBub25jZQ=="
 #define ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -35,24 +23,12 @@ typedef struct {
     unsigned char in[BUFFER + 1], payload[LONGEST];
 } End;
 
-static int polled, serves;
+static int serves, open_now, refused; /* connections of the load, and those whose upgrade was */
 static uint64_t requests, failed, upgrades, numbered;
-static uint32_t micros[MAX_MICROS];
-
-static uint64_t now_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000ull + t.tv_nsec / 1000;
-}
-
-static void die(const char *what) {
-    perror(what);
-    exit(1);
-}
 
 /* A few octets; a socket that does not take them is not read, which no end here does. */
 static void say(End *end, const void *octets, size_t size) {
-    if (send(end->fd, octets, size, MSG_NOSIGNAL) != (ssize_t)size) end->broken = 1;
+    if (send(end->fd, octets, size, 0) != (ssize_t)size) end->broken = 1;
 }
 
 static void send_frame(End *end, const unsigned char *payload, unsigned size) {
@@ -76,8 +52,7 @@ static void send_message(End *end) {
 static void on_frame(End *end, unsigned char *payload, unsigned size, const unsigned char *mask) {
     for (unsigned i = 0; mask && i < size; i++) payload[i] ^= mask[i & 3];
     if (serves) return send_frame(end, payload, size);
-    uint64_t took = now_us() - end->began;
-    micros[took < MAX_MICROS ? took : MAX_MICROS - 1]++;
+    took(now_us() - end->began);
     if (size != end->size || memcmp(payload, end->payload, size)) {
         end->broken = 1;
         return;
@@ -125,78 +100,32 @@ static void on_event(End *end) {
     memmove(end->in, end->in + at, end->have -= at);
 }
 
-static int local(int port, int listens) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (listens ? bind(fd, (void *)&to, sizeof to) || listen(fd, 1024) : connect(fd, (void *)&to, sizeof to)) die("127.0.0.1");
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    return fd;
-}
-
 static End *adopt(int fd) {
     End *end = calloc(1, sizeof *end);
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = end};
-    int one = 1;
     if (!end) die("calloc");
     end->fd = fd;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (epoll_ctl(polled, EPOLL_CTL_ADD, fd, &e)) die("epoll_ctl");
+    watch(fd, EPOLLIN, end);
     return end;
 }
 
-static void drop(End *end) {
+static void welcome(int fd) {
+    adopt(fd);
+}
+
+static void turn(void *who, unsigned events) {
+    End *end = who;
+    on_event(end);
+    if (!end->broken) return;
+    failed++, open_now--, refused += !end->upgraded;
     close(end->fd);
     free(end);
 }
 
-static void serve(int count, char **ports) {
-    int doors[PORTS];
-    struct epoll_event seen[64];
-    serves = 1;
-    for (int i = 0; i < count; i++) {
-        struct epoll_event e = {.events = EPOLLIN, .data.ptr = doors + i};
-        doors[i] = local(atoi(ports[i]), 1);
-        epoll_ctl(polled, EPOLL_CTL_ADD, doors[i], &e);
-    }
-    for (;;) {
-        int n = epoll_wait(polled, seen, 64, -1);
-        for (int i = 0; i < n; i++) {
-            int *door = seen[i].data.ptr;
-            if (door >= doors && door < doors + PORTS) {
-                for (int fd; (fd = accept4(*door, NULL, NULL, SOCK_NONBLOCK)) >= 0;) adopt(fd);
-                continue;
-            }
-            End *end = seen[i].data.ptr;
-            on_event(end);
-            if (end->broken) drop(end);
-        }
-    }
-}
-
-static unsigned percentile(double part) {
-    uint64_t all = 0, below = 0;
-    for (int i = 0; i < MAX_MICROS; i++) all += micros[i];
-    for (int i = 0; i < MAX_MICROS; i++)
-        if ((below += micros[i]) >= all * part && below) return i;
-    return 0;
-}
-
 static int load(int port, double seconds, int connections) {
-    struct epoll_event seen[64];
     uint64_t began = now_us(), until = began + seconds * 1e6;
-    int open = connections, refused = 0;
-    for (int i = 0; i < connections; i++) say(adopt(local(port, 0)), ASKED, sizeof ASKED - 1);
-    while (now_us() < until && open) {
-        int n = epoll_wait(polled, seen, 64, 100);
-        for (int i = 0; i < n; i++) {
-            End *end = seen[i].data.ptr;
-            on_event(end);
-            if (!end->broken) continue;
-            failed++, open--, refused += !end->upgraded;
-            drop(end);
-        }
-    }
+    open_now = connections;
+    for (int i = 0; i < connections; i++) say(adopt(dial(loopback(0, port), 0)), ASKED, sizeof ASKED - 1);
+    while (now_us() < until && open_now) look(turn);
     failed += connections - upgrades - refused; /* upgrades that nobody answered */
     printf("RESULT {\"requests\":%llu,\"micros\":%llu,\"failed\":%llu,\"p50_us\":%u,\"p99_us\":%u}\n", (unsigned long long)requests,
            (unsigned long long)(now_us() - began), (unsigned long long)failed, percentile(0.5), percentile(0.99));
@@ -204,8 +133,9 @@ static int load(int port, double seconds, int connections) {
 }
 
 int main(int count, char **words) {
-    polled = epoll_create1(0);
-    if (count > 2 && count < 3 + PORTS && strcmp(words[1], "serve") == 0) serve(count - 2, words + 2);
+    prepare();
+    serves = count > 2 && count < 3 + DOORS && strcmp(words[1], "serve") == 0;
+    if (serves) serve(count - 2, words + 2, welcome, turn);
     if (count == 5 && strcmp(words[1], "load") == 0) return load(atoi(words[2]), atof(words[3]), atoi(words[4]));
     fprintf(stderr, "usage: websocket serve PORT... | load PORT SECONDS CONNECTIONS\n");
     return 2;
