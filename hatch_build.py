@@ -21,6 +21,8 @@ except ImportError:  # run as a program, in an environment that builds no wheels
     BuildHookInterface = object
 
 ROOT = Path(__file__).resolve().parent
+SEAL = ".digest"
+"""In a compiled tree: of what it was made."""
 
 
 class CompileHook(BuildHookInterface):  # type: ignore[misc]
@@ -116,19 +118,29 @@ def compile_modules(globs: list[str], target: Path) -> None:
 
 def make_compiled_tree(target: Path) -> None:
     """Makes `target`/tulle: the sources, and the extensions of the hot ones. Compiles again only when a source changed."""
-    globs = module_globs()
+    if is_current(target):
+        return
+    digest = digest_of_sources()
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(ROOT / "src" / "tulle", target / "tulle", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    compile_modules(module_globs(), target)
+    (target / SEAL).write_text(digest)
+
+
+def is_current(target: Path) -> bool:
+    """Whether `target` was made whole, and of these very sources."""
+    seal = target / SEAL
+    return seal.exists() and seal.read_text() == digest_of_sources()
+
+
+def digest_of_sources() -> str:
+    """Of the interpreter, this file, all sources, and which of them are hot."""
     digest = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes())
     for source in sorted((ROOT / "src" / "tulle").rglob("*.py")):
         digest.update(f"{source.relative_to(ROOT)}\n".encode() + source.read_bytes())
-    for hot in hot_modules(globs):
+    for hot in hot_modules(module_globs()):
         digest.update(f"{hot}\n".encode())
-    seal = target / ".digest"
-    if seal.exists() and seal.read_text() == digest.hexdigest():
-        return
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(ROOT / "src" / "tulle", target / "tulle", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    compile_modules(globs, target)
-    seal.write_text(digest.hexdigest())
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":

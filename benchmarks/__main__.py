@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.case import Bench, Case
 from benchmarks.cases import CASES
+from benchmarks.compiled import outdated
 from benchmarks.machine import facts
 from benchmarks.peers import PEERS
 from benchmarks.record import Run, write_run
@@ -30,7 +31,7 @@ def main() -> None:
     paces = {case.name: pace(case, asked.quick, asked.rounds, asked.seconds) for case in chosen}
     expected = sum(expected_seconds(case, paces[case.name]) for case in chosen)
     print(f"{', '.join(case.name for case in chosen)}: about {expected / 60:.0f} minutes", file=sys.stderr)
-    broken = []
+    broken: list[str] = []
     with TemporaryDirectory(prefix="tulle-bench-") as scratch:
         for case in chosen:
             bench = Bench(
@@ -41,13 +42,13 @@ def main() -> None:
                 only=frozenset(asked.only),
                 connections=asked.connections,
                 skipped=run.skipped,
+                broken=broken,
             )
             bench.work.mkdir()
             try:
                 measure_case(case, bench, paces[case.name], run, asked.variants)
             except Exception as fault:  # noqa: BLE001, whatever it is, the minutes of the other cases are not lost
-                bench.skip(case.name, repr(fault))
-                broken.append(case.name)
+                bench.lose(case.name, repr(fault))
     run.seconds = time.monotonic() - began
     if not run.samples:
         raise SystemExit("error: nothing could be measured")
@@ -56,7 +57,7 @@ def main() -> None:
     print(as_text(run, PLAIN))
     print(f"\nraw samples: {os.path.relpath(written)} ({run.seconds:.0f} s)")
     if broken:
-        raise SystemExit(f"error: these cases broke: {', '.join(broken)}")
+        raise SystemExit(f"error: these broke, see above: {', '.join(broken)}")
     if run.failed:
         raise SystemExit(f"error: requests failed, the figures mean nothing where they did: {', '.join(run.failed)}")
 
@@ -82,6 +83,8 @@ def _arguments() -> argparse.Namespace:
     asked = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         parser.error("two cores are needed: one for the proxy, one for load and backend")
+    if why := outdated(asked.compiled):
+        parser.error(why)
     return asked
 
 

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple, Protocol
 
 from benchmarks.backend import Backend
 from benchmarks.calls import SERVICES, compile_peer, start_answering
-from benchmarks.ends import undriven
-from benchmarks.load import FIELDS, read_result
-from benchmarks.process import LOAD_CORE, Lacking
+from benchmarks.ends import driven, undriven
+from benchmarks.load import FIELDS
+from benchmarks.process import Broken
 from benchmarks.traffic import Traffic
 
 STREAMS: Final = 32
@@ -39,7 +39,7 @@ class Ends(Protocol):
     traffic: Traffic
 
     def run(self, port: int, variant: str, requests: int) -> None:
-        """Sends exactly so many requests through the proxy's port. Raises Lacking when one is not answered as it should be."""
+        """Sends exactly so many requests through the proxy's port. Raises Broken when one is not answered as it should be."""
 
 
 class Group(NamedTuple):
@@ -77,7 +77,7 @@ class Requests:
             self._caller.sendall(request_head(variant, number))
             said = self._service.serve_until(self._caller)
             if not (said.startswith(b"HTTP/1.1 200") and said.endswith(BODY)):
-                raise Lacking(f"the proxy answers {said[:200]!r}")
+                raise Broken(f"the proxy answers {said[:200]!r}")
 
     def _begin(self, port: int, variant: str) -> None:
         """New connections at both sides: what a connection has learnt of the heads before is no part of this variant."""
@@ -89,7 +89,7 @@ class Requests:
 
     def _answer(self, asked: bytes) -> bytes:
         if not asked.endswith(b"\r\n\r\n"):
-            raise Lacking(f"the proxy asks {asked[-200:]!r}")
+            raise Broken(f"the proxy asks {asked[-200:]!r}")
         return answer_head(self._variant, next(self._numbers)) + BODY
 
     def _await(self, _name: str, port: int, _process: "subprocess.Popen[bytes]", _log: Path) -> None:
@@ -109,7 +109,7 @@ class Connections:
                 caller.sendall(b"ping")
                 said = self._service.serve_until(caller)
                 if said != b"gnip":
-                    raise Lacking(f"the proxy answers {said[:200]!r}")
+                    raise Broken(f"the proxy answers {said[:200]!r}")
             self._service.serve_until_closed()
 
     def _await(self, _name: str, port: int, _process: "subprocess.Popen[bytes]", _log: Path) -> None:
@@ -126,11 +126,11 @@ class Calls:
         self.traffic = _traffic("grpc", backend, self._await, methods=("POST",), prefixes=prefixes, is_http2=True)
 
     def run(self, port: int, variant: str, requests: int) -> None:
-        words = [port, PATIENCE_MS // 1000, 1, STREAMS, variant, 1, requests]
-        command = ["taskset", "--cpu-list", str(LOAD_CORE), str(self._peer), "load", *map(str, words)]
-        load = read_result(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        if load.failed or load.requests != requests:
-            raise Lacking(f"of {requests} calls {load.requests} were answered and {load.failed} failed")
+        counted = driven(self._peer, "load", port, PATIENCE_MS // 1000, 1, STREAMS, variant, 1, requests)
+        if counted["failed"] or counted["requests"] != requests:
+            raise Broken(
+                f"of {requests} calls {counted['requests']:.0f} were answered and {counted['failed']:.0f} failed"
+            )
 
     def _await(self, _name: str, port: int, _process: "subprocess.Popen[bytes]", _log: Path) -> None:
         self.run(port, "repeat", 1)
@@ -181,7 +181,7 @@ class _Service:
         others = []
         ready = self._poll.poll(PATIENCE_MS)
         if not ready:
-            raise Lacking("the proxy neither asks nor answers")
+            raise Broken("the proxy neither asks nor answers")
         for descriptor, _ in ready:
             if descriptor in self._doors:
                 served, _ = self._doors[descriptor].accept()

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from benchmarks import counts, ratios
-from benchmarks.process import Lacking
+from benchmarks.compiled import outdated
+from benchmarks.process import Broken, Lacking
 from benchmarks.reference import (
     COMPARED,
     COUNTED,
@@ -53,6 +54,8 @@ def main() -> None:
             if is_ci or asked.renew:
                 raise SystemExit(f"error: {part}: {lack}") from None
             print(f"{part} are not compared: {lack}")
+        except Broken as fault:
+            raise SystemExit(f"error: {part}: {fault}") from None
     print(f"{time.monotonic() - began:.0f} s")
     if failing:
         raise SystemExit(verdict_words(failing))
@@ -121,6 +124,8 @@ def _arguments() -> argparse.Namespace:
     )
     asked = parser.parse_args()
     asked.sources = asked.sources.resolve()
+    if why := outdated(asked.sources):
+        parser.error(why)
     return asked
 
 

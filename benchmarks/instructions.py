@@ -8,9 +8,10 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.callgrind import Profile
+from benchmarks.compiled import outdated
 from benchmarks.counts import CASES, profiles
 from benchmarks.per_request import Windows, difference
-from benchmarks.process import Lacking
+from benchmarks.process import Broken, Lacking
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,11 +54,13 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     asked.cases = asked.cases or list(CASES)
     asked.sources = asked.sources.resolve()
+    if why := outdated(asked.sources):
+        parser.error(why)
     return asked
 
 
 if __name__ == "__main__":
     try:
         main()
-    except Lacking as lack:
-        raise SystemExit(f"error: {lack}") from None
+    except (Broken, Lacking) as fault:
+        raise SystemExit(f"error: {fault}") from None

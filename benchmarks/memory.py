@@ -2,6 +2,7 @@
 
 The shop of the demo is brought up by the command line. Each process is weighed, watched at rest for a while, loaded through its door, and weighed
 again. At rest the one program of the shop that always calls is stopped (SIGSTOP), so that nothing calls; its pod stays. As root all can be read.
+With --services the mesh has so many more, of ten policies each, which run elsewhere.
 """
 
 import argparse
@@ -14,12 +15,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.crowd import POLICIES_EACH
 from tests.support.running import Door, Running, free_ports, running_example
 from tools.footprint import Weight, children
 
 FIELDS = ("Rss", "Pss", "Private_Dirty", "Private_Clean", "Shared_Dirty", "Shared_Clean")
 ALWAYS_CALLS = "dev/spy"
 EVERYTHING = "tulle"
+PER_FILE = 500
+"""Services: a file may have 4 MiB."""
+
+
+CROWD = """---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: prod}}
+spec: {{selector: {{app: {name}}}, ports: [{{port: 80, targetPort: 9000}}]}}
+---
+apiVersion: tulle.dev/v1
+kind: Workload
+metadata: {{name: {name}, namespace: prod}}
+spec: {{labels: {{app: {name}}}, address: {{host: 127.0.0.1, port: 9}}}}
+"""
+"""A service that runs beyond this box."""
+POLICY = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: {name}-{number}, namespace: prod}}
+spec: {{selector: {{matchLabels: {{app: {name}}}}}, rules: [{{to: [{{operation: {{methods: [GET, POST], paths: [/{number}/*]}}}}]}}]}}
+"""
 
 
 class Memory(NamedTuple):
@@ -130,25 +154,39 @@ def by_role(weighed: list[tuple[Weight, Memory]], rested: list[Rest]) -> dict[st
     found: dict[str, dict[str, float]] = {}
     for weight, memory in weighed:
         for role in (weight.role, EVERYTHING):
-            sums = found.setdefault(role, dict.fromkeys(("rss_kb", "pss_kb", "wakeups_per_s", "core_percent"), 0.0))
+            sums = found.setdefault(role, {"rss_kb": 0.0, "pss_kb": 0.0})
             sums["rss_kb"] += memory.rss / 1024
             sums["pss_kb"] += memory.pss / 1024
     for rest in rested:
         for role in (rest.role, EVERYTHING):
-            found[role]["wakeups_per_s"] += rest.wakes
-            found[role]["core_percent"] += rest.core
+            sums = found[role]
+            sums["wakeups_per_s"] = sums.get("wakeups_per_s", 0.0) + rest.wakes
+            sums["core_percent"] = sums.get("core_percent", 0.0) + rest.core
     return found
+
+
+def crowd(services: int) -> dict[str, str]:
+    """So many services of ten policies each, by file name; a mesh's manifests beside its own."""
+    names = [f"crowd{number:04}" for number in range(services)]
+    texts = [
+        CROWD.format(name=name) + "".join(POLICY.format(name=name, number=n) for n in range(POLICIES_EACH))
+        for name in names
+    ]
+    return {
+        f"crowd-{first:04}.yaml": "".join(texts[first : first + PER_FILE]) for first in range(0, services, PER_FILE)
+    }
 
 
 def main() -> None:
     """Prints what each process weighs, does at rest, and weighs after load."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=25.0, help="watched at rest")
+    parser.add_argument("--seconds", type=float, default=25.0, help="watched at rest; 0: not at all")
+    parser.add_argument("--services", type=int, default=0, help="of ten policies each, beside the shop's own")
     parser.add_argument("--requests", type=int, default=20_000, help="through the door, from 32 connections")
     parser.add_argument("--json", action="store_true", help="values by role, instead of tables")
     asked = parser.parse_args()
     ports = free_ports(18080)
-    with running_example("shop", ports) as shop:
+    with running_example("shop", ports, beside=crowd(asked.services)) as shop:
         Door(ports[18080]).drive("/", connections=1, count=10)
         started = _at_rest_for(shop, asked.seconds)
         report = Door(ports[18080]).drive("/", connections=32, count=asked.requests)
@@ -159,13 +197,17 @@ def main() -> None:
         print(json.dumps({"idle": by_role(*started), "loaded": by_role(*loaded)}))
         return
     for when, (weighed, rested) in (("the start", started), (f"{asked.requests} requests", loaded)):
-        print(f"at rest, after {when}\n{memory_table(weighed)}\n\n{rest_table(rested)}\n")
+        print(
+            "\n\n".join(
+                [f"at rest, after {when}\n{memory_table(weighed)}", *([rest_table(rested)] if rested else []), ""]
+            )
+        )
 
 
 def _at_rest_for(shop: Running, seconds: float) -> tuple[list[tuple[Weight, Memory]], list[Rest]]:
     with at_rest(shop):
         time.sleep(6)  # for what follows a start or a load, and deadlines that are looked at once more
-        return weigh(shop), watch(shop.processes.weights(), seconds)
+        return weigh(shop), watch(shop.processes.weights(), seconds) if seconds else []
 
 
 if __name__ == "__main__":

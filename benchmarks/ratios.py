@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmarks.case import Bench
 from benchmarks.cases import grpc, http1
-from benchmarks.process import Lacking
+from benchmarks.process import Broken, Lacking
 from benchmarks.record import Run
 from benchmarks.runner import Pace, measure_case
 from benchmarks.summary import ratio
@@ -21,7 +21,7 @@ PACE: Final = Pace(rounds=5, seconds=1.0, warm=1.0)
 
 
 def measure_ratios(root: Path, sources: Path, cases: Collection[str]) -> dict[str, dict[str, float]]:
-    """By case and peer, the ratio of medians. Raises Lacking where one of the programs is missing or a request failed."""
+    """By case and peer, the ratio of medians. Raises Lacking where one of the programs is missing, Broken where a request failed or the proxy does not serve."""
     run = Run(machine={}, command="")
     for name, case in BENCH_CASES.items():
         variants = [variant for variant in VARIANTS if f"{name} {variant}" in cases]
@@ -31,10 +31,12 @@ def measure_ratios(root: Path, sources: Path, cases: Collection[str]) -> dict[st
             only = frozenset((OURS, *PEERS))
             bench = Bench(Path(work), sources, root / "src", quick=True, only=only, skipped=run.skipped)
             measure_case(case, bench, PACE, run, variants)
+        if bench.broken:
+            raise Broken("; ".join(f"{what}: {run.skipped[what]}" for what in bench.broken))
     if run.skipped:
         raise Lacking("; ".join(f"{what}: {why}" for what, why in run.skipped.items()))
     if run.failed:
-        raise Lacking(f"{run.failed} requests failed: the figures mean nothing")
+        raise Broken(f"{run.failed} requests failed: the figures mean nothing")
     return {f"{name} {variant}": _to_peers(run, name, variant) for name, variant, _ in run_probes(run)}
 
 

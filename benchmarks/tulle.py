@@ -6,12 +6,17 @@ import select
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
+
+import hatch_build
 from benchmarks.crowd import crowded
-from benchmarks.process import PROXY_CORE, Lacking, Target, start
+from benchmarks.process import PROXY_CORE, Broken, Lacking, Target, start
 from benchmarks.traffic import Traffic
+from tulle.kit.netlink import open_sock_diag
 from tulle.wire import plan
 from tulle.wire import snapshot as wire
 
@@ -19,7 +24,10 @@ ADDRESS = "127.80.0.1"
 SERVICE_ADDRESS = f"{ADDRESS}:80"
 """Where callers in pods dial the service."""
 CALLER = wire.Caller("prod/till", "shop.local/ns/prod/sa/till", "prod", "prod/till")
-"""Who calls from a pod."""
+"""Who calls from a pod, and from the box itself where the kernel attests it."""
+
+Besides = tuple[plan.Handover, socket.socket | None]
+"""A fact that the supervisor tells the proxy, and the descriptor that comes with it."""
 
 
 def start_tulle(
@@ -30,14 +38,14 @@ def start_tulle(
     sources: Path,
     under: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
-    pod: socket.socket | None = None,
+    besides: Sequence[Besides] = (),
 ) -> Target:
-    """Starts the proxy from `sources`, hands it a door, and a pod's listener if there is one, and puts the snapshot.
+    """Starts the proxy from `sources`, hands it a door and what there is `besides`, and puts the snapshot.
 
-    `under` are the words of a program that runs it, a profiler.
+    `under` are the words of a program that runs it, a profiler. Raises Lacking where nothing is compiled, Broken where the proxy does not serve.
     """
     if not (sources / "tulle").exists():
-        raise Lacking("nothing is compiled on this box (apt-get install gcc python3-dev)")
+        raise Lacking(f"nothing is compiled: {hatch_build.missing() or 'make compiled'}")
     door = started.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
     port = int(door.getsockname()[1])
     ours, control = (started.enter_context(s) for s in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
@@ -53,12 +61,15 @@ def start_tulle(
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # lines of the access log are made and written, not kept
     started.callback(os.close, nowhere)
 
+    diag = started.enter_context(open_sock_diag())
+
     fds = {
         "--control-fd": control.fileno(),
         "--broker-fd": broker.fileno(),
         "--admin-fd": admin.fileno(),
         "--metrics-fd": metrics.fileno(),
         "--memory-fd": memory,
+        "--diag-fd": diag.fileno(),
         "--access-fd": nowhere,
     }
     log = work / f"{name}.log"
@@ -71,16 +82,21 @@ def start_tulle(
         pass_fds=tuple(fds.values()),
     )
     socket.send_fds(ours, [plan.encode(plan.Handover("door", str(port)))], [door.fileno()])
-    if pod is not None:
-        socket.send_fds(ours, [plan.encode(plan.Handover("pod", CALLER.pod))], [pod.fileno()])
+    for fact, listener in besides:
+        socket.send_fds(ours, [plan.encode(fact)], [] if listener is None else [listener.fileno()])
     ours.send(plan.encode(plan.Handover("synced", "")))
-    put(admin_path, wire.encode_snapshot(crowded(snapshot(port, traffic), traffic.services)), log, process)
-    traffic.await_service(name, port, process, log)
+    at_box = [listener.getsockname()[1] for fact, listener in besides if fact.kind == "host" and listener is not None]
+    text = wire.encode_snapshot(crowded(snapshot(port, traffic, at_box), traffic.services))
+    put(admin_path, text, log, process)
+    try:
+        traffic.await_service(name, port, process, log)
+    except Lacking as lack:
+        raise Broken(str(lack)) from None
     return Target(name, port, process.pid)
 
 
-def snapshot(door: int, traffic: Traffic) -> wire.Snapshot:
-    """The demo's policies and split. The caller is anonymous, as the door makes it."""
+def snapshot(door: int, traffic: Traffic, at_box: Sequence[int] = ()) -> wire.Snapshot:
+    """The demo's policies and split. A caller at the door is anonymous; `at_box`: ports where programs of the box call, beside that of pods."""
     protocol = wire.Protocol.TCP if traffic.is_tcp else wire.Protocol.HTTP2 if traffic.is_http2 else wire.Protocol.HTTP
     billing = wire.Rule(sources=(wire.Source(principals=("shop.local/ns/prod/sa/billing",)),))
     allows = tuple(
@@ -105,7 +121,7 @@ def snapshot(door: int, traffic: Traffic) -> wire.Snapshot:
         wire.WeightedBackend(backend=one.name, weight=weight) for one, weight in zip(versions, (99, 1), strict=True)
     )
     route = wire.Route(name="prod/orders#0", backends=shares)
-    service_port = wire.ServicePort(
+    of_pods = wire.ServicePort(
         port=80,
         target_port=9000,
         protocol=protocol,
@@ -120,7 +136,7 @@ def snapshot(door: int, traffic: Traffic) -> wire.Snapshot:
     service = wire.Service(
         name="prod/orders",
         address=ADDRESS,
-        ports=(service_port,),
+        ports=(of_pods, *(msgspec.structs.replace(of_pods, port=one) for one in at_box)),
         policies=(deny.name, *(allow.name for allow in allows)),
     )
     return wire.Snapshot(
@@ -143,7 +159,7 @@ def _allowed(traffic: Traffic) -> list[wire.Operation]:
 
 
 def put(admin: Path, snapshot: bytes, log: Path, process: subprocess.Popen[bytes] | None = None) -> None:
-    """Puts a snapshot by the admin API; returns when it is in force. Raises Lacking when it is refused, or the process ends."""
+    """Puts a snapshot by the admin API; returns when it is in force. Raises Broken when it is refused, or the process ends."""
     connection = http.client.HTTPConnection("localhost", timeout=20)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(20)
@@ -152,12 +168,12 @@ def put(admin: Path, snapshot: bytes, log: Path, process: subprocess.Popen[bytes
         connection.request("PUT", "/snapshot", snapshot, {"Content-Type": "application/json"})
         while not select.select([connection.sock], [], [], 0.1)[0]:
             if process is not None and process.poll() is not None:
-                raise Lacking(f"the proxy ended at once: {log.read_text(errors='replace')[-1500:]}")
+                raise Broken(f"the proxy ended at once: {log.read_text(errors='replace')[-1500:]}")
         answer = connection.getresponse()
         said = answer.read()
     except (OSError, http.client.HTTPException) as fault:
-        raise Lacking(f"the proxy's admin API does not answer: {fault!r}\n{log.read_text()[-1500:]}") from None
+        raise Broken(f"the proxy's admin API does not answer: {fault!r}\n{log.read_text()[-1500:]}") from None
     finally:
         connection.close()
     if answer.status != 200:
-        raise Lacking(f"the proxy refuses the snapshot: {said.decode(errors='replace')}")
+        raise Broken(f"the proxy refuses the snapshot: {said.decode(errors='replace')}")

@@ -1,4 +1,4 @@
-"""What Tulle weighs: the shop of the demo at rest and after load, with its wake-ups, and the proxy alone in meshes of many services."""
+"""What Tulle weighs, at rest and after load: the shop of the demo, with its wake-ups; the same in meshes of many services; and the proxy alone in those."""
 
 import json
 import os
@@ -24,13 +24,14 @@ SERVICES = (1, 100, 1000)
 WATCHED = 15.0
 """Seconds at rest, in which wake-ups are counted."""
 
-PROGRAM = (sys.executable, "-m", "benchmarks.memory", "--json", "--seconds", str(WATCHED))
+PROGRAM = (sys.executable, "-m", "benchmarks.memory", "--json")
+WATCHING = (*PROGRAM, "--seconds", str(WATCHED))
 
 
 class Shop:
     """What was found in the demo, brought up once by a program of its own: `benchmarks.memory`."""
 
-    def __init__(self, compiled: Path, program: tuple[str, ...] = PROGRAM) -> None:
+    def __init__(self, compiled: Path, program: tuple[str, ...] = WATCHING) -> None:
         self.compiled = compiled if (compiled / "tulle").exists() else None
         self.program = program
         self.found: dict[str, dict[str, Values]] | None = None
@@ -57,8 +58,15 @@ class Shop:
 
 
 def _start_demo(bench: Bench, started: ExitStack) -> Sequence[Probe]:
-    shop = Shop(bench.compiled)
-    return [Probe(role, variant, partial(shop.take, variant, role)) for variant in ("idle", "loaded") for role in ROLES]
+    shops = {"": Shop(bench.compiled)}
+    for count in SERVICES[1:]:
+        shops[f" services={count}"] = Shop(bench.compiled, (*PROGRAM, "--seconds", "0", "--services", str(count)))
+    return [
+        Probe(role, f"{when}{size}", partial(shop.take, when, role))
+        for size, shop in shops.items()
+        for when in ("idle", "loaded")
+        for role in ROLES
+    ]
 
 
 def _start_meshes(bench: Bench, started: ExitStack) -> Sequence[Probe]:
@@ -82,14 +90,14 @@ def _weighed(target: Target, number: int, seconds: float) -> Values:
 CASES = (
     Case(
         name="memory",
-        title="The demo, at rest after its start and after 20 000 requests",
+        title=f"The demo, at rest after its start and after 20 000 requests, and with so many more services of {POLICIES_EACH} policies each",
         unit="role",
         start=_start_demo,
         windows=1,
         figure="pss_kb",
         peers=(),
         rounds=1,
-        seconds=70.0,
+        seconds=150.0,
         warm=0,
         columns=("rss_kb", "wakeups_per_s", "core_percent"),
     ),

@@ -10,7 +10,7 @@ from benchmarks.peers.envoy import start_envoy
 from benchmarks.peers.haproxy import start_haproxy
 from benchmarks.peers.nginx import start_nginx
 from benchmarks.peers.pump import start_pump
-from benchmarks.process import Lacking, Target
+from benchmarks.process import Broken, Lacking, Target
 from benchmarks.traffic import Traffic
 from benchmarks.tulle import start_tulle
 
@@ -48,7 +48,7 @@ PEERS: dict[str, Start] = {
 def start_peers(
     bench: Bench, started: ExitStack, traffic: Traffic, names: Sequence[str] = tuple(PEERS)
 ) -> list[Target]:
-    """Starts those that are wanted and can be had; the others are named as left out. What they write is kept apart by the traffic's name."""
+    """Starts those that are wanted and can be had; the others are named as left out, Tulle as broken where it could be had. What they write is kept apart by the traffic's name."""
     work = bench.work / traffic.name
     work.mkdir(exist_ok=True)
     targets = []
@@ -58,4 +58,6 @@ def start_peers(
                 targets.append(PEERS[name](Place(work, bench.compiled, bench.sources), started, traffic))
             except (Lacking, OSError) as lack:
                 bench.skip(f"{traffic.name} {name}", lack)
+            except Broken as fault:
+                bench.lose(f"{traffic.name} {name}", fault)
     return targets

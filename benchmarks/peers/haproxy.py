@@ -42,7 +42,6 @@ frontend orders
     default_backend orders
 backend orders
     balance random(2)
-    option forwardfor if-none
     server v1 127.0.0.1:{v1}{proto} weight 99
     server v2 127.0.0.1:{v2}{proto} weight 1
 """

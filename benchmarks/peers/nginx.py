@@ -60,10 +60,18 @@ PLAIN = """
             proxy_max_temp_file_size 0;
             proxy_set_header Host $http_host;
             proxy_set_header X-Request-Id $request_id;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
             {upgrade}
+            {bulk}
         }}
 """
+
+BULK = """
+            proxy_buffer_size 64k;
+            proxy_buffers 8 128k;
+            proxy_busy_buffers_size 512k;
+            client_body_buffer_size 1m;
+"""
+"""A page at a time, as it is unless said, large bodies cost it twice as much."""
 
 GRPC = """
         location ^~ {prefix} {{
@@ -111,6 +119,7 @@ def _config(work: Path, port: int, traffic: Traffic) -> str:
             prefix=prefix,
             methods=" ".join(traffic.methods),
             upgrade=" ".join(f"proxy_set_header {words};" for words in upgrade),
+            bulk=BULK if traffic.is_bulk else "",
         )
         for prefix in traffic.prefixes
     )

@@ -97,3 +97,18 @@ def test_calls_come_through_whole(bench: Bench, started: ExitStack, name: str) -
     load = traffic.drive(target.port, "differ", 1, 1.0)
 
     assert (load.failed, load.requests > 0) == (0, True)
+
+
+def test_proxy_that_does_not_serve_is_a_fault_and_no_lack(bench: Bench, started: ExitStack) -> None:
+    """Or a bench without Tulle would end well."""
+    traffic = web(bench, started)
+    package = bench.work / "broken" / "tulle"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    bench.compiled = package.parent
+
+    targets = start_peers(bench, started, traffic, ("direct", "tulle"))
+
+    assert [target.name for target in targets] == ["direct"]
+    assert bench.broken == ["http1 tulle"]
+    assert "No module named" in bench.skipped["http1 tulle"]

@@ -207,10 +207,14 @@ def running(mesh: str, text: str, *options: str, program: Path = TULLE) -> Itera
 
 
 @contextmanager
-def running_example(mesh: str, ports: Mapping[int, int], *, own_python: bool = False) -> Iterator[Running]:
-    """The same of an example, at these ports instead of its own. `own_python`: its `python3` has what the tests' has."""
+def running_example(
+    mesh: str, ports: Mapping[int, int], *, own_python: bool = False, beside: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """The same of an example, at these ports instead of its own. `own_python`: its `python3` has what the tests' has; `beside`: more manifests, by file name."""
     with example(mesh, ports) as (home, _), _scratch() as scratch:
-        one = Running(mesh, home / "mesh.yaml", scratch)
+        for name, text in (beside or {}).items():
+            (home / name).write_text(text)
+        one = Running(mesh, home if beside else home / "mesh.yaml", scratch)
         if own_python:
             one.environment["PATH"] = f"{Path(sys.executable).parent}:{one.environment['PATH']}"
         with _from_up_to_down(one):

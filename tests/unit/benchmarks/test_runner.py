@@ -76,6 +76,7 @@ def test_probe_that_breaks_is_named_and_left_alone_while_the_others_go_on(bench:
 
     assert [target for target, number, _ in notes.taken if number == 2] == ["b"]
     assert run.skipped == {"one  a": "it broke"}
+    assert bench.broken == ["one  a"]
     assert [(s.target, s.round) for s in run.samples] == [("b", 1), ("b", 2)]
 
 
@@ -99,6 +100,16 @@ def test_case_that_lacks_something_is_named_and_has_ended_what_it_started(bench:
     run = measured(case_of(start), bench)
 
     assert (run.samples, run.skipped, ended) == ([], {"one": "no compiler (apt-get install gcc)"}, [True])
+    assert bench.broken == []
+
+
+def test_probe_that_lacks_something_is_no_fault(bench: Bench) -> None:
+    def lack(number: int, seconds: float) -> Values:
+        raise Lacking("no root here")
+
+    run = measured(case_of(lambda bench, started: [Probe("a", "", lack)]), bench)
+
+    assert (run.skipped, bench.broken) == ({"one  a": "no root here"}, [])
 
 
 def test_pace_is_what_was_asked_for_else_the_cases_own() -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cases.memory import Shop
-from benchmarks.memory import Memory, Rest, by_role
+from benchmarks.memory import PER_FILE, Memory, Rest, by_role, crowd
 from benchmarks.process import Lacking
 from tools.footprint import Weight
+from tulle.compiler import Compiled, Facts, compile_mesh
+from tulle.manifest import Loaded, parse
 
 
 def weighed(role: str, pid: int, rss_mb: int, pss_mb: int) -> tuple[Weight, Memory]:
@@ -25,6 +27,33 @@ def test_processes_of_a_role_are_one_and_all_of_them_are_tulle() -> None:
 
     assert found["pod init"] == {"rss_kb": 18432, "pss_kb": 5120, "wakeups_per_s": 0.25, "core_percent": 0.01}
     assert found["tulle"] == {"rss_kb": 43008, "pss_kb": 25600, "wakeups_per_s": 0.75, "core_percent": 0.03}
+
+
+def test_processes_that_were_not_watched_have_no_wake_ups() -> None:
+    found = by_role([weighed("agent", 7, 24, 20)], [])
+
+    assert found == {"agent": {"rss_kb": 24576, "pss_kb": 20480}, "tulle": {"rss_kb": 24576, "pss_kb": 20480}}
+
+
+def test_crowd_is_as_many_services_of_ten_policies_each_as_is_said() -> None:
+    read = parse({"mesh.yaml": "mesh: shop\nservices: {web: {run: serve}}\n", **crowd(3)})
+    assert isinstance(read, Loaded), "\n".join(map(str, read))
+    made = compile_mesh(read.resources, Facts(generation=1))
+    assert isinstance(made, Compiled), "\n".join(map(str, made))
+
+    own = {
+        one.name: sum(policy.startswith(f"{one.name}-") for policy in one.policies)
+        for one in made.snapshot.services
+        if "crowd" in one.name
+    }
+    assert own == {f"prod/crowd000{number}": 10 for number in range(3)}
+
+
+def test_crowd_fits_into_files() -> None:
+    files = crowd(PER_FILE + 1)
+
+    assert len(files) == 2
+    assert max(map(len, files.values())) < 4 << 20
 
 
 def test_demo_that_does_not_come_up_is_tried_once(tmp_path: Path) -> None:
