@@ -24,6 +24,34 @@ STATUS = {
     "upgrade": {"id": "", "stage": "", "why": "", "seconds": 0.0}, "supervisor_version": __version__, "push": None,
     "problems": [], "notes": [],
 }  # fmt: skip
+IN_TROUBLE = {
+    "ready": False, "generation": 4, "waits_for": ["pod default/web (backoff: gone)"], "supervisor_version": "0.0.8",
+    "proxy": {"reachable": False, "generation": 3},
+    "pods": [{"name": "default/web", "state": "backoff", "pid": 0, "restarts": 9, "since": 0.0, "why": "gone", "way": ""}],
+    "doors": [
+        {"port": 1, "service": "default/web", "state": "refused", "why": "Permission denied", "holder": ""},
+        {"port": 2, "service": "default/web", "state": "", "why": "", "holder": ""},
+    ],
+    "attached": [
+        {"name": "default/cron", "is_known": False, "why": "no such unit", "since": 0.0, "squatted": [], "holders": []},
+        {"name": "default/db", "is_known": True, "why": "", "since": 0.0, "squatted": [], "holders": []},
+    ],
+    "closed_addresses": [
+        {"address": "127.80.0.1:80", "state": "refused", "why": "Permission denied", "holder": "", "remedy": "Move it."}
+    ],
+    "metrics": {"address": "127.0.0.1:4711", "why": "15020 is taken"},
+    "proxies": [
+        {"pid": 8, "state": "serving", "version": __version__, "since": 0.0, "until": 0.0},
+        {"pid": 7, "state": "draining", "version": "0.0.8", "since": 0.0, "until": 0.0},
+        {"pid": 0, "state": "starting", "version": "", "since": 0.0, "until": 0.0},
+    ],
+    "push": {
+        "url": "http://metrics.example", "failing_since": 1.0, "why": "503", "last_success": 1.0, "waiting_samples": 12,
+        "waiting_bytes": 5000, "dropped": {"too-old": 3}, "notes": ["disk full"],
+    },
+    "notes": ["not remembered: disk full"],
+}  # fmt: skip
+"""Everything that a status may say beside squatted places, which the short way leaves to the long."""
 RESOURCES = ROOT / "docs" / "reference" / "resources.yaml"
 
 
@@ -95,6 +123,7 @@ def test_a_plain_status_loads_nothing_heavy(tmp_path: Path) -> None:
         ({"version": "0.0.9", "ready": False}, 1),
         ({"doors": [{"port": 1, "service": "default/web", "state": "taken", "why": "taken", "holder": "nginx"}]}, 0),
         ({"problems": [{"code": "bad-value", "message": "no", "file": "mesh.yaml", "line": 3, "hint": "yes"}]}, 0),
+        (IN_TROUBLE, 1),
     ],
 )
 def test_status_says_the_same_the_short_way_and_the_long(
@@ -107,6 +136,22 @@ def test_status_says_the_same_the_short_way_and_the_long(
     assert (short.returncode, short.stdout, short.stderr) == (ending, long.stdout, long.stderr)
     assert long.returncode == ending
     assert "default/web" in short.stdout
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--wait", "0")])
+def test_a_status_that_nobody_can_be_shown_ends_without_a_traceback(words: tuple[str, ...], tmp_path: Path) -> None:
+    with (
+        fake_mesh(tmp_path, "shop", {"status": json.dumps(STATUS)}) as environment,
+        Path("/dev/full").open("w") as full,
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "tulle.cli", *words],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=ROOT, env=os.environ | environment,
+        )  # fmt: skip
+
+    assert done.returncode != 0
+    assert done.stderr.startswith("error[")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("answer", ["", "[]", "{}", '{"version": 1', "null"])

@@ -40,8 +40,8 @@ def apply(paths: tuple[Path, ...], dry_run: bool, why: str, mesh: str | None, as
     except Failure:
         read(paths, as_json=as_json)  # what is wrong with the manifests comes before what is wrong with the mesh
         raise
-    if applied.outcome is Outcome.INVALID:
-        read(paths, as_json=as_json)  # the agent has said the same; where only it sees the fault, it is said below
+    if applied.outcome is Outcome.INVALID and any(one.file for one in applied.problems):
+        read(paths, as_json=as_json)  # the same again; what only the agent sees is in no file, and said below
     finish(applied, as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""`tulle status` as it is mostly asked, of a mesh that answers: in the time of two empty Pythons instead of seven.
+"""`tulle status` as it is mostly asked, of a mesh that answers: without all that the verb loads, in a third of its time.
 
 Whatever is not plain is left to the verb, which says it all: other options, no mesh or several, an agent that is silent or of
 another version, a port that some other program has.

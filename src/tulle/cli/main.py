@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tulle.cli.words import Exit, say
+from tulle.cli.words import Exit, say, say_failure
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -13,21 +13,28 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; its exit code."""
+    """Runs one command; its exit code. No traceback ever reaches a person."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _short(words)
-        if code is not None:
-            return code
-        from tulle.cli.verbs import run as run_verb
+        if code is None:
+            from tulle.cli.verbs import run as run_verb
 
-        return run_verb(words)
+            code = run_verb(words)
+        return code
     except KeyboardInterrupt:
         say("interrupted")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
+    except Exception as fault:
+        if os.environ.get("TULLE_TRACE"):
+            raise
+        from tulle.cli.defects import failure_of
+
+        say_failure(failure_of(fault))
+        return Exit.REFUSED
 
 
 def _short(words: list[str]) -> int | None:

@@ -2,7 +2,6 @@
 
 import importlib
 import keyword
-import os
 from collections.abc import Sequence
 
 import click
@@ -80,7 +79,7 @@ def root() -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs one command; its exit code. No traceback ever reaches a person."""
+    """Runs one command; its exit code. Raises KeyboardInterrupt, and what the verb did not foresee."""
     try:
         root.main(list(argv), prog_name="tulle", standalone_mode=False)
     except Ended as end:
@@ -95,34 +94,4 @@ def run(argv: Sequence[str]) -> int:
         return end.exit_code
     except click.Abort:
         raise KeyboardInterrupt from None
-    except BrokenPipeError:
-        raise
-    except Exception as defect:
-        if os.environ.get("TULLE_TRACE"):
-            raise
-        say_failure(_of_the_box(defect) or Failure("defect", f"{type(defect).__name__}: {defect}", hint=_DEFECT))
-        return Exit.REFUSED
     return Exit.OK
-
-
-_DEFECT = "a defect of tulle; TULLE_TRACE=1 shows where"
-
-
-def _of_the_box(fault: Exception) -> Failure | None:
-    """What is no defect: a directory that is not ours alone, a file that is closed to us, a disk that takes no more."""
-    import errno
-
-    from tulle.kit.places import UnsafeDirectory
-
-    elsewhere = "or name another place: TULLE_RUNTIME_DIR, TULLE_STATE_DIR"
-    if isinstance(fault, UnsafeDirectory):
-        return Failure(
-            "unsafe-directory", str(fault), hint=f"it must be yours, and writable to nobody else; {elsewhere}"
-        )
-    if isinstance(fault, OSError) and fault.filename:
-        message = f"{fault.filename}: {fault.strerror}"
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-            return Failure("disk-full", message, hint=f"make room (df -h; df -i), {elsewhere}")
-        if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return Failure("not-permitted", message, hint=f"run it as whom that is open to, {elsewhere}")
-    return None
