@@ -14,16 +14,16 @@ import msgspec
 from tulle.agent.data_plane import squatted_ports
 from tulle.agent.doors import closed_doors
 from tulle.agent.faults import fault_of, refusal
+from tulle.agent.lean import leanly, octets_of
 from tulle.agent.leaving import Leaving
 from tulle.agent.node import Node
 from tulle.agent.sources import Sources
 from tulle.agent.status import status_of
-from tulle.compiler import sure_faults
 from tulle.http.async_client import AsyncUnixConnection, RefusedError, Reply, ResponseError
 from tulle.http.server import HttpError, Peer, Request, Response
-from tulle.kit.heap import give_back
+from tulle.kit.aside import Killed
 from tulle.kit.users import user_name
-from tulle.manifest import dump, parse
+from tulle.manifest import Loaded, dump, parse
 from tulle.store.database import StoreError
 from tulle.store.revisions import Entry
 from tulle.wire.plan import encode
@@ -108,10 +108,14 @@ class Api:
         return Response(200, self._node.wanted.snapshot)
 
     async def _resources(self, request: Request) -> Response:
-        loaded = parse(dict(self._node.wanted.files)) if self._node.wanted else []
-        if isinstance(loaded, list):
+        files = self._node.wanted.files if self._node.wanted else {}
+        try:
+            text = leanly(lambda: _dumped(files), octets_of(files))
+        except Killed as end:
+            raise HttpError(503, f"the process that read them was ended by {end}") from end
+        if not text:
             raise HttpError(404, "there are no resources yet")
-        return Response(200, dump(loaded.resources).encode(), "application/yaml")
+        return Response(200, text, "application/yaml")
 
     async def _files(self, request: Request) -> Response:
         """The texts of a revision; `revision=N`, the wanted one unless said."""
@@ -126,23 +130,20 @@ class Api:
             body = msgspec.json.decode(request.body, type=Files)
         except msgspec.MsgspecError as fault:
             raise HttpError(400, str(fault)) from fault
-        if _is_dry(request):
-            return _answer(self._node.tried(body.files))
-        return await self._adopt(body.files, body.why, request.peer)
+        return await self._adopt(request, body.files, body.why)
 
     async def _rollback(self, request: Request) -> Response:
         number = _number(request.query.get("to", ""))
         revision = self._node.store.get(number)
         if revision is None:
             raise HttpError(404, f"there is no revision {number}; `tulle history` lists what is kept")
-        if _is_dry(request):
-            return _answer(self._node.tried(revision.files))
-        return await self._adopt(revision.files, f"rollback to {number}", request.peer)
+        return await self._adopt(request, revision.files, f"rollback to {number}")
 
-    async def _adopt(self, files: Mapping[str, str], why: str, peer: Peer | None) -> Response:
-        made = self._node.prepared(lambda: parse(files, sure_faults), sum(map(len, files.values())))
-        applied = self._node.take(made, author=_author(peer), why=why, watched=self._sources.digest())
-        give_back()
+    async def _adopt(self, request: Request, files: Mapping[str, str], why: str) -> Response:
+        if _is_dry(request):
+            return _answer(self._node.tried(files))
+        made = self._node.prepared_texts(files)
+        applied = self._node.take(made, author=_author(request.peer), why=why, watched=self._sources.digest())
         if applied.outcome is Outcome.PENDING:
             await self._until(lambda: self._is_settled(applied.generation), SETTLE_SECONDS)
         settled = self._settled(applied)
@@ -244,6 +245,12 @@ async def _tapped(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     with suppress(OSError, ResponseError):
         async for line in lines:
             yield line + b"\n"
+
+
+def _dumped(files: Mapping[str, str]) -> bytes:
+    """Empty where there are none."""
+    loaded = parse(files)
+    return dump(loaded.resources).encode() if isinstance(loaded, Loaded) else b""
 
 
 def _line(entry: Entry, in_force: int) -> RevisionLine:

@@ -28,6 +28,23 @@ class Ground:
     """Given to every workload."""
 
 
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate as it is kept and sent, or why there is none. Plain: it may come from another process."""
+
+    problems: list[Problem] = []
+    """With any, nothing else is said."""
+    generation: int = 0
+    digest: str = ""
+    files: dict[str, str] = {}
+    snapshot: bytes = b""
+    plan: bytes = b""
+    sinks: bytes = b""
+    changes: tuple[Change, ...] = ()
+    """To what ran when it was prepared."""
+    doors: dict[int, Place] = {}
+    """Where each port of the box is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A mesh that compiles."""
@@ -46,34 +63,16 @@ class Candidate:
         whole.update(encode_sinks(self.sinks))
         return whole.hexdigest()
 
-
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate as it is kept and sent, or why there is none. Plain: it may come from another process."""
-
-    problems: list[Problem] = []
-    """With any, nothing else is said."""
-    generation: int = 0
-    digest: str = ""
-    files: dict[str, str] = {}
-    snapshot: bytes = b""
-    plan: bytes = b""
-    sinks: bytes = b""
-    changes: tuple[Change, ...] = ()
-    """To what ran when it was prepared."""
-    doors: dict[int, Place] = {}
-    """Where each port of the box is asked for."""
-
-
-def prepared(made: Candidate) -> Prepared:
-    """All that is needed to serve it."""
-    return Prepared(
-        generation=made.snapshot.generation,
-        digest=made.digest,
-        files=dict(made.files),
-        snapshot=encode_snapshot(made.snapshot),
-        plan=encode(made.plan),
-        sinks=encode_sinks(made.sinks),
-    )
+    def encoded(self) -> Prepared:
+        """All that is needed to serve it; nothing of what it changes."""
+        return Prepared(
+            generation=self.snapshot.generation,
+            digest=self.digest,
+            files=dict(self.files),
+            snapshot=encode_snapshot(self.snapshot),
+            plan=encode(self.plan),
+            sinks=encode_sinks(self.sinks),
+        )
 
 
 def candidate(loaded: Loaded, ground: Ground, generation: int, before: Snapshot | None) -> Candidate | list[Problem]:

@@ -1,7 +1,8 @@
 """The mesh of this node as it is wanted: which revision, why not another, and what the others report.
 
 Invariant: `wanted` only ever becomes a revision that compiled, and falls back to what the proxy took when the proxy
-refuses it. Problems change words, never traffic. No I/O but the store's; the tasks around it move bytes.
+refuses it. Problems change words, never traffic. No I/O but the store's, and a child for what is large; the tasks around
+it move bytes.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,14 +11,14 @@ from typing import TypeVar
 
 import msgspec
 
-from tulle.agent.candidate import Candidate, Ground, Prepared, candidate, prepared
+from tulle.agent.candidate import Candidate, Ground, Prepared, candidate
 from tulle.agent.changes import changes, sink_changes
 from tulle.agent.doors import door_places
-from tulle.agent.faults import fault_of, refusal
+from tulle.agent.faults import fault_of, refusal, unfinished
+from tulle.agent.lean import leanly, octets_of
 from tulle.agent.signal import Signal
 from tulle.compiler import sure_faults
-from tulle.kit.aside import aside
-from tulle.kit.collector import no_collection
+from tulle.kit.aside import Killed
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.database import StoreError
@@ -36,8 +37,6 @@ _D = TypeVar("_D")
 
 MANIFEST = "manifest"
 """Author of what a watched file says."""
-LARGE = 256 * 1024
-"""Octets of manifests whose objects would leave megabytes of holes in the heap."""
 REFUSALS_KEPT = 16
 """An apply waits for the word on its own generation; the store remembers the others."""
 
@@ -101,27 +100,27 @@ class Node:
         An applied revision thus survives a restart; so does the last good one beside a broken manifest.
         """
         last = self._remembered(self.store.last_good, None)
-        if last and last.watched == watched:
-            files = last.files
-            read, octets = lambda: parse(files), sum(map(len, files.values()))
         if last and _is_readable(last):
             self.wanted = self._taken = last
             self.planned = last.plan
-        made = self.prepared(read, octets)
+        same = last if last and last.watched == watched else None
+        made = self.prepared_texts(same.files) if same else self.prepared(read, octets)
         self.take(made, author=MANIFEST, why="boot", watched=watched)
         if made.problems and last and self.wanted is None:
             self._recompile(last)
 
     def prepared(self, read: Read, octets: int) -> Prepared:
-        """What manifests of so many octets come to. Changes nothing; large ones leave no memory behind."""
-        if octets >= LARGE:
-            made = aside(lambda: msgspec.msgpack.encode(self.prepare(read())))
-            if made is not None:
-                return msgspec.msgpack.decode(made, type=Prepared)
-        with no_collection():
-            return self.prepare(read())
+        """What manifests of so many octets come to. Changes nothing. If the child that compiles large ones is killed, that is the problem."""
+        try:
+            made = leanly(lambda: msgspec.msgpack.encode(self.prepare(read())), octets)
+        except Killed as end:
+            return Prepared(problems=[unfinished(end)])
+        return msgspec.msgpack.decode(made, type=Prepared)
 
-    @no_collection()
+    def prepared_texts(self, files: Mapping[str, str]) -> Prepared:
+        """`prepared`, of manifests that are not on disk: text by file name."""
+        return self.prepared(lambda: parse(files, sure_faults), octets_of(files))
+
     def prepare(self, loaded: Loaded | list[Problem]) -> Prepared:
         """What they would change, if the mesh that they say compiles. Changes nothing."""
         if isinstance(loaded, list):
@@ -130,10 +129,9 @@ class Node:
         made = candidate(loaded, self.ground, self._highest + 1, running[0] if running else None)
         if isinstance(made, list):
             return Prepared(problems=made)
-        ready = prepared(made)
-        if self.wanted and ready.digest == self.wanted.entry.digest:
-            differs: tuple[Change, ...] = ()
-        else:
+        ready = made.encoded()
+        differs: tuple[Change, ...] = ()
+        if not self._is_wanted(ready):
             differs = changes(running, (made.snapshot, made.plan)) + sink_changes(self.sinks, made.sinks)
         return msgspec.structs.replace(ready, changes=differs, doors=door_places(loaded.resources))
 
@@ -148,20 +146,19 @@ class Node:
                 self.changed.set()
             return self.invalid(made.problems)
         self.problems = []
-        if self.wanted and made.digest == self.wanted.entry.digest:
+        if self._is_wanted(made):
             self._keep(made, watched)
             self.changed.set()
-            return Applied(outcome=Outcome.UNCHANGED, generation=self.wanted.number)
+            return Applied(outcome=Outcome.UNCHANGED, generation=self.generation)
         self._want(made, author, why, watched)
         return Applied(outcome=Outcome.PENDING, generation=made.generation, changes=made.changes)
 
     def tried(self, files: Mapping[str, str]) -> Applied:
         """What `take` would do, without doing it."""
-        made = self.prepared(lambda: parse(files, sure_faults), sum(map(len, files.values())))
+        made = self.prepared_texts(files)
         if made.problems:
             return self.invalid(made.problems)
-        same = self.wanted is not None and made.digest == self.wanted.entry.digest
-        outcome = Outcome.UNCHANGED if same else Outcome.VALID
+        outcome = Outcome.UNCHANGED if self._is_wanted(made) else Outcome.VALID
         return Applied(outcome=outcome, generation=self.generation, changes=made.changes)
 
     def invalid(self, problems: Iterable[Problem]) -> Applied:
@@ -175,9 +172,8 @@ class Node:
         ahead = wanted and generation >= wanted.number + wanted.entry.accepted
         if wanted and ahead:
             again = Candidate(wanted.files, *_renumbered(_documents(wanted), self._highest + 1), self.sinks)
-            self._want(
-                prepared(again), wanted.entry.author, f"renumbered: the proxy was at {generation}", wanted.watched
-            )
+            why = f"renumbered: the proxy was at {generation}"
+            self._want(again.encoded(), wanted.entry.author, why, wanted.watched)
         self._see(ProxyLine(reachable=True, generation=generation))
 
     def proxy_gone(self) -> None:
@@ -251,9 +247,13 @@ class Node:
 
     def _recompile(self, last: Revision) -> None:
         """What an older Tulle compiled, and this one cannot read, from its texts."""
-        made = self.prepared(lambda: parse(last.files), sum(map(len, last.files.values())))
+        made = self.prepared_texts(last.files)
         if not made.problems:
             self._want(made, last.entry.author, f"revision {last.number} compiled anew", last.watched)
+
+    def _is_wanted(self, made: Prepared) -> bool:
+        """Whether it would serve what the wanted revision serves."""
+        return self.wanted is not None and made.digest == self.wanted.entry.digest
 
     def _keep(self, made: Prepared, watched: str) -> None:
         """The same mesh in other words: what runs stays, and is what these manifests mean."""

@@ -28,7 +28,7 @@ class Sources:
         return whole.hexdigest()
 
     def octets(self) -> int:
-        """How large they are; what cannot be read is not."""
+        """How large they are together; what cannot be read counts nothing."""
         found = 0
         for path in self._files():
             with suppress(OSError):

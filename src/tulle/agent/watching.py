@@ -7,7 +7,6 @@ from pathlib import Path
 from tulle.agent.node import MANIFEST, Node
 from tulle.agent.sources import Sources
 from tulle.compiler import sure_faults
-from tulle.kit.heap import give_back
 from tulle.kit.inotify import Inotify
 from tulle.manifest import load
 
@@ -37,7 +36,6 @@ async def follow(
                 known = now
                 made = node.prepared(lambda: load(sources.paths, sure_faults), sources.octets())
                 node.take(made, author=MANIFEST, why=_why(changed, sources), watched=now)
-                give_back()
     finally:
         loop.remove_reader(inotify.fileno())
 

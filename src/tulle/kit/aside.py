@@ -5,12 +5,28 @@ import os
 import signal
 from collections.abc import Callable
 
+from tulle.kit.privileges import die_with
+
 _RESET = (signal.SIGTERM, signal.SIGINT)
 
 
+class Killed(Exception):
+    """A signal ended the child, most likely because it took more memory than there was. Done here, the work would take as much."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}, {signal.strsignal(number)}")
+
+
 def aside(work: Callable[[], bytes]) -> bytes | None:
-    """What `work` returns in a forked child; waits for it. None where there is no child to be had, or it has not come to an end."""
-    ours, theirs = os.pipe()
+    """What `work` returns in a forked child; waits for it. None where there is no child to be had, or `work` raised something there.
+
+    Raises Killed. The child ends with its parent.
+    """
+    try:
+        ours, theirs = os.pipe()
+    except OSError:
+        return None
+    parent = os.getpid()
     try:
         pid = os.fork()
     except OSError:
@@ -18,7 +34,8 @@ def aside(work: Callable[[], bytes]) -> bytes | None:
         os.close(theirs)
         return None
     if pid == 0:
-        _child(work, theirs)
+        os.close(ours)  # else a parent that reads no more would be waited for
+        _child(work, theirs, parent)
     os.close(theirs)
     said = bytearray()
     try:
@@ -27,13 +44,16 @@ def aside(work: Callable[[], bytes]) -> bytes | None:
     finally:
         os.close(ours)
         _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        raise Killed(os.WTERMSIG(status))
     return bytes(said) if status == 0 else None
 
 
-def _child(work: Callable[[], bytes], pipe: int) -> None:
+def _child(work: Callable[[], bytes], pipe: int, parent: int) -> None:
     """Never returns. Signals end it: they are not the parent's any more."""
     code = 1
     try:
+        die_with(parent)
         gc.disable()
         signal.set_wakeup_fd(-1)
         for number in _RESET:
@@ -42,5 +62,7 @@ def _child(work: Callable[[], bytes], pipe: int) -> None:
         while said:
             said = said[os.write(pipe, said) :]
         code = 0
+    except MemoryError:
+        os.kill(os.getpid(), signal.SIGKILL)  # what the kernel does where it promised more than there is
     finally:
         os._exit(code)

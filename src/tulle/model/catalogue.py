@@ -5,6 +5,7 @@ CODES: dict[str, str] = {
     "attached-alike": "two attached workloads are recognised by the same facts",
     "bad-value": "a field of the right type holds what it may not",
     "bad-yaml": "the text is not YAML, or uses a part of YAML that manifests do without",
+    "compile-killed": "the agent's process that compiled them was killed, most likely for want of memory",
     "dependency-cycle": "workloads wait for each other",
     "door-refused": "this user may not open a port that `expose` names",
     "door-taken": "another program has a port that `expose` names",

@@ -2,17 +2,20 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tulle.agent.candidate import Ground
-from tulle.agent.node import LARGE, MANIFEST, REFUSALS_KEPT, Node
+from tulle.agent.lean import LARGE
+from tulle.agent.node import MANIFEST, REFUSALS_KEPT, Node
 from tulle.manifest import Loaded, parse
 from tulle.model.place import Problem
 from tulle.store.revisions import Revisions
 from tulle.wire.plan import DoorState, DoorStatus, PodState, PodStatus, Report, decode_plan
 from tulle.wire.snapshot import decode_snapshot
+from tulle.wire.status import Outcome
 
 GROUND = Ground(mesh="hello", manifests=("/etc/mesh.yaml",), base_dir="/etc", environment={"PATH": "/bin"})
 HELLO = "mesh: hello\nservices:\n  web: {run: /bin/web, port: 80}\n"
@@ -248,15 +251,50 @@ def test_large_manifests_come_to_the_same_aside(text: str, database: Path) -> No
     assert bool(here.problems) is not bool(here.snapshot)
 
 
-def test_a_compile_that_dies_aside_is_done_here(database: Path) -> None:
+def test_a_compile_that_fails_aside_is_done_here(database: Path) -> None:
     node, ours = booted(database, HELLO), os.getpid()
 
-    def dies() -> Loaded | list[Problem]:
+    def fails_elsewhere() -> Loaded | list[Problem]:
+        assert os.getpid() == ours
+        return read(TWO)
+
+    assert node.prepared(fails_elsewhere, LARGE) == node.prepare(read(TWO))
+
+
+def killed_elsewhere() -> Callable[[], Loaded | list[Problem]]:
+    """Reads TWO in this process; in any other it is killed."""
+    ours = os.getpid()
+
+    def reads() -> Loaded | list[Problem]:
         if os.getpid() != ours:
             os.kill(os.getpid(), signal.SIGKILL)
         return read(TWO)
 
-    assert node.prepared(dies, LARGE) == node.prepare(read(TWO))
+    return reads
+
+
+def test_a_compile_that_is_killed_is_a_problem_and_what_runs_stays(database: Path) -> None:
+    node = booted(database, HELLO)
+    made = node.prepared(killed_elsewhere(), LARGE)
+
+    applied = node.take(made, author=MANIFEST, why="mesh.yaml changed", watched="w2")
+
+    assert [problem.code for problem in node.problems] == ["compile-killed"]
+    assert "Killed" in node.problems[0].message
+    assert (applied.outcome, applied.generation, wanted(node)) == (Outcome.INVALID, 1, 1)
+
+
+def test_a_boot_whose_compile_is_killed_serves_the_last_good_one(database: Path) -> None:
+    before = booted(database, HELLO)
+    before.proxy_took(1)
+    before.store.close()
+
+    node = node_on(database)
+    node.boot(killed_elsewhere(), LARGE, "w2")
+
+    assert wanted(node) == 1
+    assert node.planned == before.planned
+    assert [problem.code for problem in node.problems] == ["compile-killed"]
 
 
 def test_doors_of_the_status_are_those_of_the_snapshot(database: Path) -> None:
