@@ -99,7 +99,7 @@ def _unknown_service(index: Index, name: str, place: Place, known: Iterable[str]
 
 
 def _callers(index: Index) -> frozenset[str]:
-    """The principals that policies may name: most name one of these."""
+    """Principals of those who can call: what a policy names is mostly one of these, and then beyond doubt."""
     domain = index.mesh.spec.trust_domain
     known = (one.split("/") for one, attested in index.accounts.items() if attested)
     return frozenset(SpiffeId.of(domain, namespace, account).principal for namespace, account in known)

@@ -49,12 +49,12 @@ def primaries(services: Mapping[str, Service], behind: Mapping[str, tuple[str, .
 
 
 def selected(policies: Mapping[str, AuthorizationPolicy], labels: Labels) -> dict[str, frozenset[str]]:
-    """Policy → the workloads that it holds for. Of many policies few select differently."""
-    found: dict[tuple[str, ...], frozenset[str]] = {}
+    """Policy → the workloads that it holds for; equal selectors are asked once, since of many policies few select differently."""
+    found: dict[tuple[object, ...], frozenset[str]] = {}
     chosen: dict[str, frozenset[str]] = {}
     for name, one in policies.items():
         selector = one.spec.selector.match_labels if one.spec.selector else {}
-        asked = (one.metadata.namespace, *selector, *selector.values())
+        asked = (one.metadata.namespace, *selector.items())
         if asked not in found:
             found[asked] = labels.matching(one.metadata.namespace, selector)
         chosen[name] = found[asked]
