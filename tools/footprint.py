@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROC = Path("/proc")
-STEM_NAME = "tulle-stem"
+_ROLES = {"tulle-stem": "stem", "tulle-broker": "broker", "tulle-pod": "pod init"}
+"""By the name that a process has taken."""
 
 
 class Weight(NamedTuple):
@@ -110,9 +111,7 @@ def _role(pid: int, supervisor_pid: int) -> str:
     for role in ("agent", "proxy"):
         if f"tulle.{role}".encode() in command:
             return role
-    if len(_status(pid, "NSpid")) > 1:
-        return "pod init"
-    return "stem" if _status(pid, "Name") == [STEM_NAME] else "broker"
+    return _ROLES.get(" ".join(_status(pid, "Name")), "pod init")
 
 
 def _rss(pid: int) -> int:

@@ -140,7 +140,7 @@ def test_a_killed_agent_disturbs_no_pod(mesh: Supervised) -> None:
 def test_a_killed_stem_ends_no_pod_and_the_next_ones_start(mesh: Supervised) -> None:
     before, broker, stem = mesh.await_state(ECHO, "ready"), mesh.broker_pid(), mesh.stem_pid()
     mesh.kill(stem)
-    mesh.wait_until(lambda: mesh.stem_pid() != stem, "it does not die")
+    mesh.wait_until(lambda: not mesh.stem_pid(), "it does not die, or something else bears its name")
 
     other = mesh.pod("default/plain", "/usr/bin/python3", "-c", "import signal; signal.pause()", isolated=False)
     mesh.apply(*mesh.plan.pods, mesh.pod("default/other", mesh.python, "-c", SERVE), other)
@@ -161,9 +161,23 @@ def test_a_stem_that_does_not_answer_is_replaced(mesh: Supervised) -> None:
     assert mesh.stem_pid() not in (0, stem)
 
 
-def test_what_pods_come_from_holds_nothing_of_theirs(mesh: Supervised) -> None:
+def test_what_pods_come_from_holds_nothing_of_theirs_and_they_nothing_of_its(mesh: Supervised) -> None:
+    pod, stem = mesh.statuses[ECHO].pid, mesh.stem_pid()
+
+    for pid in (pod, stem):
+        assert {mesh.status_of(pid)[one] for one in ("SigBlk", "SigPnd", "ShdPnd")} == {"0" * 16}
+    assert mesh.status_of(stem)["SigCgt"] == "0" * 16
     if os.getuid() == 0:  # nobody else may look
-        assert len(list(Path(f"/proc/{mesh.stem_pid()}/fd").iterdir())) == 4, "0, 1, 2 and the supervisor's line"
+        (line,) = [what for number, what in held(stem).items() if number > 2]
+        assert line.startswith("socket:"), "the supervisor's line"
+        kinds = sorted(what.partition(":")[0] for number, what in held(pod).items() if number > 2)
+        assert kinds == ["/dev/null", "socket", "socket", "socket"], "its line, and two ends to be woken by"
+        assert line not in held(pod).values()
+
+
+def held(pid: int) -> dict[int, str]:
+    """Descriptor → what it is of."""
+    return {int(one.name): str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 def test_what_is_no_plan_changes_nothing(mesh: Supervised) -> None:

@@ -110,6 +110,7 @@ def test_another_user_of_the_box_finds_every_door_as_the_table_says(runner: str,
             "hosts": str(mesh.runtime / "etc" / "hosts.default"),
             "port": "8080",
             "supervisor": str(mesh.process.pid),
+            "stem": str(mesh.stem_pid()),
             "broker": str(mesh.broker_pid()),
             "pod": str(pod),
             "service": Path(f"/proc/{pod}/task/{pod}/children").read_text().split()[0],
@@ -124,9 +125,9 @@ def test_another_user_of_the_box_finds_every_door_as_the_table_says(runner: str,
     *rows, end = [json.loads(line) for line in said.splitlines()]
     unexpected = [row for row in rows if row["outcome"] not in row["expected"]]
     assert not unexpected, "\n".join(f"{row['what']}: {row['outcome']} {row['words']}" for row in unexpected)
-    assert end == {"end": 11 + 4 * 7}
+    assert end == {"end": 11 + 5 * 7}
     listed = SECURITY.read_text(encoding="utf-8")
-    names = [row["what"].replace(" broker", " supervisor") for row in rows]
+    names = [row["what"].replace(" broker", " supervisor").replace(" stem", " supervisor") for row in rows]
     assert [one for one in names if one not in listed and not one.endswith((" pod", " service"))] == []
 
 

@@ -72,7 +72,7 @@ ATTEMPTS = [
     Attempt(
         "dial a virtual address on the host", ("ECONNREFUSED",), lambda: dial(socket.AF_INET, ("127.80.7.7", 4000))
     ),
-    *for_each("supervisor", "broker", "pod", "service"),
+    *for_each("supervisor", "stem", "broker", "pod", "service"),
 ]
 
 if __name__ == "__main__":

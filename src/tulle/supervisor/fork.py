@@ -10,6 +10,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
+from tulle.kit.syscalls import libc
+
+_PR_SET_NAME = 15
 _RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
 """Those that the supervisor or Python handle or ignore. To block all there are would have the child write to a name of each."""
 
@@ -81,6 +84,11 @@ def close_all_but(keep: Iterable[int]) -> None:
         os.closerange(low, descriptor)
         low = descriptor + 1
     os.closerange(low, 1 << 20)
+
+
+def take_name(name: str) -> None:
+    """As `ps` shows this process, and what it forks; at most 15 octets."""
+    libc("prctl", _PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def raise_descriptor_limit() -> int:

@@ -118,20 +118,22 @@ def _redirect(way: str) -> str:
 
 
 def _make_pod(link: socket.socket, dialling: Dialling, kinds: int, run: Callable[[], object]) -> None:
-    pid = 0
     try:
         with step("namespaces"):
             namespaces.unshare(kinds)
         with step("init"):
             pid = os.fork()  # before the network is made: what that writes to memory would stay with pid 1
-        if pid == 0:
-            run()
-            os._exit(0)
+    except StepFailed as fault:
+        words.send(link, words.IMPOSSIBLE, fault.step, fault.why)
+        return
+    if pid == 0:
+        run()
+        os._exit(0)
+    try:
         network, listener, way = make_network(dialling.way)
     except StepFailed as fault:
         words.send(link, words.IMPOSSIBLE, fault.step, fault.why)
-        if pid:
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         return
     words.send(link, words.MADE, str(pid), way, descriptors=(network, listener.fileno()))
     if way == ADDRESSES:

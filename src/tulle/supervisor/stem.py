@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tulle.kit import privileges, seccomp
 from tulle.supervisor import broker, init, tree
-from tulle.supervisor.fork import fork
+from tulle.supervisor.fork import fork, take_name
 from tulle.supervisor.launch import Dialling, Order, carry_out
 from tulle.supervisor.loop import Loop
 from tulle.supervisor.user import Identity
@@ -26,9 +26,9 @@ from tulle.wire.plan import ContainerSpec, Readiness
 if TYPE_CHECKING:
     from tulle.supervisor.container import Container
 
-STEM, BROKER = "tulle-stem", "tulle-broker"
+STEM, BROKER, POD = "tulle-stem", "tulle-broker", "tulle-pod"
 """As `ps` shows them."""
-_POD, _BROKER = b"pod", b"broker"
+_POD, _CONTAINER, _BROKER = b"pod", b"container", b"broker"
 _ANSWER_SECONDS = 5.0
 _ADOPTION_SECONDS = 0.0002
 _MAX_DESCRIPTORS = 8
@@ -37,9 +37,11 @@ _MAX_DESCRIPTORS = 8
 class Stem:
     """The supervisor's side. Forked when first needed, and anew when it has ended."""
 
-    def __init__(self, loop: Loop, say: Callable[[str], None]) -> None:
+    def __init__(self, loop: Loop, say: Callable[[str], None], patience: float = _ANSWER_SECONDS) -> None:
+        """`patience`: seconds after which one that does not answer is given up."""
         self._loop = loop
         self._say = say
+        self._patience = patience
         self._pid = 0
         self._link: socket.socket | None = None
 
@@ -48,7 +50,8 @@ class Stem:
         document = os.memfd_create("tulle-order", os.MFD_CLOEXEC)
         try:
             os.write(document, marshal.dumps(_plain(order)))
-            return self._fork(_POD, document, link.fileno(), order.service.stdout, order.service.stderr)
+            kind = _CONTAINER if order.container else _POD
+            return self._fork(kind, document, link.fileno(), order.service.stdout, order.service.stderr)
         finally:
             os.close(document)
 
@@ -64,25 +67,29 @@ class Stem:
 
     def _fork(self, kind: bytes, *descriptors: int) -> int:
         try:
-            return self._ask(self._link or self._start(), kind, descriptors)
-        except (
-            ConnectionError,
-            TimeoutError,
-        ):  # it has ended, or hangs: what it says yet would answer the next question
-            self.stop()
-            if self._pid:
-                os.kill(self._pid, signal.SIGKILL)
-            return self._ask(self._start(), kind, descriptors)
+            return self._ask(kind, descriptors)
+        except (ConnectionError, TimeoutError):
+            return self._ask(kind, descriptors)  # another stem
 
-    def _ask(self, link: socket.socket, kind: bytes, descriptors: Sequence[int]) -> int:
-        socket.send_fds(link, [kind], descriptors)
-        answer = link.recv(64)
-        if not answer:
-            raise ConnectionResetError(errno.ECONNRESET, "the process that forks pods has ended")
-        number = int(answer)
-        if number <= 0:
-            raise OSError(-number, os.strerror(-number))
-        return number
+    def _ask(self, kind: bytes, descriptors: Sequence[int]) -> int:
+        link = self._link or self._start()
+        try:
+            socket.send_fds(link, [kind], descriptors)
+            return _answer(link)
+        except (ConnectionError, TimeoutError):
+            if pid := self._give_up(link):
+                return pid
+            raise
+
+    def _give_up(self, link: socket.socket) -> int:
+        """The stem has ended, or hangs. Returns what it has told of by now; 0: nothing comes any more of what it was asked."""
+        self._link = None
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+        with link, contextlib.suppress(ConnectionError):
+            link.shutdown(socket.SHUT_RD)  # a helper that would tell later cannot, and ends what it has forked
+            return _answer(link)
+        return 0
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -93,7 +100,7 @@ class Stem:
             except OSError:
                 ours.close()
                 raise
-        ours.settimeout(_ANSWER_SECONDS)
+        ours.settimeout(self._patience)
         self._link = ours
         self._loop.child(pid, lambda _: self._ended(pid, ours))
         return ours
@@ -107,10 +114,21 @@ class Stem:
             self.stop()
 
 
+def _answer(link: socket.socket) -> int:
+    """The pid that is told. Raises OSError, why nothing was forked: ConnectionResetError where nothing is told any more."""
+    said = link.recv(64)
+    if not said:
+        raise ConnectionResetError(errno.ECONNRESET, "the process that forks pods has ended")
+    number = int(said)
+    if number < 0:
+        raise OSError(-number, os.strerror(-number))
+    return number
+
+
 def _serve(link: socket.socket, supervisor: int) -> None:
     """The stem itself. Ends when the supervisor closes `link`, or ends."""
     privileges.die_with(supervisor)
-    _take_name(STEM)
+    take_name(STEM)
     with contextlib.suppress(OSError):
         seccomp.assemble(os.uname().machine)  # once, not in every pod
     while True:
@@ -119,16 +137,23 @@ def _serve(link: socket.socket, supervisor: int) -> None:
             os.set_inheritable(one, False)
         if not kind:
             return
+        if kind == _CONTAINER:
+            _learn_containers()
         try:
             helper = os.fork()
         except OSError as fault:
-            link.send(str(-(fault.errno or 0)).encode())
+            _tell(link, fault)
         else:
             if not helper:
                 _help(kind, descriptors, link, supervisor)
             os.waitpid(helper, 0)
         for one in descriptors:
             os.close(one)
+
+
+def _learn_containers() -> None:
+    """Once: then all of them share it, and what starts later is of the same code, whatever lies on the disk by then."""
+    from tulle.supervisor import container, container_init, container_mounts  # noqa: F401
 
 
 def _help(kind: bytes, descriptors: list[int], link: socket.socket, supervisor: int) -> None:
@@ -140,35 +165,37 @@ def _help(kind: bytes, descriptors: list[int], link: socket.socket, supervisor: 
             time.sleep(_ADOPTION_SECONDS)
         _become(kind, descriptors, supervisor)
 
+    made: int | OSError
     try:
-        pid = fork(run, descriptors)
+        made = fork(run, descriptors)
     except OSError as fault:
-        pid = -(fault.errno or 0)
+        made = fault
     try:
-        link.send(str(pid).encode())
+        _tell(link, made)
     except OSError:  # the supervisor has given up this stem: another does what it was asked
-        if pid > 0:
-            os.kill(pid, signal.SIGKILL)
+        if isinstance(made, int):
+            os.kill(made, signal.SIGKILL)
     finally:
         os._exit(0)
+
+
+def _tell(link: socket.socket, made: int | OSError) -> None:
+    """A pid, or why there is none. Raises OSError where nobody listens."""
+    number = -(made.errno or errno.EAGAIN) if isinstance(made, OSError) else made
+    link.send(str(number).encode(), socket.MSG_NOSIGNAL)
 
 
 def _become(kind: bytes, descriptors: list[int], supervisor: int) -> None:
     """Once the supervisor is the parent, or has ended."""
     if kind == _BROKER:
         privileges.die_with(supervisor)
-        _take_name(BROKER)
+        take_name(BROKER)
         news, *requests = (socket.socket(fileno=one) for one in descriptors)
         broker.serve(news, requests)
     else:
+        take_name(POD)
         document, link, stdout, stderr = descriptors
         carry_out(_read(document, stdout, stderr), socket.socket(fileno=link), supervisor)
-
-
-def _take_name(name: str) -> None:
-    """For `ps`; where /proc is read-only it goes without."""
-    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
-        file.write(name)
 
 
 def _plain(value: Any) -> Any:
