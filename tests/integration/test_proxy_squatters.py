@@ -1,10 +1,12 @@
 """Attached endpoints: the workload gets what is its, on whichever loopback; who sits in its place gets no octet."""
 
+import contextlib
 import errno
 import os
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from tests.support.attached import EVIL, ORDERS, ROOT, Actor, groups, id_of
 from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State, free_port
 from tests.support.proxy_harness import Backends, Proxy, read_head, until
+from tulle.kit.sock_diag import place_of
 from tulle.wire.snapshot import AttachedEndpoint, Limits, Protocol
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="several users are needed: run as root")
@@ -180,11 +183,34 @@ def test_same_user_of_another_group_gets_nothing(proxy: Proxy, backends: Backend
         shop.forgive()
 
 
-@pytest.mark.parametrize("at", [ANY_V4, V4])
-def test_same_user_of_another_group_beside_the_workload_gets_no_octet(
-    proxy: Proxy, backends: Backends, at: str
+def test_same_user_of_another_group_at_a_more_specific_address_gets_no_connection(
+    proxy: Proxy, backends: Backends
 ) -> None:
-    """Two listening sockets on one port: who is asked for before the call may not be who takes it."""
+    with beside(proxy, backends) as (shop, orders, evil, _):
+        orders.run(open_shop, (ANY_V4, shop.port), True)
+        evil.run(open_shop, (V4, shop.port), True)
+        assert {shop.call() for _ in range(40)} == {SQUATTED}
+        assert evil.run(takings) == []
+        shop.forgive()
+
+
+@pytest.mark.parametrize("named", ["orders", "evil"])
+def test_same_user_of_another_group_at_the_same_address_gets_no_octet(
+    proxy: Proxy, backends: Backends, named: str
+) -> None:
+    """Two listening sockets on one port: whom the kernel names before the call is always the same one, and need not be who takes it."""
+    with beside(proxy, backends) as (shop, orders, evil, group):
+        open_both(shop, orders, evil, id_of(group[named]))
+        outcomes = {shop.call() for _ in range(40)}
+        assert outcomes == ({(200, b""), SQUATTED} if named == "orders" else {SQUATTED})
+        until(lambda: bool(evil.run(takings)) == (named == "orders"), "what it took has ended")
+        assert set(evil.run(takings)) <= {b""}
+        shop.forgive()
+
+
+@contextlib.contextmanager
+def beside(proxy: Proxy, backends: Backends) -> Iterator[tuple[Shop, Actor, Actor, dict[str, Path]]]:
+    """The service is known by its control group; another process of its user is in another one. Nothing listens yet."""
     with (
         groups("orders", "evil") as group,
         Actor(ORDERS, group["orders"]) as orders,
@@ -194,16 +220,22 @@ def test_same_user_of_another_group_beside_the_workload_gets_no_octet(
         shop = Shop(mesh)
         proxy.tell("attached", WORKLOAD, -1, [id_of(group["orders"])])
         proxy.tell("attached", "default/jobs", -1, [id_of(group["evil"])])
-        orders.run(open_shop, (at, shop.port), True)
-        evil.run(open_shop, (V4, shop.port), True)
         shop.put(2, limits=Limits(pool_size=0))
         shop.be_looked_at()
-        outcomes = {shop.call() for _ in range(40)}
-        assert outcomes == ({(200, b""), SQUATTED} if at == V4 else {SQUATTED})
-        taken = evil.run(takings)
-        assert set(taken) <= {b""}
-        assert bool(taken) == (at == V4)
-        shop.forgive()
+        yield shop, orders, evil, group
+
+
+def open_both(shop: Shop, orders: Actor, evil: Actor, named: int) -> None:
+    """Both listen, and the kernel, asked who does, names this control group: its hash, each network's own, takes the first or the second."""
+    for first, second in (orders, evil), (evil, orders):
+        for actor in first, second:
+            actor.run(open_shop, (V4, shop.port), True)
+        listener = shop.mesh.diag.listener(place_of(V4, shop.port))
+        if listener is not None and listener.cgroup == named:
+            return
+        for actor in first, second:
+            actor.run(close_listener)
+    raise AssertionError("the kernel names nobody, or both by turns")
 
 
 def test_squatter_that_comes_between_gets_no_octet(shop: Shop, orders: Actor, evil: Actor) -> None:
