@@ -60,14 +60,12 @@ def fuzz(target: str, corpus: Path, seconds: int) -> None:
     """Fuzzes in this process, which ends with it."""
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=INSTRUMENTED):
-        relayed = importlib.import_module("tests.support.relayed")
+        laws = importlib.import_module("tests.support.relay_laws")
     framing = importlib.import_module("tests.support.framing")
     rows = framing.REQUESTS if target == "requests" else framing.RESPONSES
     seed(corpus, (row.wire for row in rows))
     check: Callable[[bytes, list[int]], object] = (
-        relayed.check_requests
-        if target == "requests"
-        else lambda wire, places: relayed.check_answers(wire, b"GET", places)
+        laws.check_requests if target == "requests" else lambda wire, places: laws.check_answers(wire, b"GET", places)
     )
     FOUND.mkdir(parents=True, exist_ok=True)
     options = ["-seed=1", f"-max_total_time={seconds}", f"-max_len={MAX_OCTETS}", f"-artifact_prefix={FOUND}/{target}-"]

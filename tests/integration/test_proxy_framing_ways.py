@@ -10,24 +10,17 @@ from tests.support.bridging import OURS, Pairs
 from tests.support.framing import GET, NEXT, REQUESTS, RequestRow
 from tests.support.h1_reading import Message, read_requests
 from tests.support.proxy_harness import Client
+from tests.support.relay_laws import begun_alike, meant
 from tests.support.ways import WAYS, Ways
-from tulle.core.request import canonical_path
 from tulle.http.h1 import Limits as HeadLimits
 from tulle.proxy.detect import HTTP, guess_protocol
 from tulle.wire.snapshot import Limits
 
 LIMITS = Limits(header_bytes=32_768, header_count=100, target_bytes=8_192)
 HEADS = HeadLimits(header_bytes=32_768, header_count=100, target_bytes=8_192)
-LONG = b"User-Agent: one that is long enough to make an opening of its own, whatever stands beside it\r\n"
 HOST_ITSELF = b"\r\nHost: shop.example\r\n"
 FORWARDS = ("path", "forward")
 """These find the service by what the head says: a row may mean another one, or none."""
-
-
-def begun_alike(wire: bytes) -> bytes:
-    """The same with a field first that makes an opening."""
-    line, ended, rest = wire.partition(b"\r\n")
-    return line + ended + LONG + rest if line and rest else wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +93,6 @@ def went_on(seen: list[tuple[bytes, bytes, Pairs]], read: list[Message], answers
     for (_, _, fields), message in zip(seen, accepted, strict=True):
         for name, value in fields:
             assert name[:1] == b":" or name in OURS or (name, value) in message.head.fields, name
-
-
-def meant(message: Message) -> bytes:
-    """The target as the policies read it, which is how it goes on."""
-    path, asked, query = message.head.origin.partition(b"?")
-    readings = canonical_path(path)
-    assert readings is not None
-    return readings[0].encode() + asked + query
 
 
 def says_nothing(way: str, row: RequestRow, wire: bytes) -> bool:

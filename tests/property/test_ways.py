@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.framing import REQUESTS, RESPONSES, RequestRow, ResponseRow
 from tests.support.h1_wire import connections, cuts, fields, mutated, spoilt
-from tests.support.relayed import LONG, SERVER, check_answers, check_requests
+from tests.support.relay_laws import LONG, SERVER, check_answers, check_requests
 
 SMALL = [row for row in REQUESTS if len(row.wire) < 500 and row.name != "preface of HTTP/2"]
 answers = st.sampled_from([row.wire for row in RESPONSES])

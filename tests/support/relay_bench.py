@@ -17,6 +17,7 @@ from tulle.wire.snapshot import Limits, Protocol
 
 DOOR = 8080
 TURNS = 200
+IMPATIENT = Limits(detect_timeout=0.01, pool_idle_timeout=0.4)
 
 Arrive = Callable[[socket.socket | None], None]
 
@@ -24,13 +25,18 @@ Arrive = Callable[[socket.socket | None], None]
 class Bench:
     """A relay without a process around it; `dial` is the test's own."""
 
-    def __init__(self, protocol: Protocol, dial: Callable[[EndpointRef, Arrive], None]) -> None:
+    def __init__(
+        self,
+        protocol: Protocol,
+        dial: Callable[[EndpointRef, Arrive], None],
+        limits: Limits = IMPATIENT,
+        speaks: Protocol = Protocol.DETECT,
+    ) -> None:
         self.told: list[str] = []
         self.dispatcher = Dispatcher(self.told.append)
         self.relay = Relay(self.dispatcher, Counters())
         self.relay.connector = Pools(self.relay, dial)
-        limits = Limits(detect_timeout=0.01, pool_idle_timeout=0.4)
-        self.relay.adopt(build_tables(one_service({DOOR: protocol}, (host(1),), limits=limits)))
+        self.relay.adopt(build_tables(one_service({DOOR: protocol}, (host(1),), limits=limits, speaks=speaks)))
         self.register = Register()
         self._dial = dial
 

@@ -6,7 +6,8 @@ import h11
 import pytest
 
 from tests.support.framing import REQUESTS
-from tests.support.relayed import House, Run, check_answers, check_requests, whole
+from tests.support.relay_laws import check_answers, check_requests, whole
+from tests.support.relayed import House, Run
 from tools.fuzz import MAX_OCTETS, seed, taken_apart, tries
 
 
