@@ -18,6 +18,6 @@ def no_collection() -> Iterator[None]:
 
 
 def count_as_old() -> None:
-    """All that lives counts as long-lived, without a walk over it: the next collections leave it alone."""
+    """All that lives counts as long-lived, without a walk over it: collections of the young leave it alone. Nothing is frozen any more."""
     gc.freeze()
     gc.unfreeze()

@@ -84,12 +84,12 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean …?` with the known name nearest to `name`; empty when none is near."""
+    from difflib import get_close_matches  # here: it is wanted only where something is wrong
+
     namespace, _, local = name.rpartition("/")
     by_local: dict[str, list[str]] = {}
     for one in sorted(set(known)):
         by_local.setdefault(one.rpartition("/")[2], []).append(one)
-    from difflib import get_close_matches  # only where something is wrong
-
     close = [local] if local in by_local else get_close_matches(local, by_local, n=1, cutoff=0.6)
     if not close:
         return ""
