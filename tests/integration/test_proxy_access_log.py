@@ -29,7 +29,8 @@ from tests.support.proxy_harness import (
     until,
 )
 from tests.support.ws_ends import caller, endpoint
-from tulle.proxy.access_log import FLOOD_LINES, MAX_LINE
+from tulle.proxy.access_log import MAX_LINE
+from tulle.proxy.log_floods import FLOOD_LINES
 from tulle.wire.snapshot import AccessLog, Mode, Policy, Protocol, Tracing
 
 ALL = AccessLog(sample=1.0)

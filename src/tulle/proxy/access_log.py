@@ -18,8 +18,9 @@ import msgspec
 
 from tulle.proxy.counters import CLASSES, CLOSED, RESET, Counters
 from tulle.proxy.grpc import STATUSES
+from tulle.proxy.log_floods import FLOOD_SECONDS, Alike, Floods
 from tulle.proxy.loop import Dispatcher
-from tulle.proxy.wheel import Alarm, Timed
+from tulle.proxy.wheel import Timed
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import AccessLog as Settings
 
@@ -33,9 +34,6 @@ NOT_DUE: Final = 1 << 60
 """No sample is wanted."""
 SERVER_ERROR: Final = 4
 """Index into CLASSES; those behind are failures too, but for CLOSED."""
-FLOOD_LINES: Final = 100
-"""Lines alike (source, destination, reason) in FLOOD_SECONDS; what is beyond is counted in one line behind them."""
-FLOOD_SECONDS: Final = 10.0
 SAMPLES_PER_SECOND: Final = 50
 """Of what went well, where a share of it is asked for and not all: a line costs as much as some requests."""
 MAX_LINE: Final = select.PIPE_BUF
@@ -55,18 +53,6 @@ _encode_as_ascii: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @final
-class Flood:
-    """Lines alike, since a moment."""
-
-    __slots__ = ("left_out", "lines", "since")
-
-    def __init__(self, since: float) -> None:
-        self.since = since
-        self.lines = 0
-        self.left_out = 0
-
-
-@final
 class AccessLog(Timed):
     """What an exchange asks when it ends is `due` and `is_failure`; everything else is only for those that get a line."""
 
@@ -82,9 +68,10 @@ class AccessLog(Timed):
         self._lines: list[bytes] = []
         self._missing = 0
         """Lines dropped since the last one that was taken."""
-        self._floods: dict[tuple[str, str, str], Flood] = {}
-        self._samples = Flood(0.0)
-        """Of this second."""
+        self._floods = Floods(dispatcher, self._tell_left_out)
+        self._sampling_since = 0.0
+        self._samples = 0
+        """Since then, in a second."""
         self._second = 0
         self._stamp = ""
 
@@ -98,9 +85,7 @@ class AccessLog(Timed):
         self._settings = settings
         self._is_on = settings.enabled and self._descriptor >= 0
         self.due = self._next_due()
-        for key, flood in list(self._floods.items()):
-            if not flood.left_out:
-                del self._floods[key]
+        self._floods.forget()
 
     def note(self, exchange: Exchange) -> None:
         """A request ended that is due, failed, or was refused."""
@@ -192,8 +177,7 @@ class AccessLog(Timed):
 
     def finish(self) -> None:
         """The process ends: all that is known is written."""
-        for key in list(self._floods):
-            self._tell_left_out(key)
+        self._floods.finish()
         self.on_flush()
 
     def on_flush(self) -> None:
@@ -253,48 +237,29 @@ class AccessLog(Timed):
 
     def _takes_sample(self) -> bool:
         now = self._dispatcher.now
-        samples = self._samples
-        if now - samples.since >= 1.0:
-            samples.since = now
-            samples.lines = 0
-        samples.lines += 1
-        return samples.lines <= SAMPLES_PER_SECOND or self._settings.sample >= 1.0
+        if now - self._sampling_since >= 1.0:
+            self._sampling_since = now
+            self._samples = 0
+        self._samples += 1
+        return self._samples <= SAMPLES_PER_SECOND or self._settings.sample >= 1.0
 
     def _admits(self, lane: Lane, why: str) -> bool:
         """False: there were too many alike, and this one is only counted."""
-        now = self._dispatcher.now
-        key = (lane.source, lane.destination, why)
-        flood = self._floods.get(key)
-        if flood is None or now - flood.since >= FLOOD_SECONDS:
-            if flood is not None and flood.left_out:
-                self._tell_left_out(key)
-            flood = self._floods[key] = Flood(now)
-        if flood.lines < FLOOD_LINES:
-            flood.lines += 1
+        if self._floods.admits((lane.source, lane.destination, why)):
             return True
-        if not flood.left_out:
-            until = flood.since + FLOOD_SECONDS
-            self._dispatcher.soon(Alarm(until, self._end_flood), until)
-        flood.left_out += 1
         self._counters.log_left_out += 1
         return False
 
-    def _end_flood(self, now: float) -> None:
-        for key, flood in list(self._floods.items()):
-            if flood.left_out and now - flood.since >= FLOOD_SECONDS:
-                self._tell_left_out(key)
-
-    def _tell_left_out(self, key: tuple[str, str, str]) -> None:
-        flood = self._floods.pop(key, None)
-        if flood is not None and flood.left_out and self._is_on:
-            source, destination, why = key
+    def _tell_left_out(self, alike: Alike, left_out: int) -> None:
+        if self._is_on:
+            source, destination, why = alike
             self._add(
                 {
                     "time": self._time(),
                     "source": source,
                     "destination": destination,
                     "reason": why,
-                    "left_out": flood.left_out,
+                    "left_out": left_out,
                     "seconds": FLOOD_SECONDS,
                 }
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from tulle.http.body import BodyReader
-from tulle.http.forward import ESTABLISHED, NOT_FORWARDED
+from tulle.http.forward import NOT_FORWARDED
 from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, RequestHead, ResponseHead
 from tulle.http.upgrade import switching_head
 from tulle.http.write import chunk, last_chunk, response_framing, write_response
@@ -13,12 +13,13 @@ from tulle.proxy.arrival import Connection
 from tulle.proxy.counters import ABORTED
 from tulle.proxy.exchange import Exchange
 from tulle.proxy.head_reader import HeadReader
+from tulle.proxy.http1_connect import Http1Asker
 from tulle.proxy.judged import Judged
 from tulle.proxy.judging import judge_connect, judge_head
 from tulle.proxy.lane import Lane
 from tulle.proxy.own_answers import reason_of_refusal, write_own_answer
 from tulle.proxy.relay import Relay
-from tulle.proxy.stream import NO_TRAILERS, Asker, CallerEnd, Trailers
+from tulle.proxy.stream import NO_TRAILERS, CallerEnd, Trailers
 from tulle.proxy.upgrade import Upgrade
 from tulle.proxy.upgraded import UpgradedCaller
 from tulle.proxy.wheel import NEVER
@@ -274,6 +275,12 @@ class HttpDownstream(CallerEnd):
         else:
             exchange.break_off(reason)
 
+    def say_last(self, octets: bytes) -> None:
+        """The last answer of this connection, whole."""
+        self._closes = True
+        self._wire.write(octets)
+        self._linger()
+
     def renew(self) -> None:
         if self._exchange is None:
             self._lane = self._relay.lane(self._connection.arrival)
@@ -335,20 +342,10 @@ class HttpDownstream(CallerEnd):
         rest = self._buffer[head.size :]
         self._buffer = b""
         self.deadline = NEVER
-        relay.passages.lead_on(self._connection, port, self._wire, rest, Http1Asker(self, self._wire, lane, head))
+        relay.passages.lead_on(
+            self._connection, port, self._wire, rest, Http1Asker(relay, self, self._wire, lane, head)
+        )
         return False
-
-    def decline(self, lane: Lane, head: RequestHead, reason: Reason, policy: str) -> None:
-        """CONNECT came to nothing: says so and closes."""
-        relay = self._relay
-        own = head.request_id
-        request_id = own.decode("latin-1") if own is not None else relay.ids.next()
-        relay.refusals.remember(lane, request_id, head, reason, policy)
-        wire = self._wire
-        wire.pass_to(self)
-        self._closes = True
-        wire.write(write_own_answer(reason, request_id, close=True, with_body=True, client_minor=head.version_minor))
-        self._linger()
 
     def _begin(self, judged: Judged, end: int) -> bool:
         relay = self._relay
@@ -403,14 +400,8 @@ class HttpDownstream(CallerEnd):
 
     def _refuse(self, reason: Reason, status: int) -> None:
         """Answers what is no request, and closes."""
-        relay = self._relay
-        self._closes = True
-        self._buffer = b""
-        request_id = relay.refuse_unread(self._lane, "http", status or reason.status, reason)
-        self._wire.write(
-            write_own_answer(reason, request_id, close=True, with_body=True, client_minor=1, status=status)
-        )
-        self._linger()
+        request_id = self._relay.refuse_unread(self._lane, "http", status or reason.status, reason)
+        self.say_last(write_own_answer(reason, request_id, close=True, with_body=True, client_minor=1, status=status))
 
     def _refuse_body(self) -> None:
         """The body of a request that is being served is malformed."""
@@ -429,20 +420,3 @@ class HttpDownstream(CallerEnd):
         self.deadline = NEVER
         self._connection.closed()
         self._wire.close()
-
-
-@final
-class Http1Asker(Asker):
-    """A caller that waits for the answer to CONNECT."""
-
-    def __init__(self, downstream: HttpDownstream, wire: Wire, lane: Lane, head: RequestHead) -> None:
-        self._downstream = downstream
-        self._wire = wire
-        self._lane = lane
-        self._head = head
-
-    def established(self) -> None:
-        self._wire.write(ESTABLISHED)
-
-    def refused(self, reason: Reason, policy: str) -> None:
-        self._downstream.decline(self._lane, self._head, reason, policy)

@@ -91,9 +91,5 @@ class Http2Asker(Asker):
             passage.let_go()
         if stream.is_closed:
             return
-        relay = self._owner.relay
-        head = self._head
-        own = head.request_id
-        request_id = own.decode("latin-1") if own is not None else relay.ids.next()
-        relay.refusals.remember(self._lane, request_id, head, reason, policy)
+        request_id = self._owner.relay.note_refused(self._lane, self._head, reason, policy)
         answer_unserved(self._owner, stream, reason, request_id)

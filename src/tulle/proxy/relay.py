@@ -159,6 +159,13 @@ class Relay:
         self.counters.deny(lane.source, lane.destination, denial.by or "", denial.reason.code, is_shadow)
         return not is_shadow
 
+    def note_refused(self, lane: Lane, head: RequestHead, reason: Reason, policy: str) -> str:
+        """Remembers a CONNECT that came to nothing, which is counted as the connection that it asked for; returns its id."""
+        own = head.request_id
+        request_id = own.decode("latin-1") if own is not None else self.ids.next()
+        self.refusals.remember(lane, request_id, head, reason, policy)
+        return request_id
+
     def count_unread(
         self, lane: Lane, protocol: str, response_class: int, reason: Reason | None, grpc_status: int = -1
     ) -> None:

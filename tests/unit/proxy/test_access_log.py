@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tulle.core.tables import build_tables
-from tulle.proxy.access_log import FLOOD_LINES, FLOOD_SECONDS, MAX_LINE, AccessLog
+from tulle.proxy.access_log import MAX_LINE, AccessLog
 from tulle.proxy.counters import Counters
 from tulle.proxy.lane import Arrival, Lane
+from tulle.proxy.log_floods import FLOOD_LINES, FLOOD_SECONDS
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.relay import Relay
 from tulle.wire.reason import Reason

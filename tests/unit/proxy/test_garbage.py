@@ -64,6 +64,7 @@ def agree_and_break(bench: Bench, caller: socket.socket, far: socket.socket) -> 
     far.sendall(AGREES)
     hear(bench, caller)
     bench.register.cut(Reason.DRAINING)
+    bench.dispatcher.turn([])
     far.close()
 
 

@@ -56,9 +56,10 @@ def test_who_waits_for_a_caller_keeps_no_generation(said: bytes) -> None:
         assert tables_alive() == before
         if said == REQUEST:
             ask(bench, caller, far)
-    bench.until(lambda: not bench.register.connections)
     for one in far:
         one.close()
+    bench.until(lambda: not bench.register.connections and not bench.relay.counters.upstreams)
+    bench.dispatcher.turn([])
 
 
 def tables_alive() -> int:

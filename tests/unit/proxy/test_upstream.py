@@ -83,4 +83,5 @@ def test_a_connection_to_an_endpoint_that_is_gone_meanwhile_is_not_kept() -> Non
         assert caller.recv(65536).endswith(b"1.")
         assert not bench.relay.counters.upstreams
         assert endpoint.ends[0].recv(1) == b""
+    bench.until(lambda: not bench.register.connections)
     endpoint.close()
