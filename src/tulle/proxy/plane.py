@@ -84,6 +84,7 @@ class Plane:
             counted["accepted"] += 1
             await self._remember(text, tables.generation)
             if before is not None:
+                await sliced(relay.dispatcher, self._register.renewing())
                 leaving = let_go(before)
                 del before
                 await sliced(relay.dispatcher, leaving)
