@@ -7,6 +7,8 @@ from shutil import copytree
 
 import pytest
 
+pytestmark = pytest.mark.user
+
 SOURCE = Path(__file__).parents[2] / "src" / "tulle"
 START = """
 import os, socket, sys
