@@ -9,9 +9,33 @@ from hypothesis import strategies as st
 
 from tests.support.h1_reading import told
 from tests.support.h1_wire import mutated, requests, table_wires
+from tulle.core.tables import build_tables
 from tulle.http.fields import PlainLines
 from tulle.http.h1 import Limits, RequestHead, find_head_end, parse_request, parse_response
 from tulle.http.opening import learn_opening, read_opened
+from tulle.proxy.counters import Counters
+from tulle.proxy.head_reader import MAX_MISSES, HeadReader
+from tulle.proxy.judging import judge_head
+from tulle.proxy.lane import Arrival
+from tulle.proxy.loop import Dispatcher
+from tulle.proxy.relay import Relay
+from tulle.wire.snapshot import (
+    Action,
+    Backend,
+    Door,
+    HeaderMatch,
+    Match,
+    Operation,
+    PathMatch,
+    Policy,
+    Route,
+    Rule,
+    Service,
+    ServicePort,
+    Snapshot,
+    WeightedBackend,
+)
+from tulle.wire.snapshot import Limits as LimitsInForce
 
 LIMITS = Limits()
 
@@ -215,3 +239,127 @@ def test_lines_seen_before_change_no_verdict(sequences: list[list[bytes]], most:
         answer = b"HTTP/1.1 200 OK\r\n" + head.partition(b"\r\n")[2]
         assert told(parse_response(answer, "GET", LIMITS, plain)) == told(parse_response(answer, "GET", LIMITS))
         assert len(plain.known) <= most
+
+
+BACKENDS = tuple(Backend(name=name, service="a/b", version=name) for name in ("one", "two"))
+ROUTES = (
+    Route(
+        name="by a field",
+        matches=(Match(path=PathMatch(value="/a"), headers=(HeaderMatch(name="x-bare", value="1"),)),),
+        backends=(WeightedBackend(backend="two"),),
+    ),
+    Route(name="others", backends=(WeightedBackend(backend="one"),)),
+)
+POLICIES = (
+    Policy(name="get", action=Action.ALLOW, rules=(Rule(operations=(Operation(methods=("GET", "BREW")),)),)),
+    Policy(name="post", action=Action.ALLOW, rules=(Rule(operations=(Operation(methods=("POST",), paths=("/",)),)),)),
+)
+
+
+def relay_of(limits: LimitsInForce) -> Relay:
+    made = Relay(Dispatcher(lambda _: None), Counters())
+    port = ServicePort(port=80, target_port=81, routes=ROUTES)
+    service = Service(name="a/b", address="127.80.0.1", ports=(port,), policies=("get", "post"))
+    made.adopt(
+        build_tables(
+            Snapshot(
+                generation=1,
+                mesh="m",
+                trust_domain="m",
+                services=(service,),
+                backends=BACKENDS,
+                policies=POLICIES,
+                doors=(Door(port=1, service="a/b", service_port=80),),
+                limits=limits,
+            )
+        )
+    )
+    return made
+
+
+class Reading:
+    """One connection, whose heads are read and judged as a caller's are, each served before the next one comes."""
+
+    def __init__(self, limits: LimitsInForce) -> None:
+        self.relay = relay_of(limits)
+        self.reader = HeadReader()
+        self.alike = 0
+        """Heads that were judged with others like them."""
+
+    def serve(self, wire: bytes) -> dict[str, object]:
+        """All that becomes of a head: what it says, what was decided, and what is sent."""
+        relay = self.relay
+        lane = relay.lane(Arrival("", "", 1))
+        judged = self.reader.recall(lane, wire)
+        begun = b""
+        if judged is None:
+            judged, begun, size = self.reader.recall_alike(relay, lane, wire)
+            if judged is not None:
+                self.alike += 1
+                common, end = told(judged.head), judged.end(b"id", b"trace")
+                judged = judged.read_again(wire[:size])
+                whole = told(judged.head)
+                own = {"target", "origin", "query", "size", "lines", "fields", "forward"}
+                assert {name: common[name] for name in common.keys() - own} == {
+                    name: whole[name] for name in whole.keys() - own
+                }
+                assert end == judged.end(b"id", b"trace")
+                assert begun == judged.begin()
+        if judged is None:
+            head = self.reader.read(relay, lane, wire)
+            if not isinstance(head, RequestHead):
+                return told(head) if head is not None else {}
+            judged = judge_head(relay, lane, head)
+            self.reader.keep(relay, lane, wire, judged)
+        return told(judged.head) | {
+            "refused": judged.refusal,
+            "verdict": repr(judged.verdict),
+            "route": judged.route.name if judged.route is not None else "",
+            "offers": judged.upgrade,
+            "counted": judged.protocol,
+            "sent": (begun or judged.begin()) + judged.end(b"id", b"trace"),
+        }
+
+
+def teachers(before: bytes, first: bytes) -> list[bytes]:
+    """So many heads like these that a connection looks for none that repeats."""
+    line, ended, lines = before.partition(b"\r\n")
+    fields = lines[: lines.rindex(b"X-Trace")]
+    return [before, first, *(line + ended + fields + b"X-Trace: %d\r\n\r\n" % number for number in range(3, 20))]
+
+
+@given(
+    families(),
+    st.builds(
+        LimitsInForce,
+        header_bytes=st.integers(300, 400),
+        header_count=st.integers(3, 6),
+        target_bytes=st.integers(4, 12),
+    )
+    | st.just(LimitsInForce()),
+)
+def test_a_head_that_is_one_of_many_alike_comes_to_what_it_comes_to_alone(
+    family: tuple[list[bytes], list[bytes]], limits: LimitsInForce
+) -> None:
+    (before, first), others = family
+    reading = Reading(limits)
+    for wire in (*teachers(before, first), *(other for other in others for _ in range(4)), *others):
+        assert reading.serve(wire) == Reading(limits).serve(wire)
+
+
+def test_every_query_and_every_field_behind_heads_alike_means_what_it_means_alone() -> None:
+    alike = 0
+    start = b"\r\nHost: a\r\n" + LONG + b"\r\n"
+    queries = (b"", b"?", b"?b=c", b"?b=c#d", b"?b c", b"?\x7f", b"?\xe9", b"?b HTTP/1.1", b"?b\r\nX-Bare: 1")
+    for line in FIRST:
+        asked = line.partition(b" HTTP")[0]
+        reading = Reading(LimitsInForce())
+        for number in range(MAX_MISSES + 4):
+            reading.serve(asked.partition(b"?")[0] + b" HTTP/1.1" + start + b"X-Trace: %d\r\n\r\n" % number)
+        ends = [(query, b"X-Trace: 1") for query in queries]
+        ends += [(b"?b=c", last) for behind in (*SHARED, *TELLING, *WRONG) for last in (behind, b"X-Trace: 1", behind)]
+        for query, last in ends:
+            wire = asked + query + b" HTTP/1.1" + start + last + b"\r\n\r\n"
+            assert reading.serve(wire) == Reading(LimitsInForce()).serve(wire)
+        alike += reading.alike
+    assert alike > 100

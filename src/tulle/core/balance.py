@@ -10,11 +10,12 @@ def pick_backend(route: RouteTable, roll: int) -> BackendTable | None:
     if len(route.backends) == 1:
         return route.backends[0]
     point = roll % route.total
+    bounds = route.bounds
     low = 0
-    high = len(route.bounds) - 1
+    high = len(bounds) - 1
     while low < high:
         middle = (low + high) // 2
-        if point < route.bounds[middle]:
+        if point < bounds[middle]:
             high = middle
         else:
             low = middle + 1

@@ -30,6 +30,9 @@ TEXT: Final = bytes(octet for octet in range(256) if octet == 9 or (octet >= 32 
 CLEAN: Final = bytes(octet if octet in TEXT else octet ^ 128 for octet in range(256))
 """Translated by this, a line that holds anything but text is another one."""
 
+LAST_BLANK: Final = 32
+"""Of what is text, only blanks are not beyond this."""
+
 TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 MAX_LENGTH_DIGITS: Final = 18
@@ -282,11 +285,7 @@ def plain_names(lines: list[bytes]) -> list[bytes] | None:
 
 def is_plain(value: bytes) -> bool:
     """Whether a value goes on as it came: text, with no blank at either end."""
-    if not value or value.translate(CLEAN) != value:
-        return False
-    first = value[0]
-    last = value[-1]
-    return first != 32 and last != 32 and first != 9 and last != 9
+    return bool(value) and value.translate(CLEAN) == value and value[0] > LAST_BLANK and value[-1] > LAST_BLANK
 
 
 def read_pairs(lines: bytes) -> list[tuple[bytes, bytes]]:

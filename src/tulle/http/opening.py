@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from tulle.http.fields import CRLF, NOTHING_KNOWN, TEXT, Fields, is_plain, plain_names
+from tulle.http.fields import CLEAN, CRLF, LAST_BLANK, NOTHING_KNOWN, TEXT, Fields, plain_names
 from tulle.http.head import Limits, RequestHead
 from tulle.http.request import END, METHODS, Authority, judge_request, read_authority
 
@@ -14,8 +14,8 @@ MAX_OPENING: Final = 2048
 MAX_TAIL: Final = 1024
 """Octets behind an opening that are compared with what was guessed."""
 
-_BEHIND_TARGET: Final = b" HTTP/1.1\r\n"
-_OF_TARGET: Final = bytes(octet if 32 < octet < 127 and octet != 35 else octet ^ 128 for octet in range(256))
+BEHIND_TARGET: Final = b" HTTP/1.1\r\n"
+OF_TARGET: Final = bytes(octet if 32 < octet < 127 and octet != 35 else octet ^ 128 for octet in range(256))
 """Translated by this, a target that holds a blank, a `#` or anything but printable ASCII is another one."""
 
 
@@ -92,13 +92,15 @@ def read_tail(buffer: bytes, at: int, tail: list[bytes]) -> int:
     lines = buffer[at : at + MAX_TAIL].split(CRLF, size + 1)  # `find` from an index costs as much as this
     if len(lines) != size + 2 or lines[size]:
         return -1
-    for index in range(size):
-        name = tail[index]
+    for index, name in enumerate(tail):
         line = lines[index]
         begin = len(name)
-        if line[:begin] != name or not is_plain(line[begin:]):
+        length = len(line)
+        if length <= begin or line[:begin] != name or line.translate(CLEAN) != line:
             return -1
-        at += len(line) + 2
+        if line[begin] <= LAST_BLANK or line[-1] <= LAST_BLANK:
+            return -1
+        at += length + 2
     return at + 2
 
 
@@ -112,7 +114,7 @@ def read_opened(buffer: bytes, opening: Opening, limits: Limits) -> RequestHead 
 
     None: it is not there yet, is to be refused, or is unusual; read it as if there were no opening.
     """
-    asked, _, behind = buffer.partition(_BEHIND_TARGET)
+    asked, _, behind = buffer.partition(BEHIND_TARGET)
     if behind[: opening.size] != opening.octets:
         return None
     method: str | None = "GET"
@@ -122,12 +124,12 @@ def read_opened(buffer: bytes, opening: Opening, limits: Limits) -> RequestHead 
         method = METHODS.get(word)
     if method is None or target[:1] != b"/" or len(target) > limits.target_bytes:
         return None
-    if target.translate(_OF_TARGET) != target:
+    if target.translate(OF_TARGET) != target:
         return None
 
     fields = opening.fields
     count = opening.count + len(opening.tail)
-    begin = len(asked) + len(_BEHIND_TARGET)
+    begin = len(asked) + len(BEHIND_TARGET)
     middle = begin + opening.size
     end = read_tail(buffer, middle, opening.tail)
     if end > 0:

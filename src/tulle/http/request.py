@@ -211,8 +211,11 @@ def judge_request(
         named,
         fields.own_request_id(),
         size,
-        traceparent=traceparent,
-        is_traced=is_traced,
+        None,
+        None,
+        b"",
+        traceparent,
+        is_traced,
     )
 
 

@@ -81,5 +81,7 @@ def judge_response(
         framing != UNTIL_CLOSE and not fields.close and (version_minor == 1 or fields.keep),
         status == 101 and fields.upgrade and fields.upgrade_named,
         fields.named,
-        size=size,
+        None,
+        None,
+        size,
     )

@@ -16,7 +16,7 @@ from tulle.http.write import write_response
 class ResponseOpening:
     """A status line and sound field lines, none of which is taken away by Connection. A function of its octets."""
 
-    __slots__ = ("count", "fields", "head", "octets", "size", "tail", "wire")
+    __slots__ = ("count", "fields", "forward", "head", "octets", "size", "tail", "wire")
 
     def __init__(self, octets: bytes, count: int, fields: Fields, head: ResponseHead) -> None:
         self.octets = octets
@@ -28,6 +28,7 @@ class ResponseOpening:
         """What they say; never changed."""
         self.head = head
         """The head that has no other fields, as the answer to GET."""
+        self.forward = head.forward
         self.wire = write_response(head, 1, False)[: -len(CRLF)]
         """That head as it is sent, but for its empty line."""
         self.tail: list[bytes] = []
@@ -45,6 +46,20 @@ def learn_response_opening(before: bytes, head: bytes, limits: Limits) -> Respon
     if isinstance(alone, Refusal) or alone.status < 200:
         return None
     return ResponseOpening(octets, len(lines) - 1, fields, alone)
+
+
+def find_opened_end(buffer: bytes, opening: ResponseOpening, limits: Limits) -> int:
+    """Where the head ends that begins with `opening`, when nothing but plain fields of the expected names follow; -1: read it.
+
+    Whatever method but HEAD was asked by, the head says what `opening.head` says, and goes on as `opening.wire` and the rest of it.
+    """
+    middle = opening.size
+    if buffer[:middle] != opening.octets:
+        return -1
+    end = read_tail(buffer, middle, opening.tail)
+    if end > limits.header_bytes or opening.count + len(opening.tail) > limits.header_count:
+        return -1
+    return end
 
 
 def read_opened_response(buffer: bytes, opening: ResponseOpening, limits: Limits) -> ResponseHead | None:
@@ -77,14 +92,16 @@ def read_opened_response(buffer: bytes, opening: ResponseOpening, limits: Limits
         alone.reason,
         alone.version_minor,
         alone.lines + rest,
-        alone.forward + rest,
+        opening.forward + rest,
         alone.framing,
         alone.content_length,
         alone.keep_alive,
         False,
         alone.named,
-        size=end,
-        wire=opening.wire + buffer[middle:end],
+        None,
+        None,
+        end,
+        opening.wire + buffer[middle:end],
     )
 
 

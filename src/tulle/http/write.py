@@ -134,6 +134,11 @@ def write_response(
     )
 
 
+def closing(wire: bytes) -> bytes:
+    """A response head that was written for a client whose connection is kept, for one whose is not."""
+    return wire[: -len(CRLF)] + b"connection: close\r\n\r\n"
+
+
 def write_reply(
     status: int,
     body: bytes,

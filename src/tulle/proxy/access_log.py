@@ -105,8 +105,9 @@ class AccessLog(Timed):
         upgrade = exchange.upgrade
         head = exchange.judged.head
         path = head.path
-        if self._settings.query and head.query:
-            path += "?" + head.query
+        if self._settings.query:
+            query = exchange.whole().head.query
+            path = f"{path}?{query}" if query else path
         self._add(
             {
                 **self._parties(lane, exchange.backend),

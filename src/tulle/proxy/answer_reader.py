@@ -7,7 +7,7 @@ from typing import Final, final
 from tulle.http.head import Refusal, ResponseHead
 from tulle.http.request import find_head_end
 from tulle.http.response import parse_response
-from tulle.http.response_opening import ResponseOpening, learn_response_opening, read_opened_response
+from tulle.http.response_opening import ResponseOpening, find_opened_end, learn_response_opening, read_opened_response
 from tulle.http.write import write_response
 from tulle.proxy.known_heads import MAX_REMEMBERED_HEAD, RememberedAnswer
 from tulle.proxy.relay import Relay
@@ -57,6 +57,20 @@ class AnswerReader:
         """What this connection's heads begin with."""
         self._strays = 0
         """Heads in a row that were read the long way."""
+
+    def read_alike(self, buffer: bytes) -> tuple[ResponseHead | None, bytes, int]:
+        """What the head that the buffer begins with has in common with others, which differ in plain fields only.
+
+        And it as `ResponseHead.wire` is, and how many octets it has. None: it has to be read. Not for what HEAD is answered.
+        """
+        opening = self._opening
+        if opening is None or self._misses < MAX_MISSES:
+            return None, b"", 0
+        end = find_opened_end(buffer, opening, self._relay.head_limits)
+        if end < 0:
+            return None, b"", 0
+        self._strays = 0
+        return opening.head, opening.wire + buffer[opening.size : end], end
 
     def read(self, method: str, buffer: bytes) -> ResponseHead | Refusal | None:
         """The head that the buffer begins with, as the answer to a request of this method; None: it is not complete yet."""

@@ -158,7 +158,10 @@ class Counters:
             pair = self.pair(key[0], key[1], key[2], key[3], key[4])
             if not pair.is_counted:
                 return
-        pair.of(response_class).add(seconds, bytes_in, bytes_out)
+        series = pair.series[response_class]
+        if series is None:
+            series = pair.of(response_class)
+        series.add(seconds, bytes_in, bytes_out)
         if grpc_status >= 0:
             pair.end_call(grpc_status)
 

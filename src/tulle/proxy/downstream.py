@@ -8,7 +8,7 @@ from tulle.http.body import BodyReader
 from tulle.http.forward import NOT_FORWARDED
 from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, RequestHead, ResponseHead
 from tulle.http.upgrade import switching_head
-from tulle.http.write import chunk, last_chunk, response_framing, write_response
+from tulle.http.write import chunk, closing, last_chunk, response_framing, write_response
 from tulle.proxy.arrival import Connection
 from tulle.proxy.counters import ABORTED
 from tulle.proxy.exchange import Exchange
@@ -178,11 +178,16 @@ class HttpDownstream(CallerEnd):
         if head is not None:
             request = exchange.judged.head
             minor = request.version_minor
-            self._framing = framing = response_framing(head, minor)
+            framing = head.framing
+            if framing >= CHUNKED:
+                framing = response_framing(head, minor)
+            self._framing = framing
             if framing == UNTIL_CLOSE or not request.keep_alive or not exchange.request_done or self._relay.is_draining:
                 self._closes = True
-            if not wire or self._closes or minor == 0:
+            if not wire or minor == 0:
                 wire = write_response(head, minor, self._closes, method=request.method)
+            elif self._closes:
+                wire = closing(wire)
         elif not wire:
             framing = self._framing
         if framing == CHUNKED:
@@ -315,7 +320,10 @@ class HttpDownstream(CallerEnd):
         heads = self._heads
         judged = heads.recall(lane, buffer)
         if judged is not None:
-            return self._begin(judged, judged.head.size)
+            return self._begin(judged, judged.head.size, b"")
+        judged, begun, size = heads.recall_alike(relay, lane, buffer)
+        if judged is not None:
+            return self._begin(judged, size, begun)
         head = heads.read(relay, lane, buffer)
         if head is None:
             return False
@@ -330,7 +338,7 @@ class HttpDownstream(CallerEnd):
                 return self._connect(lane, head)
         judged = judge_head(relay, lane, head)
         heads.keep(relay, lane, buffer, judged)
-        return self._begin(judged, head.size)
+        return self._begin(judged, head.size, b"")
 
     def _connect(self, lane: Lane, head: RequestHead) -> bool:
         """Serves CONNECT: what follows is another connection, or nothing."""
@@ -338,7 +346,7 @@ class HttpDownstream(CallerEnd):
         refused = judge_connect(relay, lane, head)
         port = lane.port
         if refused is not None or port is None:
-            return refused is not None and self._begin(refused, head.size)
+            return refused is not None and self._begin(refused, head.size, b"")
         rest = self._buffer[head.size :]
         self._buffer = b""
         self.deadline = NEVER
@@ -347,10 +355,12 @@ class HttpDownstream(CallerEnd):
         )
         return False
 
-    def _begin(self, judged: Judged, end: int) -> bool:
+    def _begin(self, judged: Judged, end: int, begun: bytes) -> bool:
+        """Serves the request whose head ends there. `begun`: it as it is sent, where it is one of many judged alike."""
         relay = self._relay
         head = judged.head
         buffer = self._buffer
+        size = end
         out: list[bytes] = []
         trailers = NO_TRAILERS
         done = True
@@ -368,8 +378,11 @@ class HttpDownstream(CallerEnd):
             self._buffer = buffer[end:]
         self._is_answered = False
         exchange = self._exchange = Exchange(relay, self._lane, judged, self)
+        if begun:
+            exchange.begun = begun
+            exchange.octets = buffer if size == len(buffer) else buffer[:size]
         self.deadline = exchange.started + (relay.request_timeout if done else relay.idle_timeout)
-        if relay.is_overloaded:
+        if relay.is_overloaded():
             exchange.request_done = done
             exchange.identify()
             exchange.answer(Reason.OVERLOADED)

@@ -25,6 +25,8 @@ from tulle.wire.snapshot import Protocol
 
 MAX_INTERIM: Final = 16
 """Interim answers (1xx) to one request."""
+_DETECT: Final = Protocol.DETECT
+_HTTP2: Final = Protocol.HTTP2
 REPLAY_BYTES: Final = 65_536
 """Octets of a request's body kept until an endpoint that may refuse the stream has begun to answer."""
 
@@ -32,6 +34,44 @@ REPLAY_BYTES: Final = 65_536
 @final
 class Exchange:
     """A request and its answer. Ends exactly once, counted in exactly one class."""
+
+    __slots__ = (
+        "_attempts",
+        "_held",
+        "_id",
+        "_is_http2",
+        "_is_replayable",
+        "_keeps_request",
+        "_traceparent",
+        "_trailers",
+        "_tried",
+        "asked",
+        "backend",
+        "begun",
+        "bytes_in",
+        "bytes_out",
+        "caller",
+        "ended",
+        "endpoint",
+        "endpoint_end",
+        "grpc_status",
+        "is_over",
+        "judged",
+        "lane",
+        "octets",
+        "own_fields",
+        "policy",
+        "reason",
+        "relay",
+        "request_done",
+        "reset_code",
+        "response_class",
+        "retries",
+        "started",
+        "status",
+        "upgrade",
+        "would_deny",
+    )
 
     def __init__(self, relay: Relay, lane: Lane, judged: Judged, caller: CallerEnd) -> None:
         self.relay = relay
@@ -63,12 +103,14 @@ class Exchange:
         """The policy that decided, when one did."""
         self.would_deny = ""
         """The reason for which it would have been refused, but for shadow mode."""
-        self.id_octets = b""
-        """The request's id."""
-        self.traceparent = b""
-        """The W3C trace that it belongs to, as the endpoint learns it."""
+        self.begun = b""
+        """Its head for HTTP/1.1 but for how it ends, where it is one of many judged alike,"""
+        self.octets = b""
+        """and as it came."""
         self.own_fields = b""
-        """Both as the end of a head, where the caller said neither."""
+        """Its id and its trace as the end of a head, where the caller said neither."""
+        self._id = b""
+        self._traceparent = b""
         self.request_done = False
         self.is_over = False
         self.upgrade: Upgrade | None = None
@@ -86,6 +128,16 @@ class Exchange:
         relay.counters.in_flight += 1
 
     @property
+    def id_octets(self) -> bytes:
+        """The request's id."""
+        return id_in(self.own_fields) if self.own_fields else self._id
+
+    @property
+    def traceparent(self) -> bytes:
+        """The W3C trace that it belongs to, as the endpoint learns it."""
+        return traceparent_in(self.own_fields) if self.own_fields else self._traceparent
+
+    @property
     def request_id(self) -> str:
         """What the caller, the endpoint and whoever looks call this request."""
         return self.id_octets.decode("latin-1")
@@ -100,6 +152,13 @@ class Exchange:
         """What it counts as."""
         upgrade = self.upgrade
         return upgrade.label if upgrade is not None and upgrade.is_switched else self.judged.protocol
+
+    def whole(self) -> Judged:
+        """What was judged, with all that the head says. `judged` has of one among many alike what is common to them."""
+        if self.begun:
+            self.judged = self.judged.read_again(self.octets)
+            self.begun = b""
+        return self.judged
 
     def begin(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         """Authorizes, routes, connects, forwards."""
@@ -144,12 +203,10 @@ class Exchange:
         own = head.request_id
         traceparent = head.traceparent
         if own is None and not traceparent and ids.makes_traces:
-            self.own_fields = fields = ids.next_fields()
-            self.id_octets = id_in(fields)
-            self.traceparent = traceparent_in(fields)
+            self.own_fields = ids.next_fields()
             return
-        self.id_octets = own if own is not None else ids.next_octets()
-        self.traceparent = ids.next_traceparent() if not traceparent and ids.makes_traces else traceparent
+        self._id = own if own is not None else ids.next_octets()
+        self._traceparent = ids.next_traceparent() if not traceparent and ids.makes_traces else traceparent
 
     def forward(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         """More of the request's body."""
@@ -175,7 +232,8 @@ class Exchange:
         """A part of the answer. When it is the last, the endpoint's end has been given back already."""
         if head is not None:
             self.status = head.status
-            self._forget_request()
+            if self._keeps_request:
+                self._forget_request()
         if done and self.judged.is_grpc:
             self._read_grpc_status(head, trailers)
         for piece in payload:
@@ -302,7 +360,8 @@ class Exchange:
         if end is not None:
             self.endpoint_end = None
             end.abandon()
-        self._leave_endpoint()
+        if self.endpoint is not None:
+            self._leave_endpoint()
         backend = self.backend
         name = backend.name if backend is not None else ""
         upgrade = self.upgrade
@@ -347,7 +406,8 @@ class Exchange:
         backend = self.backend
         if backend is None:
             return
-        endpoint = pick_endpoint(backend, getrandbits(32), self._tried)
+        roll = getrandbits(32) if len(backend.endpoints) > 1 else 0
+        endpoint = pick_endpoint(backend, roll, self._tried)
         if endpoint is None:
             self.answer(failure_of(self._tried))
             return
@@ -358,7 +418,7 @@ class Exchange:
         connector = self.relay.connector
         looks_again = not is_repeatable(self.judged.head.method, self.request_done)
         speaks = backend.protocol
-        is_http2 = self._is_http2 = speaks is Protocol.HTTP2 or (speaks is Protocol.DETECT and self.caller.is_http2)
+        is_http2 = self._is_http2 = self.caller.is_http2 if speaks is _DETECT else speaks is _HTTP2
         while (end := connector.take(endpoint, is_http2, looks_again)) is not None:
             if self._attach(end):
                 return
@@ -385,9 +445,8 @@ class Exchange:
 
     def _forget_request(self) -> None:
         """What has been sent will not be sent again."""
-        if self._keeps_request:
-            self._keeps_request = False
-            self._held = []
+        self._keeps_request = False
+        self._held = []
 
     def _read_grpc_status(self, head: ResponseHead | None, trailers: Trailers) -> None:
         """The status of a call whose answer is complete: in its trailers, or in the head of one that has nothing else."""

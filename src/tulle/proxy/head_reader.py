@@ -6,7 +6,7 @@ from typing import Final, final
 
 from tulle.http.forward import parse_forwarded
 from tulle.http.head import NO_BODY, Refusal, RequestHead
-from tulle.http.opening import Opening, read_opened
+from tulle.http.opening import BEHIND_TARGET, OF_TARGET, Opening, read_opened, read_tail
 from tulle.http.request import END, find_head_end, parse_request, refuse_early
 from tulle.proxy.judged import Judged
 from tulle.proxy.known_heads import MAX_REMEMBERED_HEAD
@@ -54,6 +54,35 @@ class HeadReader:
             self._lane = lane
         return judged
 
+    def recall_alike(self, relay: Relay, lane: Lane, buffer: bytes) -> tuple[Judged | None, bytes, int]:
+        """What was decided about all heads like the one that the buffer begins with, once those before it did not repeat.
+
+        And that head as it is sent, but for how it ends, and how many octets it has. None: nothing was decided.
+        """
+        opening = self._opening
+        if opening is None or self._misses < MAX_MISSES:
+            return None, b"", 0
+        known = lane.alike.get(opening)
+        if known is None:
+            return None, b"", 0
+        asked, _, fields = buffer.partition(BEHIND_TARGET)
+        start, _, query = asked.partition(b"?")
+        alike = known.get(start)
+        if alike is None or fields[: opening.size] != opening.octets or query.translate(OF_TARGET) != query:
+            return None, b"", 0
+        tail = opening.tail
+        begin = len(asked) + len(BEHIND_TARGET) + opening.size
+        end = read_tail(buffer, begin, tail)
+        limits = relay.head_limits
+        if (
+            end < 0
+            or end > limits.header_bytes
+            or opening.count + len(tail) > limits.header_count
+            or len(asked) - alike.target_at > limits.target_bytes
+        ):
+            return None, b"", 0
+        return alike.judged, asked + alike.behind + buffer[begin : end - 2], end
+
     def read(self, relay: Relay, lane: Lane, buffer: bytes) -> RequestHead | Refusal | None:
         """The same, by its fields; None: it is not complete yet."""
         limits = relay.head_limits
@@ -82,6 +111,9 @@ class HeadReader:
 
     def keep(self, relay: Relay, lane: Lane, buffer: bytes, judged: Judged) -> None:
         """Has what was decided about the head that the buffer begins with recalled, should it come again."""
+        opening = self._opening
+        if judged.is_by_path and opening is not None:
+            relay.heads.remember_alike(lane, opening, judged, relay.head_limits)
         if self._misses >= MAX_MISSES:
             return
         self._misses += 1

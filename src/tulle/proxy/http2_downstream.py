@@ -100,7 +100,7 @@ class Http2Downstream(LinkOwner):
         if judged.timeout >= 0.0:
             call.limit = exchange.started + judged.timeout
             self._meet(call.limit)
-        if relay.is_overloaded:
+        if relay.is_overloaded():
             exchange.request_done = done
             exchange.identify()
             exchange.answer(Reason.OVERLOADED)

@@ -61,7 +61,7 @@ class Http2End(EndpointEnd):
             else:
                 self._upstream.unasked.append(self)
             return True
-        judged = exchange.judged
+        judged = exchange.whole()
         relay = self._upstream.relay
         head = judged.head
         literals = _ID_LITERAL + exchange.id_octets if head.request_id is None else b""

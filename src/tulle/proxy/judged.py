@@ -12,8 +12,8 @@ from tulle.http.h2.encoder import Known
 from tulle.http.h2.field import GRPC_TIMEOUT, Field, FieldStore, value_of
 from tulle.http.h2.sending import asked_fields, told_fields
 from tulle.http.h2.stream import Stream
-from tulle.http.head import RequestHead
-from tulle.http.request import END
+from tulle.http.head import Limits, RequestHead
+from tulle.http.request import END, parse_request
 from tulle.http.upgrade import offered_protocols
 from tulle.http.write import open_request
 from tulle.proxy.counters import Pair
@@ -21,6 +21,7 @@ from tulle.proxy.grpc import MALFORMED, NO_TIMEOUT, timeout_of
 from tulle.wire.reason import Reason
 
 _NO_FIELDS: Final[list[Field]] = []
+_NO_LIMITS: Final = Limits(1 << 30, 1 << 30, 1 << 30)
 
 
 @final
@@ -33,6 +34,7 @@ class Judged:
         "_told",
         "_wire",
         "head",
+        "is_by_path",
         "is_grpc",
         "octets",
         "pairs",
@@ -71,6 +73,8 @@ class Judged:
         """By backend name: where this request is counted. Shared by those of one route and protocol."""
         self.upgrade = offered_protocols(head)
         """What the caller asks to change to and may, separated by `, `; empty: the request is served in HTTP."""
+        self.is_by_path = False
+        """It is known that nothing but its method, path and authority had a say."""
         self.is_grpc = protocol == "grpc"
         self.timeout = NO_TIMEOUT
         """Seconds that the caller waits (`grpc-timeout`); negative: it did not say."""
@@ -84,20 +88,27 @@ class Judged:
             if self.timeout == MALFORMED and refusal is None:
                 self.refusal = Reason.BAD_REQUEST
 
-    def write(self, request_id: bytes, traceparent: bytes, fields: bytes) -> bytes:
-        """The head for HTTP/1.1, with these where the caller named none. `fields`: both as its end, where he named neither."""
-        head = self.head
+    def begin(self) -> bytes:
+        """The head for HTTP/1.1, but for how it ends."""
         wire = self._wire
         if not wire:
-            wire = self._wire = open_request(head, b"", self.target)
-        if fields:
-            return wire + fields
-        is_own = head.request_id is None
-        if head.is_traced or not traceparent:
-            return b"".join([wire, b"x-request-id: ", request_id, END]) if is_own else wire + CRLF
+            wire = self._wire = open_request(self.head, b"", self.target)
+        return wire
+
+    def end(self, request_id: bytes, traceparent: bytes) -> bytes:
+        """How it ends: with these where the caller named none."""
+        is_own = self.head.request_id is None
+        if self.head.is_traced or not traceparent:
+            return b"x-request-id: " + request_id + END if is_own else CRLF
         if is_own:
-            return b"".join([wire, b"traceparent: ", traceparent, b"\r\nx-request-id: ", request_id, END])
-        return b"".join([wire, b"traceparent: ", traceparent, END])
+            return b"".join([b"traceparent: ", traceparent, b"\r\nx-request-id: ", request_id, END])
+        return b"traceparent: " + traceparent + END
+
+    def read_again(self, octets: bytes) -> Judged:
+        """The same about one of the heads alike, with all that it says."""
+        head = parse_request(octets, _NO_LIMITS)
+        assert isinstance(head, RequestHead)  # noqa: S101  (it was sound, and within limits, when it was recognised)
+        return Judged(head, self.refusal, self.verdict, self.route, self.target, self.pairs, self.protocol)
 
     def open(self, codec: Codec, store: FieldStore, done: bool, literals: bytes) -> Stream:
         """Sends the head over HTTP/2, and `literals` behind it: a request id and a traceparent that are ours."""

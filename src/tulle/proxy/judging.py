@@ -38,16 +38,16 @@ def judge_head(relay: Relay, lane: Lane, head: RequestHead) -> Judged:
         return refuse_head(lane, head, Reason.UNSUPPORTED)
     protocol = protocol_of(head)
     is_remembered = head.going is not None and not head.protocol
-    key = (head.method, head.target, head.authority, protocol)
     if is_remembered:
-        known = lane.decisions.get(key)
+        known = lane.decisions.get((head.method, head.target, head.authority, protocol))
         if known is not None:
             return Judged(head, None, known.verdict, known.route, known.target, known.pairs, protocol, known.asked)
-    place = (head.method, head.path, head.authority)
     if head.going is None:
-        decided = lane.by_path.get(place)
+        decided = lane.by_path.get((head.method, head.path, head.authority))
         if decided is not None:
-            return Judged(head, None, decided.verdict, decided.route, b"", decided.pairs, protocol)
+            judged = Judged(head, None, decided.verdict, decided.route, b"", decided.pairs, protocol)
+            judged.is_by_path = True
+            return judged
     readings = canonical_path(head.path)
     host = relay.heads.host(head.host) if head.host else ""
     if readings is None or host is None:
@@ -67,12 +67,14 @@ def judge_head(relay: Relay, lane: Lane, head: RequestHead) -> Judged:
     if view.are_read or len(head.target) > MAX_REMEMBERED_HEAD:
         return Judged(head, None, verdict, route, target, pairs, protocol)
     if head.going is None and head.path and not target and relay.heads.appears_again(head.path):
-        lane.by_path[place] = Decision(verdict, route, target, pairs, None)
+        lane.by_path[head.method, head.path, head.authority] = Decision(verdict, route, target, pairs, None)
     if not is_remembered:
         return Judged(head, None, verdict, route, target, pairs, protocol)
     asked = Known(asked_fields(head, relay.fields, target))
     if relay.heads.appears_again(head.target):
-        lane.decisions[key] = Decision(verdict, route, target, pairs, asked)
+        lane.decisions[head.method, head.target, head.authority, protocol] = Decision(
+            verdict, route, target, pairs, asked
+        )
     return Judged(head, None, verdict, route, target, pairs, protocol, asked)
 
 
@@ -84,7 +86,7 @@ def judge_connect(relay: Relay, lane: Lane, head: RequestHead) -> Judged | None:
         refusal = Reason.NO_SERVICE
     elif relay.is_draining:
         refusal = Reason.DRAINING
-    elif relay.is_overloaded:
+    elif relay.is_overloaded():
         refusal = Reason.OVERLOADED
     else:
         verdict = judge_connection(port, lane.caller)

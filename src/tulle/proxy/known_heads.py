@@ -6,8 +6,9 @@ from typing import Final, final
 
 from tulle.core.request import canonical_host
 from tulle.http.fields import PlainLines
-from tulle.http.head import ResponseHead
+from tulle.http.head import Limits, ResponseHead
 from tulle.http.opening import Opening, learn_opening
+from tulle.proxy.alike import asked, learn_alike
 from tulle.proxy.judged import Judged
 from tulle.proxy.lane import Lane
 
@@ -65,6 +66,15 @@ class KnownHeads:
             return
         self.answers[octets] = RememberedAnswer(octets, head)
 
+    def remember_alike(self, lane: Lane, opening: Opening, judged: Judged, limits: Limits) -> None:
+        """Keeps what was decided about a head by its path, for those that ask the same and whose fields begin alike."""
+        known = lane.alike.get(opening)
+        start = asked(judged.head)
+        if known is not None and start in known:
+            return
+        self._make_room()
+        lane.alike.setdefault(opening, {})[start] = learn_alike(judged, opening, limits)
+
     def host(self, name: str) -> str | None:
         """Its canonical form; None: it has none."""
         found = self.hosts.get(name)
@@ -82,10 +92,13 @@ class KnownHeads:
                 self._seen.clear()
             self._seen.add(mark)
             return False
+        self._make_room()
+        return True
+
+    def _make_room(self) -> None:
         self._remembered += 1
         if self._remembered > MAX_REMEMBERED:
             self.forget()
-        return True
 
     def forget(self) -> None:
         """Whatever was decided, or written, for a head. What heads are made of stays known."""
@@ -93,6 +106,7 @@ class KnownHeads:
             lane.memo.clear()
             lane.decisions.clear()
             lane.by_path.clear()
+            lane.alike.clear()
         for answer in self.answers.values():
             answer.octets = b""  # so that a connection to which it came last recalls it no more
         self.answers.clear()

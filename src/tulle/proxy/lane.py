@@ -10,6 +10,7 @@ from tulle.core.tables import ServicePortTable, Tables
 from tulle.core.verdict import Allow, Deny
 from tulle.http.h2.encoder import Known
 from tulle.http.opening import Opening
+from tulle.proxy.alike import Alike
 from tulle.proxy.counters import Pair
 from tulle.proxy.judged import Judged
 
@@ -84,6 +85,8 @@ class Lane:
         """By method, target, authority and protocol: what no other field has a say in."""
         self.by_path: dict[tuple[str, str, bytes], Decision] = {}
         """The same of HTTP/1.1, by method, path and authority: where the path goes on as it came the query has no say either."""
+        self.alike: dict[Opening, dict[bytes, Alike | None]] = {}
+        """By how their fields begin, and by method and path as a head begins with them. None: heads are judged one by one."""
         self._pairs: dict[tuple[str, str], dict[str, Pair]] = {}
 
     def pairs_of(self, route: RouteTable | None, protocol: str) -> dict[str, Pair]:

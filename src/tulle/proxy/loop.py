@@ -228,7 +228,10 @@ class Dispatcher:
             if one is None:
                 foreign.append(event)
                 continue
-            self._serve(one, event[1])
+            try:  # as `_serve`, without its call
+                one.on_event(event[1])
+            except Exception:  # noqa: BLE001  (one defect must not end the process)
+                self.defect(one)
         for timed in postponed:
             try:
                 timed.on_turn()

@@ -95,7 +95,6 @@ class Relay:
         """More is held for slow readers than may be."""
         return self.dispatcher.held > self.dispatcher.may_hold
 
-    @property
     def is_overloaded(self) -> bool:
         """No request is to be served beyond those that are."""
         return self.counters.in_flight > self.requests_in_flight or self.dispatcher.held > self.dispatcher.may_hold

@@ -8,7 +8,7 @@ from typing import Final, final
 
 from tulle.core.backends import EndpointRef
 from tulle.http.body import BodyReader
-from tulle.http.head import CHUNKED, Refusal, ResponseHead
+from tulle.http.head import CHUNKED, SIZED, Refusal, ResponseHead
 from tulle.http.write import chunk, last_chunk
 from tulle.proxy.answer_reader import AnswerReader, AnswersAlike
 from tulle.proxy.exchange import MAX_INTERIM, Exchange
@@ -47,7 +47,6 @@ class HttpUpstream(EndpointEnd):
         self.wire.start()
 
     def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> bool:
-        judged = exchange.judged
         self._exchange = exchange
         self.wire.is_idle = False
         self._body = None
@@ -58,7 +57,10 @@ class HttpUpstream(EndpointEnd):
             self._is_chunked = False
             self.wire.write(upgrade.request())
             return not self.wire.is_broken
-        head = judged.write(exchange.id_octets, exchange.traceparent, exchange.own_fields)
+        judged = exchange.judged
+        fields = exchange.own_fields
+        head = exchange.begun or judged.begin()
+        head += fields or judged.end(exchange.id_octets, exchange.traceparent)
         self._is_chunked = judged.head.framing == CHUNKED
         if payload or (self._is_chunked and done):
             head += self._frame(payload, done, trailers)
@@ -148,9 +150,16 @@ class HttpUpstream(EndpointEnd):
             self._pools.drop(self)
 
     def _read_head(self, exchange: Exchange, buffer: bytes) -> None:
-        method = exchange.judged.head.method
+        heads = self._heads
+        asked = exchange.judged.head
+        method = asked.method
+        if asked.version_minor == 1 and method != "HEAD" and not exchange.caller.is_http2:
+            alike, wire, size = heads.read_alike(buffer)
+            if alike is not None:
+                self._begin_body(exchange, alike, buffer, size, wire)
+                return
         while buffer:
-            head = self._heads.read(method, buffer)
+            head = heads.read(method, buffer)
             if head is None:
                 self._buffer = buffer
                 if len(buffer) > self._relay.head_limits.header_bytes:
@@ -160,7 +169,7 @@ class HttpUpstream(EndpointEnd):
                 self._lose(Reason.UPSTREAM_PROTOCOL)
                 return
             if head.status >= 200:
-                self._begin_body(exchange, head, buffer)
+                self._begin_body(exchange, head, buffer, head.size, head.wire)
                 return
             if head.status == 101:
                 self._switch(exchange, head, buffer[head.size :])
@@ -188,21 +197,25 @@ class HttpUpstream(EndpointEnd):
         if rest and upgrade.is_switched:
             upgrade.from_endpoint([rest], False)
 
-    def _begin_body(self, exchange: Exchange, head: ResponseHead, buffer: bytes) -> None:
+    def _begin_body(self, exchange: Exchange, head: ResponseHead, buffer: bytes, begin: int, wire: bytes) -> None:
         self._buffer = b""
         self._keep_alive = (
             head.keep_alive and exchange.upgrade is None
         )  # who knows what an endpoint makes of a failed one
+        end = begin + head.content_length
+        if head.framing == SIZED and end <= len(buffer):
+            self._finish(exchange, head, wire, [buffer[begin:end]], end == len(buffer))
+            return
         body = BodyReader(head.framing, head.content_length, self._relay.head_limits)
         self._body = body
         out: list[bytes] = []
-        end = body.feed(buffer, head.size, out)
+        end = body.feed(buffer, begin, out)
         if body.failed:
             self._lose(Reason.UPSTREAM_PROTOCOL)
         elif body.done:
-            self._finish(exchange, head, head.wire, out, end == len(buffer))
+            self._finish(exchange, head, wire, out, end == len(buffer))
         else:
-            exchange.deliver(head, head.wire, out, False, NO_TRAILERS)
+            exchange.deliver(head, wire, out, False, NO_TRAILERS)
 
     def _finish(
         self, exchange: Exchange, head: ResponseHead | None, wire: bytes, out: list[bytes], is_clean: bool

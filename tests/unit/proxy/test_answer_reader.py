@@ -125,3 +125,23 @@ def test_long_heads_are_not_kept_to_compare() -> None:
     check(AnswerReader(relay, alike), "GET", long)
     assert alike.stray == b""
     assert not relay.heads.answers
+
+
+def test_answers_that_only_differ_in_plain_fields_share_what_they_have_in_common() -> None:
+    relay, alike = new_relay(), AnswersAlike()
+    reader = AnswerReader(relay, alike)
+    heads = [b"HTTP/1.1 200 OK\r\n%bContent-Length: 3\r\nETag: %d\r\n\r\n" % (SERVER, number) for number in range(40)]
+    for head in heads[:MAX_MISSES]:
+        assert reader.read_alike(head + b"abc")[0] is None
+        check(reader, "GET", head)
+    found = [reader.read_alike(head + b"abc") for head in heads]
+
+    common = found[0][0]
+    assert common is not None
+    assert all(one is common for one, _, _ in found)
+    assert (common.status, common.content_length, common.value(b"etag")) == (200, 3, None)
+    judged = parse_response(heads[-1], "GET", LIMITS)
+    assert isinstance(judged, ResponseHead)
+    assert found[-1][1:] == (write_response(judged, 1, False), len(heads[-1]))
+    assert reader.read_alike(heads[0].replace(b"ETag", b"Connection"))[0] is None
+    assert reader.read_alike(heads[0][:-1])[0] is None
