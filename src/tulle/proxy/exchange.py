@@ -365,8 +365,7 @@ class Exchange:
         backend = self.backend
         name = backend.name if backend is not None else ""
         upgrade = self.upgrade
-        is_switched = upgrade is not None and upgrade.is_switched
-        pair = self.judged.pairs.get(name) if not is_switched else None
+        pair = self.judged.pairs.get(name) if upgrade is None or not upgrade.is_switched else None
         if pair is None:
             lane = self.lane
             route = self.judged.route
@@ -377,7 +376,7 @@ class Exchange:
                 route.name if route is not None else "",
                 self.protocol,
             )
-            if not is_switched:
+            if upgrade is None or not upgrade.is_switched:
                 self.judged.pairs[name] = pair
         counters.finish(pair, response_class, now - self.started, self.bytes_in, self.bytes_out, self.grpc_status)
         if upgrade is not None:
