@@ -42,7 +42,7 @@ check: $(VENV) ## Format, lint, types, layers, drift of generated files.
 test-user: ## Runs pods, intruder and demo as an ordinary user (as root: one made for it).
 	@tools/test-user.sh
 
-bench: $(COMPILED).path .venv/.stamp-bench ## Cost and speed beside pump, HAProxy, nginx, Envoy (a quarter of an hour; QUICK=1: 3 minutes).
+bench: $(COMPILED).path .venv/.stamp-bench ## Cost and speed beside pump, HAProxy, nginx, Envoy (18 minutes; QUICK=1: 3).
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 guard: $(COMPILED).path .venv/.stamp-bench ## Instructions, allocations, system calls a request, and ratios to HAProxy and Envoy, against benchmarks/reference.json.

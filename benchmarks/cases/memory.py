@@ -97,7 +97,7 @@ CASES = (
         figure="pss_kb",
         peers=(),
         rounds=1,
-        seconds=150.0,
+        seconds=130.0,
         warm=0,
         columns=("rss_kb", "wakeups_per_s", "core_percent"),
     ),
