@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from tests.property.strategies import callers, guarded, policies, requests, routes
 from tests.support.generations import described
 from tulle.core.authorize import judge
+from tulle.core.pieces import at_once
 from tulle.core.policies import ANONYMOUS
 from tulle.core.request import RequestView
 from tulle.core.tables import build_tables, lay_out, text_of
-from tulle.proxy.slices import at_once
 from tulle.wire.snapshot import (
     Backend,
     Caller,

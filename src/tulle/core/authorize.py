@@ -3,8 +3,9 @@
 from typing import Final
 
 from tulle.core.calls import may_call
-from tulle.core.operations import WIDE, Entry, Index, Operations, all_hold, holds
-from tulle.core.plans import CallerPlan, Check
+from tulle.core.operations import WIDE, Entry, Index, Operations
+from tulle.core.pieces import at_once
+from tulle.core.plans import CallerPlan
 from tulle.core.policies import (
     ANONYMOUS,
     HOST,
@@ -15,7 +16,6 @@ from tulle.core.policies import (
     CallerRef,
     FieldCheck,
     PolicyTable,
-    RuleTable,
 )
 from tulle.core.request import RequestView
 from tulle.core.tables import ServicePortTable
@@ -51,17 +51,12 @@ def judge(port: ServicePortTable, caller: CallerRef, request: RequestView | None
         return plan.constant
     if plan.denied or plan.allowed:
         return _judge_wide(port, caller, plan, request)
-    two_readings = request.path is not request.folded
-    for check in plan.denies:
-        if all_hold(check.fields, request, False) or (
-            (two_readings or check.folds) and all_hold(check.fields, request, True)
-        ):
-            return check.verdict
-    for check in plan.allows:
-        if all_hold(check.fields, request, False) and (
-            not (two_readings or check.folds) or all_hold(check.fields, request, True)
-        ):
-            return check.verdict
+    for entry in plan.denies:
+        if entry.holds(request, True):
+            return entry.verdict
+    for entry in plan.allows:
+        if entry.holds(request, False):
+            return entry.verdict
     return plan.otherwise
 
 
@@ -87,42 +82,42 @@ def _judge_wide(port: ServicePortTable, caller: CallerRef, plan: CallerPlan, req
     """As `judge`, where there are so many operations that they are looked up."""
     denied = _first(plan.denies, plan.denied, True, port, caller, request)
     if denied is not None:
-        return denied
+        return denied.verdict
     allowed = _first(plan.allows, plan.allowed, False, port, caller, request)
-    return plan.otherwise if allowed is None else allowed
+    return plan.otherwise if allowed is None else allowed.verdict
 
 
 def _first(
-    checks: list[Check],
+    entries: list[Entry],
     indexes: list[Index],
     is_deny: bool,
     port: ServicePortTable,
     caller: CallerRef,
     request: RequestView,
-) -> Allow | Deny | None:
+) -> Entry | None:
     found: Entry | None = None
     for index in indexes:
         found = index.first(caller, port.target_port, request, found)
-    for check in checks:
-        if found is not None and check.place > found.place:
+    for entry in entries:
+        if found is not None and entry.place > found.place:
             break
-        if holds(check.fields, check.folds, request, is_deny):
-            return check.verdict
-    return None if found is None else found.verdict
+        if entry.holds(request, is_deny):
+            return entry
+    return found
 
 
 def _plan(port: ServicePortTable, caller: CallerRef) -> CallerPlan:
     """All of a judgement that does not depend on the request."""
     denied: list[Index] = []
     allowed: list[Index] = []
-    denies, first_denied = _checks(port.authz.denies, port.authz.denied, port, caller, denied)
-    allows: list[Check] = []
+    denies, first_denied = _concerning(port.authz.denied, port, caller, denied)
+    allows: list[Entry] = []
     first_allowed: Entry | None = None
     otherwise: Allow | Deny = _NOTHING_ALLOWED if port.authz.allows else _NOTHING_TO_ASK
     if not may_call(caller, port.service):
         otherwise = _NOT_CALLED
     else:
-        allows, first_allowed = _checks(port.authz.allows, port.authz.allowed, port, caller, allowed)
+        allows, first_allowed = _concerning(port.authz.allowed, port, caller, allowed)
     constant: Allow | Deny | None = None
     opaque = otherwise
     if denies or first_denied is not None:
@@ -132,32 +127,23 @@ def _plan(port: ServicePortTable, caller: CallerRef) -> CallerPlan:
             opaque = first_denied.verdict
     else:
         constant = _always(allows, first_allowed) if allows or first_allowed is not None else otherwise
-        for check in allows:
-            if not check.fields:
-                opaque = check.verdict
+        for entry in allows:
+            if not entry.fields:
+                opaque = entry.verdict
     return CallerPlan(denies, allows, otherwise, constant, opaque, denied, allowed)
 
 
-def _always(checks: list[Check], looked_up: Entry | None) -> Allow | Deny | None:
+def _always(entries: list[Entry], looked_up: Entry | None) -> Allow | Deny | None:
     """The verdict of the first, when it matches every request and nothing comes before it."""
-    if not checks or checks[0].fields or (looked_up is not None and looked_up.place < checks[0].place):
+    if not entries or entries[0].fields or (looked_up is not None and looked_up.place < entries[0].place):
         return None
-    return checks[0].verdict
+    return entries[0].verdict
 
 
-def _checks(
-    policies: list[PolicyTable],
-    operations: Operations,
-    port: ServicePortTable,
-    caller: CallerRef,
-    indexes: list[Index],
-) -> tuple[list[Check], Entry | None]:
+def _concerning(
+    operations: Operations, port: ServicePortTable, caller: CallerRef, indexes: list[Index]
+) -> tuple[list[Entry], Entry | None]:
     """What is asked one by one of this caller's requests, and the first of what is looked up in `indexes`; None: nothing is."""
-    checks: list[Check] = []
-    if not operations.is_wide:
-        for policy in policies:
-            checks += _checks_for(policy, port, caller)
-        return _until_certain(checks), None
     concerned = [entry for entry in operations.others if entry.concerns(caller, port.target_port)]
     first = operations.index.first_that_concerns(caller, port.target_port)
     if first is not None:
@@ -165,48 +151,20 @@ def _checks(
     keyed = [entry for entry in concerned if entry.path() is not None]
     if len(keyed) >= WIDE:
         own = Index(operations.is_deny, keyed)
-        for _ in own.fill():
-            pass
+        at_once(own.fill())
         indexes.append(own)
         concerned = [entry for entry in concerned if entry.path() is None]
         if first is None or keyed[0].place < first.place:
             first = keyed[0]
-    checks = [Check(entry.fields, entry.verdict, entry.place) for entry in concerned]
-    return _until_certain(checks), first
+    return _until_certain(concerned), first
 
 
-def _checks_for(policy: PolicyTable, port: ServicePortTable, caller: CallerRef) -> list[Check]:
-    """The operations of a policy that this caller may match at this port."""
-    checks: list[Check] = []
-    for rule in policy.rules:
-        if not _any_source_holds(rule, caller):
-            continue
-        for operation in rule.operations:
-            remaining = [field for field in operation if field.kind != PORT]
-            ports = [field for field in operation if field.kind == PORT]
-            if _ports_hold(ports, port.target_port):
-                checks.append(Check(remaining, policy.verdict))
-    return checks
-
-
-def _any_source_holds(rule: RuleTable, caller: CallerRef) -> bool:
-    return any(not _failed_sources(source, caller) for source in rule.sources)
-
-
-def _failed_sources(source: list[FieldCheck], caller: CallerRef) -> list[FieldCheck]:
-    return [field for field in source if not field.holds_for_caller(caller)]
-
-
-def _ports_hold(ports: list[FieldCheck], port: int) -> bool:
-    return all(field.holds_for_port(port) for field in ports)
-
-
-def _until_certain(checks: list[Check]) -> list[Check]:
-    """What comes after a check that always matches is never reached."""
-    for index, check in enumerate(checks):
-        if not check.fields:
-            return checks[: index + 1]
-    return checks
+def _until_certain(entries: list[Entry]) -> list[Entry]:
+    """What comes after one that always matches is never reached."""
+    for index, entry in enumerate(entries):
+        if not entry.fields:
+            return entries[: index + 1]
+    return entries
 
 
 def explain(port: ServicePortTable, caller: CallerRef, request: RequestView | None) -> Explanation:
@@ -228,6 +186,10 @@ def explain(port: ServicePortTable, caller: CallerRef, request: RequestView | No
                 if nearest is None or len(rule.failed) < len(nearest.failed):
                     nearest = rule
     return Explanation(verdict, calls_hold, policies, nearest)
+
+
+def _failed_sources(source: list[FieldCheck], caller: CallerRef) -> list[FieldCheck]:
+    return [field for field in source if not field.holds_for_caller(caller)]
 
 
 def _trace(

@@ -4,6 +4,7 @@ from collections.abc import Generator
 from typing import Final, final
 
 from tulle.core.operations import Operations
+from tulle.core.pieces import at_once
 from tulle.core.policies import PolicyTable
 from tulle.wire.outline import POLICIES, Section
 
@@ -37,7 +38,7 @@ class PolicyStore:
 class AuthzTable:
     """The policies that select a service, shared by all services that the same ones select."""
 
-    __slots__ = ("_allows", "_denies", "_is_ready", "_ways_in", "_ways_out", "places", "store")
+    __slots__ = ("_allowed", "_allows", "_denied", "_denies", "_is_ready", "places", "store")
 
     def __init__(self, store: PolicyStore, places: list[int]) -> None:
         self.store: PolicyStore = store
@@ -46,8 +47,8 @@ class AuthzTable:
         self._is_ready = False
         self._denies: list[PolicyTable] = []
         self._allows: list[PolicyTable] = []
-        self._ways_out: Operations = Operations(True)
-        self._ways_in: Operations = Operations(False)
+        self._denied: Operations = Operations(True)
+        self._allowed: Operations = Operations(False)
 
     @property
     def denies(self) -> list[PolicyTable]:
@@ -63,21 +64,20 @@ class AuthzTable:
 
     @property
     def denied(self) -> Operations:
-        """What the former are about."""
+        """The operations of `denies`."""
         self.ready()
-        return self._ways_out
+        return self._denied
 
     @property
     def allowed(self) -> Operations:
-        """What the latter are about."""
+        """The operations of `allows`."""
         self.ready()
-        return self._ways_in
+        return self._allowed
 
     def ready(self) -> None:
         """Lays its policies out, unless they are."""
         if not self._is_ready:
-            for _ in self.preparing():
-                pass
+            at_once(self.preparing())
 
     def preparing(self) -> Generator[None, None, None]:
         """`ready`, a piece at a time."""
@@ -93,8 +93,8 @@ class AuthzTable:
                 denies.append(policy)
             else:
                 allows.append(policy)
-        ways_out, ways_in = Operations(True), Operations(False)
-        yield from ways_out.fill(denies)
-        yield from ways_in.fill(allows)
-        self._denies, self._allows, self._ways_out, self._ways_in = denies, allows, ways_out, ways_in
+        denied, allowed = Operations(True), Operations(False)
+        yield from denied.fill(denies)
+        yield from allowed.fill(allows)
+        self._denies, self._allows, self._denied, self._allowed = denies, allows, denied, allowed
         self._is_ready = True

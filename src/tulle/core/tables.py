@@ -4,42 +4,29 @@ Done in pieces, since a large mesh takes a tenth of a second, and beside the gen
 came in the same octets. The rules of a policy are checked here and laid out when a caller first needs them.
 """
 
-from collections.abc import Generator
-from sys import intern
-from typing import Final
+from collections.abc import Generator, Iterable
+from typing import Final, TypeVar
 
 import msgspec
 
 from tulle.core.authz import AuthzTable, PolicyStore
 from tulle.core.backends import BackendTable, EndpointRef, RouteTable
 from tulle.core.generation import Parts, ServicePortTable, ServiceTable, Tables
-from tulle.core.patterns import ValueSet
+from tulle.core.layout import InconsistentSnapshot, authz_of, backend_of, caller_of, keep, refuse, service_of
+from tulle.core.pieces import at_once
 from tulle.core.policies import ANONYMOUS, CallerRef, PolicyTable
-from tulle.core.route_index import RouteIndex
 from tulle.wire.outline import (
     BACKENDS,
     CALLERS,
     POLICIES,
     SERVICES,
+    Section,
     encode_whole,
     fault_of,
     outline,
     without_parts,
 )
-from tulle.wire.snapshot import (
-    SCHEMA_VERSION,
-    AttachedEndpoint,
-    Backend,
-    Caller,
-    HostEndpoint,
-    PodEndpoint,
-    Route,
-    Service,
-    ServicePort,
-    Snapshot,
-    WeightedBackend,
-    encode_snapshot,
-)
+from tulle.wire.snapshot import SCHEMA_VERSION, Snapshot, encode_snapshot
 
 __all__ = [
     "ANONYMOUS",
@@ -57,6 +44,8 @@ __all__ = [
     "text_of",
 ]
 
+Made = TypeVar("Made")
+
 SMALL: Final = 64
 """Policies, callers and backends that are looked at in one piece: a few microseconds each."""
 LARGE: Final = 8
@@ -65,19 +54,9 @@ MANY: Final = 100
 """Policies of one service that no first request is to wait for."""
 
 
-class InconsistentSnapshot(ValueError):
-    """A snapshot that names what it does not hold, or holds a name twice; the text says which. Nothing is applied."""
-
-
 def build_tables(snapshot: Snapshot, previous: Tables | None = None) -> Tables:
     """`lay_out`, in one go. Raises InconsistentSnapshot."""
-    making = lay_out(encode_snapshot(snapshot), previous)
-    while True:
-        try:
-            next(making)
-        except StopIteration as made:
-            tables: Tables = made.value
-            return tables
+    return at_once(lay_out(encode_snapshot(snapshot), previous))
 
 
 def lay_out(text: bytes, previous: Tables | None = None) -> Generator[None, None, Tables]:
@@ -109,7 +88,7 @@ def lay_out(text: bytes, previous: Tables | None = None) -> Generator[None, None
         where = f"{door.service}:{door.service_port}"
         if target is None:
             raise InconsistentSnapshot(f"door {door.port} leads to {where}, which is not there")
-        _refuse(door.port in tables.doors, f"door {door.port} is there twice")
+        refuse(door.port in tables.doors, f"door {door.port} is there twice")
         tables.doors[door.port] = target
     yield from _prepare_for_callers(tables, previous)
     return tables
@@ -133,14 +112,21 @@ def _free(leaving: list[object]) -> Generator[None, None, None]:
         yield
 
 
+def _by_octets(section: Section, made: Iterable[tuple[int, Made]]) -> Generator[None, None, dict[bytes, Made]]:
+    """What was made of which parts, by their octets; `made`: each with the place of its part."""
+    found: dict[bytes, Made] = {}
+    for number, (index, one) in enumerate(made):
+        if number % SMALL == 0:
+            yield
+        found[section.octets(index)] = one
+    return found
+
+
 def _backends(tables: Tables, previous: Tables | None) -> Generator[None, None, None]:
     before: dict[bytes, BackendTable] = {}
     if previous is not None:
         old = previous.parts
-        for index, made in enumerate(old.made_backends):
-            if index % SMALL == 0:
-                yield
-            before[old.backends.octets(index)] = made
+        before = yield from _by_octets(old.backends, enumerate(old.made_backends))
     section = tables.parts.backends
     for index in range(len(section)):
         if index % SMALL == 0:
@@ -148,11 +134,11 @@ def _backends(tables: Tables, previous: Tables | None) -> Generator[None, None, 
         octets = section.octets(index)
         backend = before.get(octets)
         if backend is None:
-            backend = _backend(BACKENDS.decode(octets, index), tables, previous)
+            backend = backend_of(BACKENDS.decode(octets, index), tables, previous)
         else:
             for endpoint in backend.endpoints:
-                _keep(endpoint, tables)
-        _refuse(backend.name in tables.backends, f"backend {backend.name} is there twice")
+                keep(endpoint, tables)
+        refuse(backend.name in tables.backends, f"backend {backend.name} is there twice")
         tables.backends[backend.name] = backend
         tables.parts.made_backends.append(backend)
 
@@ -161,10 +147,7 @@ def _callers(tables: Tables, previous: Tables | None) -> Generator[None, None, N
     before: dict[bytes, CallerRef] = {}
     if previous is not None:
         old = previous.parts
-        for index, made in enumerate(old.made_callers):
-            if index % SMALL == 0:
-                yield
-            before[old.callers.octets(index)] = made
+        before = yield from _by_octets(old.callers, enumerate(old.made_callers))
     section = tables.parts.callers
     for index in range(len(section)):
         if index % SMALL == 0:
@@ -172,8 +155,8 @@ def _callers(tables: Tables, previous: Tables | None) -> Generator[None, None, N
         octets = section.octets(index)
         caller = before.get(octets)
         if caller is None:
-            caller = _caller(CALLERS.decode(octets, index))
-        _refuse(caller.pod in tables.callers, f"pod {caller.pod} is there twice")
+            caller = caller_of(CALLERS.decode(octets, index))
+        refuse(caller.pod in tables.callers, f"pod {caller.pod} is there twice")
         tables.callers[caller.pod] = caller
         tables.parts.made_callers.append(caller)
 
@@ -183,22 +166,19 @@ def _policies(store: PolicyStore, places: dict[str, int], previous: Tables | Non
     before: dict[bytes, PolicyTable] = {}
     if previous is not None:
         old = previous.parts.policies
-        for index in list(old.made):
-            if len(before) % SMALL == 0:
-                yield
-            before[old.section.octets(index)] = old.made[index]
+        before = yield from _by_octets(old.section, list(old.made.items()))
     section = store.section
     for index in range(len(section)):
         if index % SMALL == 0:
             yield
         octets = section.octets(index)
-        made = before.get(octets) if before else None
+        made = before.get(octets)
         if made is None:
             name = POLICIES.decode(octets, index).name
         else:
             name = made.name
             store.made[index] = made
-        _refuse(name in places, f"policy {name} is there twice")
+        refuse(name in places, f"policy {name} is there twice")
         places[name] = index
 
 
@@ -206,10 +186,7 @@ def _services(tables: Tables, places: dict[str, int], previous: Tables | None) -
     before: dict[bytes, ServiceTable] = {}
     if previous is not None:
         old = previous.parts
-        for index, made in enumerate(old.made_services):
-            if index % SMALL == 0:
-                yield
-            before[old.services.octets(index)] = made
+        before = yield from _by_octets(old.services, enumerate(old.made_services))
     shared: dict[frozenset[str], AuthzTable] = {}
     section = tables.parts.services
     for index in range(len(section)):
@@ -217,16 +194,16 @@ def _services(tables: Tables, places: dict[str, int], previous: Tables | None) -
             yield
         octets = section.octets(index)
         document = SERVICES.decode(octets, index)
-        authz = _authz(document, tables.parts.policies, places, shared)
+        authz = authz_of(document, tables.parts.policies, places, shared)
         kept = before.get(octets)
         if kept is not None and kept.holds(tables.backends):
             service = ServiceTable([port.under(authz) for port in kept.ports], kept.backends)
         else:
-            service = _service(document, tables, authz)
+            service = service_of(document, tables, authz)
         for port in service.ports:
             place = f"service {port.service}:{port.port}"
-            _refuse((port.service, port.port) in tables.by_name, f"{place} is there twice")
-            _refuse((port.address, port.port) in tables.by_address, f"{place}: {port.address} is another's")
+            refuse((port.service, port.port) in tables.by_name, f"{place} is there twice")
+            refuse((port.address, port.port) in tables.by_address, f"{place}: {port.address} is another's")
             tables.by_name[(port.service, port.port)] = port
             tables.by_address[(port.address, port.port)] = port
         tables.parts.made_services.append(service)
@@ -241,94 +218,3 @@ def _prepare_for_callers(tables: Tables, previous: Tables | None) -> Generator[N
         old = before.get(name)
         if len(port.authz.places) >= MANY or (old is not None and old.plans):
             yield from port.authz.preparing()
-
-
-def _authz(
-    service: Service, store: PolicyStore, places: dict[str, int], shared: dict[frozenset[str], AuthzTable]
-) -> AuthzTable:
-    names = frozenset(service.policies)
-    found = shared.get(names)
-    if found is None:
-        for name in names:
-            _refuse(name not in places, f"service {service.name} names policy {name}, which is not there")
-        found = shared[names] = AuthzTable(store, [places[name] for name in sorted(names)])
-    return found
-
-
-def _service(service: Service, tables: Tables, authz: AuthzTable) -> ServiceTable:
-    named: dict[str, BackendTable] = {}
-    ports = [_port(tables, service, port, authz, named) for port in service.ports]
-    return ServiceTable(ports, list(named.values()))
-
-
-def _port(
-    tables: Tables, service: Service, port: ServicePort, authz: AuthzTable, named: dict[str, BackendTable]
-) -> ServicePortTable:
-    place = f"service {service.name}:{port.port}"
-    name = intern(service.name)
-    opaque = _route(tables, place, name, port.backends, named)
-    routes: list[tuple[Route, RouteTable]] = []
-    for route in port.routes:
-        is_usual = route.name == name and route.backends == port.backends
-        table = opaque if is_usual else _route(tables, place, intern(route.name), route.backends, named)
-        routes.append((route, table))
-    return ServicePortTable(
-        name, service.address, port.port, port.target_port, port.protocol, RouteIndex(routes), opaque, authz
-    )
-
-
-def _route(
-    tables: Tables, place: str, name: str, shares: tuple[WeightedBackend, ...], named: dict[str, BackendTable]
-) -> RouteTable:
-    pairs: list[tuple[BackendTable, int]] = []
-    for share in shares:
-        backend = tables.backends.get(share.backend)
-        if backend is None:
-            raise InconsistentSnapshot(f"{place}: route {name} names backend {share.backend}, which is not there")
-        _refuse(share.weight < 0, f"{place}: route {name} gives {share.backend} a negative weight")
-        pairs.append((backend, share.weight))
-        named[share.backend] = backend
-    return RouteTable(name, pairs)
-
-
-def _backend(backend: Backend, tables: Tables, previous: Tables | None) -> BackendTable:
-    endpoints = [_endpoint(endpoint, tables, previous) for endpoint in backend.endpoints]
-    return BackendTable(
-        intern(backend.name), intern(backend.service), intern(backend.version), endpoints, backend.protocol
-    )
-
-
-def _endpoint(
-    endpoint: PodEndpoint | HostEndpoint | AttachedEndpoint, tables: Tables, previous: Tables | None
-) -> EndpointRef:
-    workload = intern(endpoint.workload)
-    pod = workload if isinstance(endpoint, PodEndpoint) else ""
-    host = endpoint.host if isinstance(endpoint, HostEndpoint) else ""
-    key = (workload, pod, host, endpoint.port)
-    found = tables.endpoints.get(key)
-    if found is None:
-        found = previous.endpoints.get(key) if previous is not None else None
-        if found is None:
-            found = EndpointRef(workload, pod, host, endpoint.port)
-        _keep(found, tables)
-    return found
-
-
-def _keep(endpoint: EndpointRef, tables: Tables) -> None:
-    key = (endpoint.workload, endpoint.pod, endpoint.host, endpoint.port)
-    if key not in tables.endpoints:
-        tables.endpoints[key] = endpoint
-        if endpoint.pod:
-            tables.pods.setdefault(endpoint.pod, []).append(endpoint)
-
-
-def _caller(caller: Caller) -> CallerRef:
-    calls = None if caller.calls is None else ValueSet(caller.calls)
-    return CallerRef(
-        intern(caller.pod), intern(caller.principal), intern(caller.namespace), intern(caller.service), calls
-    )
-
-
-def _refuse(wrong: bool, text: str) -> None:
-    if wrong:
-        raise InconsistentSnapshot(text)

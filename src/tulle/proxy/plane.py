@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tulle.core.pieces import at_once
 from tulle.core.tables import InconsistentSnapshot, Tables, lay_out, let_go, text_of
 from tulle.kit.collector import count_as_old, no_collection
 from tulle.kit.heap import give_back
@@ -13,7 +14,7 @@ from tulle.proxy.control import Listeners
 from tulle.proxy.dial import Dialer
 from tulle.proxy.memory import SnapshotMemory, TooLarge
 from tulle.proxy.relay import Relay
-from tulle.proxy.slices import at_once, sliced
+from tulle.proxy.slices import sliced
 from tulle.proxy.telemetry import Telemetry
 from tulle.proxy.upstream import Pools
 from tulle.proxy.wheel import Alarm

@@ -56,13 +56,3 @@ def sliced(
     done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
     dispatcher.postpone(Sliced(dispatcher, work, done, slice_))
     return done
-
-
-def at_once(work: Generator[None, None, Result]) -> Result:
-    """The same in one piece, where nobody waits."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            result: Result = end.value
-            return result

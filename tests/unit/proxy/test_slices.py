@@ -7,7 +7,7 @@ import pytest
 
 from tulle.proxy.loop import Dispatcher
 from tulle.proxy.selector import RelaySelector
-from tulle.proxy.slices import at_once, sliced
+from tulle.proxy.slices import sliced
 
 
 def counted(steps: list[int], dispatcher: Dispatcher, number: int) -> Generator[None, None, str]:
@@ -72,8 +72,3 @@ def test_work_that_nobody_waits_for_ends() -> None:
         runner.run(asyncio.sleep(0))
     assert len(ended) == 1
     assert dispatcher.wait() > 0.0
-
-
-def test_in_one_piece_it_returns_the_same() -> None:
-    dispatcher = Dispatcher(pytest.fail)
-    assert at_once(counted([], dispatcher, 5)) == "done"
