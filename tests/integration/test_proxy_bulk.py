@@ -1,70 +1,23 @@
 """Octets that come in bulk go through pipes of the kernel: whole, in order, counted, bounded, and by copy where there is no pipe."""
 
 import contextlib
-import fcntl
-import os
 import resource
 import socket
-import struct
 import threading
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
+from tests.support.bulk import BULK, PIECE, RESET, descriptors, pipes, pour_on, settled, stalled
 from tests.support.proxy_harness import Backends, Proxy, dial, host, one_service, only, read_all, stopped, until
 from tulle.proxy.loop import READ_BYTES
-from tulle.proxy.pipes import MAX_IDLE, MAX_PIPES, PIPE_BYTES
+from tulle.proxy.pipes import MAX_PIPES, PIPE_BYTES
 from tulle.wire.snapshot import Limits, Protocol
-
-PIECE = os.urandom((1 << 20) - 4093)
-BULK = b"".join(sha256(b"%d" % number).digest() for number in range(1 << 18))
-"""8 MB, of which no part comes twice."""
-RESET = struct.pack("ii", 1, 0)
-
-
-def pipes(proxy: Proxy) -> set[int]:
-    """Pipes of the size that only bulk has, by inode: what is lent, and what lies idle."""
-    found = set()
-    for entry in Path(f"/proc/{proxy.process.pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            if str(entry.readlink()).startswith("pipe:"):
-                end = os.open(entry, os.O_RDONLY | os.O_NONBLOCK)
-                if fcntl.fcntl(end, fcntl.F_GETPIPE_SZ) == PIPE_BYTES:
-                    found.add(os.fstat(end).st_ino)
-                os.close(end)
-    return found
-
-
-def descriptors(proxy: Proxy) -> int:
-    """How many are open."""
-    return len(list(Path(f"/proc/{proxy.process.pid}/fd").iterdir()))
-
-
-def settled(proxy: Proxy, rest: int) -> None:
-    """Everything is over, and what was lent or held given back; `rest` descriptors were open before."""
-    until(lambda: proxy.get("/connections") == [], "all is over")
-    until(lambda: proxy.metrics().sum("tulle_buffered_bytes") == 0, "nothing is held")
-    until(lambda: descriptors(proxy) <= rest + 2 * MAX_IDLE, "descriptors are closed")
-    assert len(pipes(proxy)) <= MAX_IDLE
 
 
 def pour(sock: socket.socket) -> None:
     """Sends all of BULK, and ends."""
     sock.sendall(BULK)
-
-
-def pour_on(sock: socket.socket) -> None:
-    """Sends until somebody ends it."""
-    while True:
-        sock.sendall(PIECE)
-
-
-def stalled(proxy: Proxy, sock: socket.socket, held: float = 0) -> float:
-    """Waits until more than `held` octets are held for a caller who does not read, in pipes too; returns how many."""
-    sock.recv(1)
-    until(lambda: proxy.metrics().sum("tulle_buffered_bytes") > held, "the caller's kernel takes no more")
-    return proxy.metrics().sum("tulle_buffered_bytes")
 
 
 def test_bulk_goes_both_ways_at_once_unread_and_counted(proxy: Proxy, backends: Backends) -> None:

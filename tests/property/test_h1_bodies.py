@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.framing import REQUESTS
 from tests.support.h1_reading import LIMITS
 from tests.support.h1_wire import cut, cuts, fields, payloads
-from tulle.http.h1 import CHUNKED, SIZED, UNTIL_CLOSE, BodyReader, chunk, last_chunk
+from tulle.http.h1 import CHUNKED, NO_BODY, SIZED, UNTIL_CLOSE, BodyReader, chunk, last_chunk
 
 SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t -~\x80-\xff]*)?\r\n")
 TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n")
@@ -104,6 +104,33 @@ def test_sized_body_takes_what_was_said_and_no_more(wire: bytes, length: int, pl
     assert reader.done == (len(wire) >= length)
     reader.end()
     assert reader.failed == (len(wire) < length)
+
+
+@given(st.integers(1, 120), st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=12))
+def test_sized_body_counts_what_goes_by_unread(length: int, steps: list[tuple[bool, int]]) -> None:
+    wire = bytes(range(200))
+    reader = BodyReader(SIZED, length, LIMITS)
+    at = 0
+    for is_read, size in steps:
+        assert reader.plain == length - at
+        assert reader.done == (at == length)
+        if is_read:
+            out: list[bytes] = []
+            reader.feed(wire[at : at + size], 0, out)
+            assert b"".join(out) == wire[at : min(at + size, length)]
+        elif not reader.done:
+            reader.skip(min(size, reader.plain))
+        at = min(at + size, length)
+    reader.end()
+    assert reader.failed == (at < length)
+
+
+@given(st.sampled_from([CHUNKED, UNTIL_CLOSE, NO_BODY]), st.binary(max_size=100))
+def test_of_a_body_that_is_not_sized_nothing_is_plain(framing: int, wire: bytes) -> None:
+    reader = BodyReader(framing, -1, LIMITS)
+    assert reader.plain == 0
+    reader.feed(wire, 0, [])
+    assert reader.plain == 0
 
 
 @given(st.binary(max_size=100), cuts)

@@ -87,6 +87,17 @@ class BodyReader:
             start = 0
         return self._feed_chunked(buffer, start, out) - shift
 
+    @property
+    def plain(self) -> int:
+        """How many of the octets that come next are payload, whatever they are: all that is left, or 0 where framing comes between."""
+        return self._left if self._extensions < 0 else 0
+
+    def skip(self, octets: int) -> None:
+        """So many of the plain ones went by unread."""
+        self._left -= octets
+        if self._left <= 0:
+            self.done = True
+
     def end(self) -> None:
         """The peer closed: done where that ends the body, failed where more was promised."""
         if self.done or self.failed:

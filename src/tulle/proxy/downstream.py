@@ -6,7 +6,7 @@ from typing import Final, final
 
 from tulle.http.body import BodyReader
 from tulle.http.forward import NOT_FORWARDED
-from tulle.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Refusal, RequestHead, ResponseHead
+from tulle.http.head import CHUNKED, NO_BODY, SIZED, UNTIL_CLOSE, Refusal, RequestHead, ResponseHead
 from tulle.http.upgrade import switching_head
 from tulle.http.write import chunk, closing, last_chunk, response_framing, write_response
 from tulle.proxy.arrival import Connection
@@ -17,13 +17,14 @@ from tulle.proxy.http1_connect import Http1Asker
 from tulle.proxy.judged import Judged
 from tulle.proxy.judging import judge_connect, judge_head
 from tulle.proxy.lane import Lane
+from tulle.proxy.loop import READ_BYTES
 from tulle.proxy.own_answers import reason_of_refusal, write_own_answer
 from tulle.proxy.relay import Relay
 from tulle.proxy.stream import NO_TRAILERS, CallerEnd, Trailers
 from tulle.proxy.upgrade import Upgrade
 from tulle.proxy.upgraded import UpgradedCaller
 from tulle.proxy.wheel import NEVER
-from tulle.proxy.wire import Wire
+from tulle.proxy.wire import BULK_BYTES, Wire
 from tulle.wire.reason import Reason
 
 MAX_SERVED: Final = 32
@@ -76,7 +77,7 @@ class HttpDownstream(CallerEnd):
                 self._buffer = octets
                 self.deadline = self._relay.dispatcher.now + self._relay.head_timeout
             self._read_requests()
-            if self._wire.kept and len(self._buffer) >= self._relay.buffered_bytes:
+            if self._wire.is_clogged and len(self._buffer) >= self._relay.buffered_bytes:
                 self._wire.pause()
             return
         body = self._body
@@ -101,6 +102,22 @@ class HttpDownstream(CallerEnd):
             self.deadline = self._relay.dispatcher.now + self._relay.idle_timeout
             if out:
                 self._exchange.forward(out, False, NO_TRAILERS)
+            if len(octets) == READ_BYTES and self._exchange is not None:
+                self._exchange.move_request()
+
+    def on_moved(self, octets: int) -> None:
+        exchange = self._exchange
+        body = self._body
+        if exchange is None or body is None:
+            return
+        body.skip(octets)
+        exchange.bytes_in += octets
+        relay = self._relay
+        if body.done:
+            self.deadline = relay.dispatcher.now + relay.request_timeout
+            exchange.forward([], True, NO_TRAILERS)
+        else:
+            self.deadline = relay.dispatcher.now + relay.idle_timeout
 
     def on_end(self) -> None:
         exchange = self._exchange
@@ -153,7 +170,7 @@ class HttpDownstream(CallerEnd):
             self._closes = True
             self.deadline = now + self._relay.idle_timeout
             exchange.answer(Reason.UPSTREAM_TIMEOUT if exchange.request_done else Reason.REQUEST_TIMEOUT)
-        elif self._wire.kept:
+        elif self._wire.is_clogged:
             exchange.on_caller_gone()
             self._end()
         else:
@@ -200,7 +217,7 @@ class HttpDownstream(CallerEnd):
             octets = payload[0] if not wire and len(payload) == 1 else wire + b"".join(payload)
         else:
             octets = wire
-        is_sent = self._wire.write(octets) if octets else not self._wire.kept
+        is_sent = self._wire.write(octets) if octets else not self._wire.is_clogged
         if not done:
             self.deadline = self._relay.dispatcher.now + self._relay.idle_timeout
             return is_sent
@@ -211,6 +228,14 @@ class HttpDownstream(CallerEnd):
             if self._buffer:
                 self._read_requests()
         return is_sent
+
+    def answer_wire(self) -> Wire | None:
+        return self._wire if self._framing == SIZED else None
+
+    def move_request(self, sink: Wire) -> None:
+        body = self._body
+        if body is not None and body.plain >= BULK_BYTES:
+            self._wire.move_to(sink, body.plain)
 
     def answer(self, reason: Reason, request_id: str) -> None:
         exchange = self._exchange
@@ -265,7 +290,7 @@ class HttpDownstream(CallerEnd):
     def close_when_idle(self) -> None:
         """The proxy drains: ends now when nothing is being served, else after the answer."""
         self._closes = True
-        if self._exchange is None and not self._buffer and not self._wire.kept:
+        if self._exchange is None and not self._buffer and not self._wire.is_clogged:
             self._end()
 
     def cut(self, reason: Reason) -> None:
@@ -298,7 +323,11 @@ class HttpDownstream(CallerEnd):
         self._is_reading = True
         served = 0
         while (
-            self._exchange is None and self._buffer and not self._lingers and self._wire.is_open and not self._wire.kept
+            self._exchange is None
+            and self._buffer
+            and not self._lingers
+            and self._wire.is_open
+            and not self._wire.is_clogged
         ):
             if served == MAX_SERVED:
                 self._is_postponed = True
@@ -399,7 +428,7 @@ class HttpDownstream(CallerEnd):
         self._body = None
         relay = self._relay
         self.deadline = relay.dispatcher.now + (relay.head_timeout if self._buffer else relay.idle_timeout)
-        if not self._wire.kept:
+        if not self._wire.is_clogged:
             self._wire.resume()
 
     def _linger(self) -> None:
@@ -408,7 +437,7 @@ class HttpDownstream(CallerEnd):
         self._buffer = b""
         self.deadline = self._relay.dispatcher.now + LINGER
         self._wire.resume()
-        if not self._wire.kept:
+        if not self._wire.is_clogged:
             self._wire.shut()
 
     def _refuse(self, reason: Reason, status: int) -> None:

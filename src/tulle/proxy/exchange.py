@@ -242,6 +242,14 @@ class Exchange:
         if not self.caller.deliver(head, wire, payload, done, trailers) and end is not None:
             end.pause_answer()
 
+    def move_request(self) -> None:
+        """What is left of the request's body goes on unread, if it goes on as it comes."""
+        end = self.endpoint_end
+        if end is not None and self.upgrade is None and not self._keeps_request:
+            sink = end.request_wire()
+            if sink is not None:
+                self.caller.move_request(sink)
+
     def on_connected(self, end: EndpointEnd) -> None:
         """A connection that was dialled for this exchange is there."""
         if self.is_over:

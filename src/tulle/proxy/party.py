@@ -23,7 +23,7 @@ class Party(Timed):
         raise NotImplementedError
 
     def on_moved(self, octets: int) -> None:
-        """So many came and went on to the sink unread, or wait there; never 0. Asked for by `move_to`."""
+        """So many came and went on to the sink unread, or wait there, which then is clogged; never 0. Asked for by `move_to`."""
         raise NotImplementedError
 
     def on_end(self) -> None:

@@ -1,6 +1,6 @@
 """Octets that go from one socket to another inside the kernel: by pipes, lent for as long as they hold something.
 
-A pipe belongs to nobody, so that a few serve all tunnels; who is lent none copies. What a pipe holds counts for its user, with
+A pipe belongs to nobody, so that a few serve all tunnels and bodies; who is lent none copies. What a pipe holds counts for its user, with
 whom the services of an ordinary user's mesh share `/proc/sys/fs/pipe-user-pages-soft` (64 MB): all of ours are an eighth of that.
 """
 
@@ -41,13 +41,13 @@ class Pipe:
         self._write_end = write_end
         self._room = room
 
-    def fill(self, fd: int) -> int:
-        """Takes what waits at a socket, as much as fits. 0: nothing, or what only a read of the socket can tell.
+    def fill(self, fd: int, most: int) -> int:
+        """Takes what waits at a socket, as much as fits and at most so much. 0: nothing, or what only a read of the socket can tell.
 
         Raises OSError when the connection broke: the kernel says so once, and an end of the stream to whoever asks after that.
         """
         try:
-            moved = os.splice(fd, self._write_end, self._room, flags=_FLAGS)
+            moved = os.splice(fd, self._write_end, min(self._room, most), flags=_FLAGS)
         except OSError as fault:
             if fault.errno in _SAYS_NOTHING:
                 return 0

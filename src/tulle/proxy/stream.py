@@ -59,6 +59,13 @@ class CallerEnd(Speaker):
         """
         raise NotImplementedError
 
+    def answer_wire(self) -> Wire | None:
+        """Where the rest of the answer's body goes as it is, so that nobody has to read it; None: it is framed."""
+        return None
+
+    def move_request(self, sink: Wire) -> None:
+        """The rest of the request's body may go there unread."""
+
     def answer(self, reason: Reason, request_id: str) -> None:
         """The whole answer, made by us."""
         raise NotImplementedError
@@ -98,6 +105,10 @@ class EndpointEnd(Party):
     def begin(self, exchange: Exchange, payload: list[bytes], done: bool, trailers: Trailers) -> bool:
         """Sends the request's head and what there is of its body, in one write. False: it broke before an octet was written."""
         raise NotImplementedError
+
+    def request_wire(self) -> Wire | None:
+        """Where the rest of the request's body goes as it is, so that nobody has to read it; None: it is framed."""
+        return None
 
     def transmit(self, payload: list[bytes], done: bool, trailers: Trailers) -> None:
         """Sends more of the request's body."""

@@ -13,11 +13,12 @@ from tulle.http.write import chunk, last_chunk
 from tulle.proxy.answer_reader import AnswerReader, AnswersAlike
 from tulle.proxy.exchange import MAX_INTERIM, Exchange
 from tulle.proxy.http2_pool import Http2Pool
+from tulle.proxy.loop import READ_BYTES
 from tulle.proxy.relay import Relay
 from tulle.proxy.stream import NO_TRAILERS, Connector, EndpointEnd, Trailers
 from tulle.proxy.upgraded import UpgradedEndpoint
 from tulle.proxy.wheel import NEVER
-from tulle.proxy.wire import Wire
+from tulle.proxy.wire import BULK_BYTES, Wire
 from tulle.wire.reason import Reason
 
 SURPLUS: Final = 1.0
@@ -73,6 +74,9 @@ class HttpUpstream(EndpointEnd):
         if octets and not self.wire.write(octets) and not done and self._exchange is not None:
             self._exchange.caller.pause_request()
 
+    def request_wire(self) -> Wire | None:
+        return None if self._is_chunked else self.wire
+
     def pause_answer(self) -> None:
         self.wire.pause()
 
@@ -111,6 +115,20 @@ class HttpUpstream(EndpointEnd):
             self._finish(exchange, None, b"", out, end == len(octets))
         elif out:
             exchange.deliver(None, b"", out, False, NO_TRAILERS)
+            if len(octets) == READ_BYTES:
+                self._move_answer(exchange, body)
+
+    def on_moved(self, octets: int) -> None:
+        exchange = self._exchange
+        body = self._body
+        if exchange is None or body is None:
+            return
+        body.skip(octets)
+        exchange.bytes_out += octets
+        if body.done:
+            self._finish(exchange, None, b"", [], True)
+        else:
+            exchange.caller.deadline = self._relay.dispatcher.now + self._relay.idle_timeout
 
     def on_end(self) -> None:
         exchange = self._exchange
@@ -216,6 +234,15 @@ class HttpUpstream(EndpointEnd):
             self._finish(exchange, head, wire, out, end == len(buffer))
         else:
             exchange.deliver(head, wire, out, False, NO_TRAILERS)
+            if len(buffer) >= READ_BYTES:
+                self._move_answer(exchange, body)
+
+    def _move_answer(self, exchange: Exchange, body: BodyReader) -> None:
+        """What is left of the answer's body goes on unread, if it is much and goes on as it comes."""
+        if body.plain >= BULK_BYTES and self._exchange is exchange:
+            sink = exchange.caller.answer_wire()
+            if sink is not None:
+                self.wire.move_to(sink, body.plain)
 
     def _finish(
         self, exchange: Exchange, head: ResponseHead | None, wire: bytes, out: list[bytes], is_clean: bool
@@ -226,7 +253,13 @@ class HttpUpstream(EndpointEnd):
         self._body = None
         self._exchange = None
         exchange.give_back()
-        if is_clean and self._keep_alive and exchange.request_done and not self.wire.kept and not self.wire.is_broken:
+        if (
+            is_clean
+            and self._keep_alive
+            and exchange.request_done
+            and not self.wire.is_clogged
+            and not self.wire.is_broken
+        ):
             self._pools.keep(self)
         else:
             self.close()

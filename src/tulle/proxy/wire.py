@@ -14,6 +14,9 @@ from tulle.proxy.party import NOBODY, Party
 from tulle.proxy.pipes import Pipe
 
 RESET: Final = struct.pack("ii", 1, 0)
+BULK_BYTES: Final = READ_BYTES
+"""What is left of a body goes on unread if it is at least so much."""
+UNBOUNDED: Final = 1 << 62
 FEW_BYTES: Final = READ_BYTES // 4
 """Fewer at once are copied: that costs no more, and takes no pipe."""
 
@@ -26,6 +29,8 @@ class Wire(Watched):
         super().__init__(sock)
         self.kept = b""
         """Octets that wait for the kernel to make room."""
+        self.is_clogged = False
+        """Octets wait for that, kept or in a pipe."""
         self.is_broken = False
         self.is_ended = False
         """The peer shut its half."""
@@ -39,6 +44,8 @@ class Wire(Watched):
         self._poll: Callable[[int], list[tuple[int, int]]] | None = None
         self._reads = True
         self._sink: Wire | None = None
+        self._movable = 0
+        """How many of the octets that come next may go to the sink unread."""
         self._pipe: Pipe | None = None
         """Octets that wait for the kernel to make room, before all that are kept."""
         self._shuts = False
@@ -61,7 +68,7 @@ class Wire(Watched):
 
     def write(self, octets: bytes) -> bool:
         """Sends or keeps. False: something is kept, so the source should pause until `on_drained`."""
-        if self.kept or self._pipe is not None:
+        if self.is_clogged:
             self.kept += octets
             self._dispatcher.hold(len(octets))
             return False
@@ -78,14 +85,19 @@ class Wire(Watched):
         if sent == len(octets):
             return True
         self.kept = octets[sent:]
+        self.is_clogged = True
         self._dispatcher.hold(len(self.kept))
         self._expect()
         return False
 
-    def move_to(self, sink: Wire) -> None:
-        """What comes next goes there unread, for as long as it comes in bulk; this wire pauses itself when the sink is full."""
+    def move_to(self, sink: Wire, most: int = UNBOUNDED) -> None:
+        """What comes next goes there unread, at most so much, for as long as it comes in bulk.
+
+        This wire pauses itself when the sink is clogged and more may come.
+        """
         if not self._dispatcher.is_sparing:
             self._sink = sink
+            self._movable = most
 
     def read_rest(self) -> bytes:
         """What came before the connection broke; empty when nothing did."""
@@ -119,7 +131,7 @@ class Wire(Watched):
 
     def shut(self) -> None:
         """Nothing more will be written; the peer learns it after what is kept."""
-        if self.kept or self._pipe is not None:
+        if self.is_clogged:
             self._shuts = True
         elif self.is_open and not self.is_broken:
             try:
@@ -130,7 +142,7 @@ class Wire(Watched):
 
     def finish(self) -> None:
         """Closes after what is kept has been sent. The party's deadline still counts."""
-        if self.kept or self._pipe is not None:
+        if self.is_clogged:
             self._closes = True
             self.pause()
         else:
@@ -139,6 +151,7 @@ class Wire(Watched):
     def close(self) -> None:
         """Closes. Idempotent."""
         self._drop_kept()
+        self._sink = None
         self._dispatcher.wheel.remove(self._party)
         self._party = NOBODY
         self._sink = None
@@ -180,7 +193,7 @@ class Wire(Watched):
             return
         elif mask & HANGUP and not self.mask:
             self._dispatcher.hush(self)  # not when something is expected since: it comes with the next turn
-        if mask & WRITE and self.is_open and (self.kept or self._pipe is not None):
+        if mask & WRITE and self.is_open and self.is_clogged:
             self._send_kept()
 
     def on_failure(self) -> None:
@@ -201,25 +214,27 @@ class Wire(Watched):
         """Moves what came. False: nothing came, or only a read can tell what."""
         dispatcher = self._dispatcher
         pipe = None
-        if sink.is_open and not sink.is_broken and not dispatcher.is_sparing:
+        if sink.is_open and not sink.is_broken and not sink.is_clogged and not dispatcher.is_sparing:
             pipe = dispatcher.pipes.lend(dispatcher.now)
         if pipe is None:
             self._sink = None
             return False
         try:
-            moved = pipe.fill(self.fd)
+            moved = pipe.fill(self.fd, self._movable)
         except OSError:
             dispatcher.pipes.give_back(pipe)
             self.lose()
             return True
-        if moved < FEW_BYTES:
+        if not moved:
             self._sink = None
-            if not moved:
-                dispatcher.pipes.give_back(pipe)
-                return False
-        self._party.on_moved(moved)
-        if not sink._take(pipe):
+            dispatcher.pipes.give_back(pipe)
+            return False
+        self._movable -= moved
+        if moved < FEW_BYTES or not self._movable:
+            self._sink = None
+        if not sink._take(pipe) and self._movable:
             self.pause()
+        self._party.on_moved(moved)
         return True
 
     def _take(self, pipe: Pipe) -> bool:
@@ -235,11 +250,13 @@ class Wire(Watched):
             self._dispatcher.pipes.give_back(pipe)
             return True
         self._pipe = pipe
+        self.is_clogged = True
         self._dispatcher.hold(pipe.held)
         self._expect()
         return False
 
     def _drop_kept(self) -> None:
+        self.is_clogged = False
         pipe = self._pipe
         if pipe is not None:
             self._pipe = None
@@ -269,6 +286,7 @@ class Wire(Watched):
             return
         if self.kept:
             return
+        self.is_clogged = False
         self._expect()
         if self._closes:
             party = self._party
@@ -282,6 +300,6 @@ class Wire(Watched):
 
     def _expect(self) -> None:
         mask = READ if self._reads else 0
-        if self.kept or self._pipe is not None:
+        if self.is_clogged:
             mask |= WRITE
         self._dispatcher.expect(self, mask)

@@ -33,16 +33,27 @@ def test_octets_go_through_in_order(ends: tuple[socket.socket, ...]) -> None:
     sender, source, sink, getter = ends
     pipes = Pipes()
     pipe = lent(pipes)
-    assert pipe.fill(source.fileno()) == 0
+    assert pipe.fill(source.fileno(), PIPE_BYTES) == 0
     sender.sendall(b"first, ")
-    assert pipe.fill(source.fileno()) == 7
+    assert pipe.fill(source.fileno(), PIPE_BYTES) == 7
     sender.sendall(b"then")
-    assert pipe.fill(source.fileno()) == 4
+    assert pipe.fill(source.fileno(), PIPE_BYTES) == 4
     assert pipe.held == 11
     assert pipe.empty(sink.fileno()) == 11
     assert pipe.held == 0
     assert getter.recv(100) == b"first, then"
     pipes.give_back(pipe)
+
+
+def test_no_more_is_taken_than_was_asked_for(ends: tuple[socket.socket, ...]) -> None:
+    sender, source, sink, getter = ends
+    pipe = lent(Pipes())
+    sender.sendall(b"a body" + b"what follows")
+    assert pipe.fill(source.fileno(), 4) == 4
+    assert pipe.fill(source.fileno(), 2) == 2
+    assert pipe.empty(sink.fileno()) == 6
+    assert getter.recv(100) == b"a body"
+    assert source.recv(100) == b"what follows"
 
 
 def test_a_full_sink_leaves_the_rest_in_the_pipe(ends: tuple[socket.socket, ...]) -> None:
@@ -52,7 +63,7 @@ def test_a_full_sink_leaves_the_rest_in_the_pipe(ends: tuple[socket.socket, ...]
     with pytest.raises(BlockingIOError):
         for _ in range(1000):
             piece = os.urandom(50_000)
-            assert sender.send(piece) == pipe.fill(source.fileno()) == len(piece)
+            assert sender.send(piece) == pipe.fill(source.fileno(), PIPE_BYTES) == len(piece)
             sent += piece
             while pipe.held:
                 pipe.empty(sink.fileno())
@@ -71,7 +82,7 @@ def test_a_broken_sink_raises_and_its_pipe_is_not_lent_again(ends: tuple[socket.
     pipes = Pipes()
     pipe = lent(pipes)
     sender.sendall(b"lost")
-    assert pipe.fill(source.fileno()) == 4
+    assert pipe.fill(source.fileno(), PIPE_BYTES) == 4
     getter.close()
     with pytest.raises(BrokenPipeError):
         pipe.empty(sink.fileno())
@@ -79,16 +90,16 @@ def test_a_broken_sink_raises_and_its_pipe_is_not_lent_again(ends: tuple[socket.
     other = lent(pipes)
     assert other is not pipe
     assert other.held == 0
-    assert other.fill(source.fileno()) == 0
+    assert other.fill(source.fileno(), PIPE_BYTES) == 0
 
 
 def test_an_end_and_what_was_never_connected_look_like_nothing(ends: tuple[socket.socket, ...]) -> None:
     sender, source, _, _ = ends
     pipe = lent(Pipes())
     sender.close()
-    assert pipe.fill(source.fileno()) == 0
+    assert pipe.fill(source.fileno(), PIPE_BYTES) == 0
     with socket.socket() as unconnected:
-        assert pipe.fill(unconnected.fileno()) == 0
+        assert pipe.fill(unconnected.fileno(), PIPE_BYTES) == 0
     pipe.close()
 
 
@@ -102,7 +113,7 @@ def test_a_connection_that_broke_is_no_end_of_it() -> None:
     sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     sender.close()
     with pytest.raises(ConnectionResetError):
-        pipe.fill(source.fileno())
+        pipe.fill(source.fileno(), PIPE_BYTES)
     source.close()
     pipe.close()
 

@@ -101,6 +101,65 @@ def test_what_is_written_behind_what_a_pipe_holds_comes_behind_it() -> None:
 
 
 @pytest.mark.of_sources
+def test_what_comes_while_the_sink_is_clogged_is_not_moved_past_what_waits_there() -> None:
+    dispatcher = Dispatcher(print)
+    (sender, ours), (outwards, getter) = socket.socketpair(), socket.socketpair()
+    for sock in (sender, ours, outwards, getter):
+        sock.setblocking(False)
+    caller, endpoint = Listener(), Listener()
+    source, sink = Wire(dispatcher, ours, caller), Wire(dispatcher, outwards, endpoint)
+    source.start()
+    sink.start()
+    while sink.write(b"first" * 10_000):
+        pass
+
+    source.move_to(sink)
+    sender.sendall(b"then")
+    dispatcher.turn(dispatcher.epoll.poll(5))
+
+    assert caller.heard == b"then"
+    assert caller.moved == 0
+    for wire in (source, sink):
+        wire.close()
+    dispatcher.turn([])
+    dispatcher.epoll.close()
+    sender.close()
+    getter.close()
+
+
+@pytest.mark.of_sources
+def test_no_more_is_moved_than_was_said_and_the_rest_is_read() -> None:
+    dispatcher = Dispatcher(print)
+    (sender, ours), (outwards, getter) = socket.socketpair(), socket.socketpair()
+    for sock in (sender, ours, outwards, getter):
+        sock.setblocking(False)
+    caller, endpoint = Listener(), Listener()
+    source, sink = Wire(dispatcher, ours, caller), Wire(dispatcher, outwards, endpoint)
+    source.start()
+    sink.start()
+
+    source.move_to(sink, 50_000)
+    sender.sendall(bytes(50_000) + b"then")
+    while not caller.heard:
+        dispatcher.turn(dispatcher.epoll.poll(5))
+
+    assert caller.moved == 50_000
+    assert caller.heard == b"then"
+    got = b""
+    while len(got) < 50_000:
+        got += getter.recv(1 << 20)
+        dispatcher.turn(dispatcher.epoll.poll(0))
+    assert got == bytes(50_000)
+    assert dispatcher.held == dispatcher.pipes.lent == 0
+    for wire in (source, sink):
+        wire.close()
+    dispatcher.turn([])
+    dispatcher.epoll.close()
+    sender.close()
+    getter.close()
+
+
+@pytest.mark.of_sources
 def test_what_breaks_while_it_is_moved_has_not_ended() -> None:
     """A transfer that was cut off would look whole."""
     dispatcher = Dispatcher(print)
