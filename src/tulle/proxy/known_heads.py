@@ -67,7 +67,12 @@ class KnownHeads:
         self.answers[octets] = RememberedAnswer(octets, head)
 
     def remember_alike(self, lane: Lane, opening: Opening, judged: Judged, limits: Limits) -> None:
-        """Keeps what was decided about a head by its path, for those that ask the same and whose fields begin alike."""
+        """Keeps what was decided about a head by its path, for those that ask the same of the same host and whose fields begin alike.
+
+        The head itself may begin otherwise, and ask somebody else: what was decided about it holds for no other host.
+        """
+        if opening.authority is None or opening.authority.octets != judged.head.authority:
+            return
         known = lane.alike.get(opening)
         start = asked(judged.head)
         if known is not None and start in known:
