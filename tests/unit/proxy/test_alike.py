@@ -140,11 +140,24 @@ def test_limits_hold_for_heads_alike(limits: Limits) -> None:
     assert [caller.ask(number) for number in range(20)][-1] is not None
     lane = caller.relay.lane(Arrival("", "", 1))
 
-    for query, behind in ((b"100", b"1"), (b"19", b"1\r\nX-Other: 2"), (b"19", b"100")):
+    two = b"1\r\nX-Other: 2"
+    for query, behind in ((b"100", b"1"), (b"19", b"100"), (b"19", two), (b"19", two)):
         wire = b"GET /a?n=%b HTTP/1.1\r\n%bX-Trace: %b\r\n\r\n" % (query, FIELDS, behind)
         known, _, _ = caller.reader.recall_alike(caller.relay, lane, wire)
         head = caller.reader.read(caller.relay, lane, wire)
         assert known is None or isinstance(head, RequestHead)
+
+
+def test_heads_that_begin_otherwise_in_any_octet_are_not_alike() -> None:
+    caller = Caller()
+    assert [caller.ask(number) for number in range(MAX_MISSES + 2)][-1] is not None
+    lane = caller.relay.lane(Arrival("", "", 1))
+    wire = b"GET /a?n=1 HTTP/1.1\r\n" + FIELDS + b"X-Trace: 1\r\n\r\n"
+
+    assert caller.reader.recall_alike(caller.relay, lane, wire)[0] is not None
+    for at in (*range(wire.index(b"?")), *range(wire.index(b" HTTP"), wire.index(b": 1") + 1)):
+        other = wire[:at] + bytes((wire[at] ^ 2,)) + wire[at + 1 :]
+        assert caller.reader.recall_alike(caller.relay, lane, other)[0] is None, other
 
 
 def test_what_is_known_of_heads_alike_is_bounded() -> None:
