@@ -51,10 +51,13 @@ class Caller:
         """The last head that was known, as it is sent."""
         self.adopt("/*")
 
-    def adopt(self, path: str) -> None:
-        policies = (Policy(name="p", action=Action.ALLOW, rules=(Rule(operations=(Operation(paths=(path,)),)),)),)
+    def adopt(self, path: str, forbidden: str = "nowhere") -> None:
+        policies = (
+            Policy(name="p", action=Action.ALLOW, rules=(Rule(operations=(Operation(paths=(path,)),)),)),
+            Policy(name="q", action=Action.DENY, rules=(Rule(operations=(Operation(hosts=(forbidden,)),)),)),
+        )
         port = ServicePort(port=80, target_port=81, routes=self.routes)
-        service = Service(name="a/b", address="127.80.0.1", ports=(port,), policies=("p",))
+        service = Service(name="a/b", address="127.80.0.1", ports=(port,), policies=("p", "q"))
         snapshot = Snapshot(
             generation=1,
             mesh="m",
@@ -170,3 +173,17 @@ def test_what_is_known_of_heads_alike_is_bounded() -> None:
         most = max(most, sum(len(known) for known in lane.alike.values()))
 
     assert 1 < most <= MAX_REMEMBERED
+
+
+def test_what_is_decided_about_one_host_holds_for_no_other_that_heads_begin_with() -> None:
+    caller = Caller()
+    caller.adopt("/*", forbidden="c")
+    others = FIELDS.replace(b"Host: b", b"Host: c")
+    for number in range(4):
+        caller.ask(number)
+    for number in range(MAX_MISSES):
+        caller.ask(number, b"/elsewhere", others)
+    caller.ask(0)  # which begins otherwise than those before it, and those behind it
+    known = [caller.ask(number, b"/a", others) for number in range(4)]
+    assert known[-1] is not None
+    assert all(one is None or isinstance(one.verdict, Deny) for one in known)
