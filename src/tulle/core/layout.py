@@ -75,26 +75,22 @@ def _route(
     return RouteTable(name, pairs)
 
 
-def backend_of(backend: Backend, tables: Tables, previous: Tables | None) -> BackendTable:
-    """With endpoints of `previous` where it had them; `tables` has them then, too."""
-    endpoints = [_endpoint(endpoint, tables, previous) for endpoint in backend.endpoints]
+def backend_of(backend: Backend, tables: Tables, old: Tables) -> BackendTable:
+    """With the endpoints of `old` where it had them; `tables` has them then, too."""
+    endpoints = [_endpoint(endpoint, tables, old) for endpoint in backend.endpoints]
     return BackendTable(
         intern(backend.name), intern(backend.service), intern(backend.version), endpoints, backend.protocol
     )
 
 
-def _endpoint(
-    endpoint: PodEndpoint | HostEndpoint | AttachedEndpoint, tables: Tables, previous: Tables | None
-) -> EndpointRef:
+def _endpoint(endpoint: PodEndpoint | HostEndpoint | AttachedEndpoint, tables: Tables, old: Tables) -> EndpointRef:
     workload = intern(endpoint.workload)
     pod = workload if isinstance(endpoint, PodEndpoint) else ""
     host = endpoint.host if isinstance(endpoint, HostEndpoint) else ""
     key = (workload, pod, host, endpoint.port)
     found = tables.endpoints.get(key)
     if found is None:
-        found = previous.endpoints.get(key) if previous is not None else None
-        if found is None:
-            found = EndpointRef(workload, pod, host, endpoint.port)
+        found = old.endpoints.get(key) or EndpointRef(workload, pod, host, endpoint.port)
         keep(found, tables)
     return found
 

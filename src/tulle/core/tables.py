@@ -14,7 +14,7 @@ from tulle.core.backends import BackendTable, EndpointRef, RouteTable
 from tulle.core.generation import Parts, ServicePortTable, ServiceTable, Tables
 from tulle.core.layout import InconsistentSnapshot, authz_of, backend_of, caller_of, keep, refuse, service_of
 from tulle.core.pieces import at_once
-from tulle.core.policies import ANONYMOUS, CallerRef, PolicyTable
+from tulle.core.policies import ANONYMOUS, CallerRef
 from tulle.wire.outline import (
     BACKENDS,
     CALLERS,
@@ -70,15 +70,16 @@ def lay_out(text: bytes, previous: Tables | None = None) -> Generator[None, None
         if found.schema_version != SCHEMA_VERSION:
             raise InconsistentSnapshot(f"schema_version {found.schema_version} is not {SCHEMA_VERSION}")
         tables = Tables(without_parts(found), Parts())
+        old = Tables(tables.outline, Parts()) if previous is None else previous
         yield
         yield from tables.parts.fill(found)
         doors = found.doors
         del found  # the raw parts have done their duty, and would lie between what stays
-        yield from _backends(tables, previous)
-        yield from _callers(tables, previous)
+        yield from _backends(tables, old)
+        yield from _callers(tables, old)
         places: dict[str, int] = {}
-        yield from _policies(tables.parts.policies, places, previous)
-        yield from _services(tables, places, previous)
+        yield from _policies(tables.parts.policies, places, old.parts.policies)
+        yield from _services(tables, places, old)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError as fault:
@@ -90,7 +91,7 @@ def lay_out(text: bytes, previous: Tables | None = None) -> Generator[None, None
             raise InconsistentSnapshot(f"door {door.port} leads to {where}, which is not there")
         refuse(door.port in tables.doors, f"door {door.port} is there twice")
         tables.doors[door.port] = target
-    yield from _prepare_for_callers(tables, previous)
+    yield from _prepare_for_callers(tables, old)
     return tables
 
 
@@ -122,11 +123,8 @@ def _by_octets(section: Section, made: Iterable[tuple[int, Made]]) -> Generator[
     return found
 
 
-def _backends(tables: Tables, previous: Tables | None) -> Generator[None, None, None]:
-    before: dict[bytes, BackendTable] = {}
-    if previous is not None:
-        old = previous.parts
-        before = yield from _by_octets(old.backends, enumerate(old.made_backends))
+def _backends(tables: Tables, old: Tables) -> Generator[None, None, None]:
+    before = yield from _by_octets(old.parts.backends, enumerate(old.parts.made_backends))
     section = tables.parts.backends
     for index in range(len(section)):
         if index % SMALL == 0:
@@ -134,7 +132,7 @@ def _backends(tables: Tables, previous: Tables | None) -> Generator[None, None, 
         octets = section.octets(index)
         backend = before.get(octets)
         if backend is None:
-            backend = backend_of(BACKENDS.decode(octets, index), tables, previous)
+            backend = backend_of(BACKENDS.decode(octets, index), tables, old)
         else:
             for endpoint in backend.endpoints:
                 keep(endpoint, tables)
@@ -143,11 +141,8 @@ def _backends(tables: Tables, previous: Tables | None) -> Generator[None, None, 
         tables.parts.made_backends.append(backend)
 
 
-def _callers(tables: Tables, previous: Tables | None) -> Generator[None, None, None]:
-    before: dict[bytes, CallerRef] = {}
-    if previous is not None:
-        old = previous.parts
-        before = yield from _by_octets(old.callers, enumerate(old.made_callers))
+def _callers(tables: Tables, old: Tables) -> Generator[None, None, None]:
+    before = yield from _by_octets(old.parts.callers, enumerate(old.parts.made_callers))
     section = tables.parts.callers
     for index in range(len(section)):
         if index % SMALL == 0:
@@ -161,12 +156,9 @@ def _callers(tables: Tables, previous: Tables | None) -> Generator[None, None, N
         tables.parts.made_callers.append(caller)
 
 
-def _policies(store: PolicyStore, places: dict[str, int], previous: Tables | None) -> Generator[None, None, None]:
+def _policies(store: PolicyStore, places: dict[str, int], old: PolicyStore) -> Generator[None, None, None]:
     """Checks all, and fills in where each is by name. Those that were laid out and did not change are so again."""
-    before: dict[bytes, PolicyTable] = {}
-    if previous is not None:
-        old = previous.parts.policies
-        before = yield from _by_octets(old.section, list(old.made.items()))
+    before = yield from _by_octets(old.section, list(old.made.items()))
     section = store.section
     for index in range(len(section)):
         if index % SMALL == 0:
@@ -182,11 +174,8 @@ def _policies(store: PolicyStore, places: dict[str, int], previous: Tables | Non
         places[name] = index
 
 
-def _services(tables: Tables, places: dict[str, int], previous: Tables | None) -> Generator[None, None, None]:
-    before: dict[bytes, ServiceTable] = {}
-    if previous is not None:
-        old = previous.parts
-        before = yield from _by_octets(old.services, enumerate(old.made_services))
+def _services(tables: Tables, places: dict[str, int], old: Tables) -> Generator[None, None, None]:
+    before = yield from _by_octets(old.parts.services, enumerate(old.parts.made_services))
     shared: dict[frozenset[str], AuthzTable] = {}
     section = tables.parts.services
     for index in range(len(section)):
@@ -209,12 +198,11 @@ def _services(tables: Tables, places: dict[str, int], previous: Tables | None) -
         tables.parts.made_services.append(service)
 
 
-def _prepare_for_callers(tables: Tables, previous: Tables | None) -> Generator[None, None, None]:
+def _prepare_for_callers(tables: Tables, old: Tables) -> Generator[None, None, None]:
     """Lays out the policies of the ports that are called now, and where there are many, so that no request has to wait for it."""
-    before = previous.by_name if previous is not None else {}
     for number, (name, port) in enumerate(tables.by_name.items()):
         if number % SMALL == 0:
             yield
-        old = before.get(name)
-        if len(port.authz.places) >= MANY or (old is not None and old.plans):
+        was = old.by_name.get(name)
+        if len(port.authz.places) >= MANY or (was is not None and was.plans):
             yield from port.authz.preparing()
