@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.bulk import pipes
 from tests.support.proxy_harness import (
     DEADLINE,
     Backends,
@@ -28,6 +29,7 @@ from tests.support.proxy_harness import (
     until,
 )
 from tests.support.tapping import tapping
+from tulle.proxy.pipes import MAX_IDLE
 from tulle.wire.snapshot import Limits, Protocol
 
 HEAD = b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n"
@@ -71,9 +73,13 @@ def nothing_is_left(proxy: Proxy, before: int) -> None:
 
     until(holds, "everything has ended")
     until(
-        lambda: descriptors(proxy) <= before + proxy.metrics().sum("tulle_upstream_connections_open"),
-        "every descriptor is closed, or kept to an endpoint",
+        lambda: (
+            descriptors(proxy) - 2 * len(pipes(proxy))
+            <= before + proxy.metrics().sum("tulle_upstream_connections_open")
+        ),
+        "every descriptor is closed, or kept to an endpoint, or one of a pipe's for bulk",
     )
+    assert len(pipes(proxy)) <= MAX_IDLE
     metrics = proxy.metrics()
     assert metrics.sum("tulle_connections_open") == 0
     assert metrics.sum("tulle_defects_total") == 0
