@@ -1,4 +1,7 @@
+"""A wire and what is moved from one to another, on sockets of the test's own and turns that it makes itself."""
+
 import socket
+from collections.abc import Iterator
 
 import pytest
 
@@ -34,6 +37,50 @@ class Listener(Party):
         self.is_lost = True
 
 
+class Way:
+    """Two wires, a sender before the one and a getter behind the other."""
+
+    def __init__(self, before: tuple[socket.socket, socket.socket]) -> None:
+        self.dispatcher = Dispatcher(print)
+        self.sender, ours = before
+        outwards, self.getter = socket.socketpair()
+        for sock in (self.sender, ours, outwards, self.getter):
+            sock.setblocking(False)
+        self.caller, self.endpoint = Listener(), Listener()
+        self.source = Wire(self.dispatcher, ours, self.caller)
+        self.sink = Wire(self.dispatcher, outwards, self.endpoint)
+        self.source.start()
+        self.sink.start()
+
+    def turn(self, patience: float = 5) -> None:
+        """Serves what happened, or happens within so many seconds."""
+        self.dispatcher.turn(self.dispatcher.epoll.poll(patience))
+
+    def close(self) -> None:
+        for wire in (self.source, self.sink):
+            wire.close()
+        self.dispatcher.turn([])
+        self.dispatcher.epoll.close()
+        self.sender.close()
+        self.getter.close()
+
+
+@pytest.fixture
+def way() -> Iterator[Way]:
+    made = Way(socket.socketpair())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def way_by_tcp() -> Iterator[Way]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sender = socket.create_connection(listener.getsockname())
+        made = Way((sender, listener.accept()[0]))
+    yield made
+    made.close()
+
+
 @pytest.mark.of_sources
 def test_hang_up_and_resume_in_one_turn_lose_nothing() -> None:
     """The hang-up was told of a wire that expected nothing; by the time it is served, somebody reads again."""
@@ -62,128 +109,70 @@ def test_hang_up_and_resume_in_one_turn_lose_nothing() -> None:
 
 
 @pytest.mark.of_sources
-def test_what_is_written_behind_what_a_pipe_holds_comes_behind_it() -> None:
-    dispatcher = Dispatcher(print)
-    (sender, ours), (outwards, getter) = socket.socketpair(), socket.socketpair()
-    for sock in (sender, ours, outwards, getter):
-        sock.setblocking(False)
-    caller, endpoint = Listener(), Listener()
-    source, sink = Wire(dispatcher, ours, caller), Wire(dispatcher, outwards, endpoint)
-    source.start()
-    sink.start()
+def test_what_is_written_behind_what_a_pipe_holds_comes_behind_it(way: Way) -> None:
     sent = 0
     piece = bytes(range(256)) * 256
-    while not dispatcher.held:
-        source.move_to(sink)
-        sender.sendall(piece)
-        dispatcher.turn(dispatcher.epoll.poll(0.1))
+    while not way.dispatcher.held:
+        way.source.move_to(way.sink)
+        way.sender.sendall(piece)
+        way.turn(0.1)
         sent += len(piece)
-    assert caller.moved == sent
-    assert not caller.heard
+    assert way.caller.moved == sent
+    assert not way.caller.heard
 
-    assert not sink.write(b"the last")
-    sink.shut()
+    assert not way.sink.write(b"the last")
+
+    way.sink.shut()
     got = b""
-    while not endpoint.is_drained:
-        got += getter.recv(1 << 20)
-        dispatcher.turn(dispatcher.epoll.poll(0.1))
-    while octets := getter.recv(1 << 20):
+    while not way.endpoint.is_drained:
+        got += way.getter.recv(1 << 20)
+        way.turn(0.1)
+    while octets := way.getter.recv(1 << 20):
         got += octets
-
     assert got == piece * (sent // len(piece)) + b"the last"
-    assert dispatcher.held == dispatcher.pipes.lent == 0
-    for wire in (source, sink):
-        wire.close()
-    dispatcher.turn([])
-    dispatcher.epoll.close()
-    sender.close()
-    getter.close()
+    assert way.dispatcher.held == way.dispatcher.pipes.lent == 0
 
 
 @pytest.mark.of_sources
-def test_what_comes_while_the_sink_is_clogged_is_not_moved_past_what_waits_there() -> None:
-    dispatcher = Dispatcher(print)
-    (sender, ours), (outwards, getter) = socket.socketpair(), socket.socketpair()
-    for sock in (sender, ours, outwards, getter):
-        sock.setblocking(False)
-    caller, endpoint = Listener(), Listener()
-    source, sink = Wire(dispatcher, ours, caller), Wire(dispatcher, outwards, endpoint)
-    source.start()
-    sink.start()
-    while sink.write(b"first" * 10_000):
+def test_what_comes_while_the_sink_is_clogged_is_not_moved_past_what_waits_there(way: Way) -> None:
+    while way.sink.write(b"first" * 10_000):
         pass
 
-    source.move_to(sink)
-    sender.sendall(b"then")
-    dispatcher.turn(dispatcher.epoll.poll(5))
+    way.source.move_to(way.sink)
+    way.sender.sendall(b"then")
+    way.turn()
 
-    assert caller.heard == b"then"
-    assert caller.moved == 0
-    for wire in (source, sink):
-        wire.close()
-    dispatcher.turn([])
-    dispatcher.epoll.close()
-    sender.close()
-    getter.close()
+    assert way.caller.heard == b"then"
+    assert way.caller.moved == 0
 
 
 @pytest.mark.of_sources
-def test_no_more_is_moved_than_was_said_and_the_rest_is_read() -> None:
-    dispatcher = Dispatcher(print)
-    (sender, ours), (outwards, getter) = socket.socketpair(), socket.socketpair()
-    for sock in (sender, ours, outwards, getter):
-        sock.setblocking(False)
-    caller, endpoint = Listener(), Listener()
-    source, sink = Wire(dispatcher, ours, caller), Wire(dispatcher, outwards, endpoint)
-    source.start()
-    sink.start()
+def test_no_more_is_moved_than_was_said_and_the_rest_is_read(way: Way) -> None:
+    way.source.move_to(way.sink, 50_000)
+    way.sender.sendall(bytes(50_000) + b"then")
+    while not way.caller.heard:
+        way.turn()
 
-    source.move_to(sink, 50_000)
-    sender.sendall(bytes(50_000) + b"then")
-    while not caller.heard:
-        dispatcher.turn(dispatcher.epoll.poll(5))
-
-    assert caller.moved == 50_000
-    assert caller.heard == b"then"
+    assert way.caller.moved == 50_000
+    assert way.caller.heard == b"then"
     got = b""
     while len(got) < 50_000:
-        got += getter.recv(1 << 20)
-        dispatcher.turn(dispatcher.epoll.poll(0))
+        got += way.getter.recv(1 << 20)
+        way.turn(0)
     assert got == bytes(50_000)
-    assert dispatcher.held == dispatcher.pipes.lent == 0
-    for wire in (source, sink):
-        wire.close()
-    dispatcher.turn([])
-    dispatcher.epoll.close()
-    sender.close()
-    getter.close()
+    assert way.dispatcher.held == way.dispatcher.pipes.lent == 0
 
 
 @pytest.mark.of_sources
-def test_what_breaks_while_it_is_moved_has_not_ended() -> None:
+def test_what_breaks_while_it_is_moved_has_not_ended(way_by_tcp: Way) -> None:
     """A transfer that was cut off would look whole."""
-    dispatcher = Dispatcher(print)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        sender = socket.create_connection(listener.getsockname())
-        ours, _ = listener.accept()
-    outwards, getter = socket.socketpair()
-    for sock in (ours, outwards):
-        sock.setblocking(False)
-    caller = Listener()
-    source, sink = Wire(dispatcher, ours, caller), Wire(dispatcher, outwards, Listener())
-    source.start()
-    sink.start()
-    source.move_to(sink)
-    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    sender.close()
+    way = way_by_tcp
+    way.source.move_to(way.sink)
+    way.sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    way.sender.close()
 
-    dispatcher.turn(dispatcher.epoll.poll(5))
+    way.turn()
 
-    assert caller.is_lost
-    assert not caller.is_over
-    assert dispatcher.pipes.lent == 0
-    for wire in (source, sink):
-        wire.close()
-    dispatcher.turn([])
-    dispatcher.epoll.close()
-    getter.close()
+    assert way.caller.is_lost
+    assert not way.caller.is_over
+    assert way.dispatcher.pipes.lent == 0
