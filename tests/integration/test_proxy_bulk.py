@@ -188,7 +188,7 @@ def test_without_a_descriptor_for_a_pipe_bulk_is_copied(proxy: Proxy, backends: 
 
 def test_while_much_is_held_little_is_read_and_nothing_moved(proxy: Proxy, backends: Backends) -> None:
     door = proxy.door()
-    limits = Limits(buffered_total=READ_BYTES)
+    limits = Limits(buffered_total=1)
     proxy.put(one_service({door: Protocol.TCP}, (host(backends.serve(pour)),), limits=limits))
     with dial(door) as first:
         held = stalled(proxy, first)

@@ -14,6 +14,8 @@ from tulle.proxy.pipes import MAX_IDLE, PIPE_BYTES
 PIECE = os.urandom((1 << 20) - 4093)
 BULK = b"".join(sha256(b"%d" % number).digest() for number in range(1 << 18))
 """8 MB, of which no part comes twice."""
+LOOKS = 20
+"""As many in a row that see the same: what a kernel still takes, it has taken by then."""
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -55,9 +57,14 @@ def held(proxy: Proxy) -> float:
 
 
 def stalled(proxy: Proxy, sock: socket.socket, before: float = 0) -> float:
-    """Waits until more than `before` octets are held for a caller who does not read; returns how many."""
+    """Waits until more than `before` octets are held for a caller who does not read, and they stay as many; returns how many."""
     sock.recv(1)
-    until(lambda: held(proxy) > before, "the caller's kernel takes no more")
+
+    def stays() -> bool:
+        first = held(proxy)
+        return first > before and all(held(proxy) == first for _ in range(LOOKS))
+
+    until(stays, "the caller's kernel takes no more")
     return held(proxy)
 
 
