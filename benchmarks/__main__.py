@@ -15,7 +15,7 @@ from benchmarks.cases import CASES
 from benchmarks.compiled import outdated
 from benchmarks.machine import facts
 from benchmarks.peers import PEERS
-from benchmarks.record import Run, write_run
+from benchmarks.record import Run, without_places, write_run
 from benchmarks.report import PLAIN, as_text
 from benchmarks.runner import expected_seconds, measure_case, pace
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Measures case by case, prints the report and keeps the raw samples."""
     asked = _arguments()
     began = time.monotonic()
-    run = Run(machine=facts(ROOT), command=" ".join(sys.argv[1:]))
+    run = Run(machine=facts(ROOT), command=without_places(" ".join(sys.argv[1:])))
     chosen = _chosen(asked)
     paces = {case.name: pace(case, asked.quick, asked.rounds, asked.seconds) for case in chosen}
     expected = sum(expected_seconds(case, paces[case.name]) for case in chosen)

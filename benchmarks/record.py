@@ -1,11 +1,15 @@
 """A run as it is kept: raw samples with the machine they were made on, readable without the program that made them."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from benchmarks.noise import Calibration, Noise
+
+PLACE: Final = re.compile(r"\s*--(?:raw|compiled)[ =]\S+")
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -87,3 +91,8 @@ def rounded(sample: Sample) -> Sample:
     """With values of six digits."""
     values = {name: float(f"{value:.6g}") for name, value in sample.values.items()}
     return msgspec.structs.replace(sample, values=values)
+
+
+def without_places(words: str) -> str:
+    """What was asked for, without where the box that was asked keeps it: a run is published."""
+    return PLACE.sub("", words).strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.plot import as_svg
 from benchmarks.publish import FRONT, METHOD, PICTURE, RESULTS, comparison, page, table
-from benchmarks.record import Run, read_run
+from benchmarks.record import Run, read_run, without_places
 from tests.unit.benchmarks.runs import add, run_of
 
 PUBLISHED = max(RESULTS.glob("*.md"))
@@ -12,6 +12,14 @@ PUBLISHED = max(RESULTS.glob("*.md"))
 
 def published() -> Run:
     return read_run(PUBLISHED.with_suffix(".json"))
+
+
+def test_a_run_says_what_was_asked_and_not_where_it_is_kept() -> None:
+    asked = "--cases http1 --compiled /opt/tree --rounds 3 --raw=/srv/run.json"
+
+    assert without_places(asked) == "--cases http1 --rounds 3"
+    for kept in RESULTS.glob("*.json"):
+        assert "/" not in read_run(kept).command
 
 
 def test_tables_of_the_run_are_those_of_its_samples() -> None:
