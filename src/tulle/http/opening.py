@@ -86,8 +86,11 @@ def read_on(opened: Fields, rest: bytes) -> Fields | None:
     return None if fields.fault or fields.named else fields
 
 
-def read_tail(buffer: bytes, at: int, tail: list[bytes]) -> int:
-    """Where the head ends whose fields from `at` on are plain ones of exactly these names, each with its `: `; -1: they are others."""
+def read_tail(buffer: bytes, at: int, tail: list[bytes], count: int, limits: Limits) -> int:
+    """Where the head ends whose fields from `at` on, behind `count` others, are plain ones of exactly these names, each with its `: `.
+
+    -1: they are others, or the head is too large.
+    """
     size = len(tail)
     lines = buffer[at : at + MAX_TAIL].split(CRLF, size + 1)  # `find` from an index costs as much as this
     if len(lines) != size + 2 or lines[size]:
@@ -101,7 +104,8 @@ def read_tail(buffer: bytes, at: int, tail: list[bytes]) -> int:
         if line[begin] <= LAST_BLANK or line[-1] <= LAST_BLANK:
             return -1
         at += length + 2
-    return at + 2
+    at += 2
+    return at if at <= limits.header_bytes and count + size <= limits.header_count else -1
 
 
 def tail_of(names: list[bytes]) -> list[bytes]:
@@ -128,10 +132,9 @@ def read_opened(buffer: bytes, opening: Opening, limits: Limits) -> RequestHead 
         return None
 
     fields = opening.fields
-    count = opening.count + len(opening.tail)
     begin = len(asked) + len(BEHIND_TARGET)
     middle = begin + opening.size
-    end = read_tail(buffer, middle, opening.tail)
+    end = read_tail(buffer, middle, opening.tail, opening.count, limits)
     if end > 0:
         forward = opening.forward + buffer[middle : end - 2]
     else:
@@ -151,8 +154,7 @@ def read_opened(buffer: bytes, opening: Opening, limits: Limits) -> RequestHead 
                 return None
             fields = more
             forward = fields.forwarded()
-        count = opening.count + len(lines)
-    if end > limits.header_bytes or count > limits.header_count:
-        return None
+        if end > limits.header_bytes or opening.count + len(lines) > limits.header_count:
+            return None
     head = judge_request(method, target, 1, fields, opening.authority, forward, buffer[begin : end - 2], end)
     return head if isinstance(head, RequestHead) else None

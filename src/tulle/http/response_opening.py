@@ -49,17 +49,14 @@ def learn_response_opening(before: bytes, head: bytes, limits: Limits) -> Respon
 
 
 def find_opened_end(buffer: bytes, opening: ResponseOpening, limits: Limits) -> int:
-    """Where the head ends that begins with `opening`, when nothing but plain fields of the expected names follow; -1: read it.
+    """Where the head ends that begins with `opening`, when nothing but plain fields of the expected names follow; -1: read it, or it is too large.
 
     Whatever method but HEAD was asked by, the head says what `opening.head` says, and goes on as `opening.wire` and the rest of it.
     """
     middle = opening.size
     if buffer[:middle] != opening.octets:
         return -1
-    end = read_tail(buffer, middle, opening.tail)
-    if end > limits.header_bytes or opening.count + len(opening.tail) > limits.header_count:
-        return -1
-    return end
+    return read_tail(buffer, middle, opening.tail, opening.count, limits)
 
 
 def read_opened_response(buffer: bytes, opening: ResponseOpening, limits: Limits) -> ResponseHead | None:
@@ -71,8 +68,7 @@ def read_opened_response(buffer: bytes, opening: ResponseOpening, limits: Limits
     if buffer[:middle] != opening.octets:
         return None
     alone = opening.head
-    count = opening.count + len(opening.tail)
-    end = read_tail(buffer, middle, opening.tail)
+    end = read_tail(buffer, middle, opening.tail, opening.count, limits)
     if end < 0:
         end = buffer.find(END, middle - 2) + 4
         if end < 4:
@@ -83,9 +79,8 @@ def read_opened_response(buffer: bytes, opening: ResponseOpening, limits: Limits
         if names is None:
             return _judge_on(opening, buffer[middle : end - 2], end, limits)
         opening.tail = tail_of(names)
-        count = opening.count + len(lines)
-    if end > limits.header_bytes or count > limits.header_count:
-        return None
+        if end > limits.header_bytes or opening.count + len(lines) > limits.header_count:
+            return None
     rest = buffer[middle : end - 2]
     return ResponseHead(
         alone.status,

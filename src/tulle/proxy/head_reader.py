@@ -70,16 +70,10 @@ class HeadReader:
         alike = known.get(start)
         if alike is None or fields[: opening.size] != opening.octets or query.translate(OF_TARGET) != query:
             return None, b"", 0
-        tail = opening.tail
         begin = len(asked) + len(BEHIND_TARGET) + opening.size
-        end = read_tail(buffer, begin, tail)
         limits = relay.head_limits
-        if (
-            end < 0
-            or end > limits.header_bytes
-            or opening.count + len(tail) > limits.header_count
-            or len(asked) - alike.target_at > limits.target_bytes
-        ):
+        end = read_tail(buffer, begin, opening.tail, opening.count, limits)
+        if end < 0 or len(asked) - alike.target_at > limits.target_bytes:
             return None, b"", 0
         return alike.judged, asked + alike.behind + buffer[begin : end - 2], end
 

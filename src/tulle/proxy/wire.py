@@ -151,7 +151,6 @@ class Wire(Watched):
     def close(self) -> None:
         """Closes. Idempotent."""
         self._drop_kept()
-        self._sink = None
         self._dispatcher.wheel.remove(self._party)
         self._party = NOBODY
         self._sink = None
