@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.process import Lacking
+
 Values = dict[str, float]
 """By name, which ends in its unit: `cpu_us`, `rss_kb`, `rate`; `failed` is how many requests were."""
 
@@ -47,6 +49,13 @@ class Bench:
         """Leaves out what broke."""
         self.broken.append(what)
         self.skip(what, why)
+
+    def leave_out(self, what: str, fault: Exception) -> None:
+        """Skips what this box lacks, and loses whatever else failed."""
+        if isinstance(fault, Lacking):
+            self.skip(what, fault)
+        else:
+            self.lose(what, fault)
 
 
 class Probe(NamedTuple):

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import NamedTuple
 
 from benchmarks.case import Bench, Case, Probe, Values
@@ -59,7 +58,7 @@ def measure_case(case: Case, bench: Bench, pace: Pace, run: Run, variants: Seque
             probes,
             pace,
             run,
-            partial(_lose, case, bench),
+            lambda probe, fault: bench.leave_out(f"{case.name} {probe.variant} {probe.target}", fault),
         )
 
 
@@ -80,14 +79,6 @@ def alternate(case: Case, probes: list[Probe], pace: Pace, run: Run, lose: Calla
             if number:
                 run.samples.append(Sample(case.name, probe.variant, probe.target, number, values, noise))
                 _show(run.samples[-1], case, pace.rounds, time.monotonic() - began)
-
-
-def _lose(case: Case, bench: Bench, probe: Probe, fault: Exception) -> None:
-    what = f"{case.name} {probe.variant} {probe.target}"
-    if isinstance(fault, Lacking):
-        bench.skip(what, fault)
-    else:
-        bench.lose(what, fault)
 
 
 def _show(sample: Sample, case: Case, rounds: int, took: float) -> None:

@@ -90,10 +90,8 @@ def start_tulles(bench: Bench, started: ExitStack, traffic: Traffic) -> dict[Tar
         its = Entrances(_pod_if_any(bench, started), at_box)
         try:
             running[start_tulle(started, bench.work, traffic, name, sources, besides=its.facts)] = its
-        except Lacking as lack:
-            bench.skip(f"connect {name}", lack)
-        except Broken as fault:
-            bench.lose(f"connect {name}", fault)
+        except (Lacking, Broken) as fault:
+            bench.leave_out(f"connect {name}", fault)
     return running
 
 

@@ -32,13 +32,6 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def backends() -> Iterator[Backends]:
-    started = Backends()
-    yield started
-    started.close()
-
-
-@pytest.fixture
 def load(program: Path, tmp_path: Path) -> Callable[..., Values]:
     """Runs the load: port, connections, rate, and the request's head if it is to be another."""
     path = tmp_path / "head"

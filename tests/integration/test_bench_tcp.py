@@ -42,13 +42,6 @@ def pump(work: Path) -> Path:
 
 
 @pytest.fixture
-def backends() -> Iterator[Backends]:
-    started = Backends()
-    yield started
-    started.close()
-
-
-@pytest.fixture
 def backend(tmp_path: Path, program: Path) -> Iterator[Backend]:
     with ExitStack() as started:
         yield opaque(started, tmp_path, program).backend

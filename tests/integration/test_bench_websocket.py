@@ -39,13 +39,6 @@ def backend(tmp_path: Path, program: Path) -> Iterator[Backend]:
         yield messages(started, tmp_path, program).backend
 
 
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    started = Backends()
-    yield started
-    started.close()
-
-
 def test_echoed_messages_are_counted(backend: Backend, program: Path) -> None:
     counted = driven(program, "load", backend.ports[1], SECONDS, 4)
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.support.bulk import BULK, PIECE, RESET, descriptors, pipes, pour_on, settled, stalled
+from tests.support.bulk import BULK, PIECE, descriptors, pipes, pour_on, pour_until, reset, settled, stalled
 from tests.support.proxy_harness import Backends, Proxy, dial, host, one_service, only, read_all, stopped, until
 from tulle.proxy.loop import READ_BYTES
 from tulle.proxy.pipes import MAX_PIPES, PIPE_BYTES
@@ -121,7 +121,7 @@ def test_a_caller_that_resets_in_mid_bulk_is_told_to_the_endpoint(proxy: Proxy, 
     with dial(door) as sock:
         stalled(proxy, sock)
         assert pipes(proxy)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        reset(sock)
     until(lambda: broken == [True], "the endpoint learns it")
     settled(proxy, rest)
     assert proxy.metrics().sum("tulle_tcp_connections_total", response_class="reset") == 1
@@ -131,11 +131,8 @@ def test_an_endpoint_that_resets_in_mid_bulk_is_told_to_the_caller(proxy: Proxy,
     may_break = threading.Event()
 
     def break_off(sock: socket.socket) -> None:
-        sock.settimeout(0.05)
-        while not may_break.is_set():
-            with contextlib.suppress(TimeoutError):
-                sock.send(PIECE)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        pour_until(sock, may_break)
+        reset(sock)
 
     door = proxy.door()
     proxy.put(one_service({door: Protocol.TCP}, (host(backends.serve(break_off)),)))
@@ -267,10 +264,10 @@ def test_what_was_moved_before_both_ends_broke_at_once_is_counted(proxy: Proxy, 
     sock = dial(door)
     stalled(proxy, sock)
     with stopped(proxy):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        reset(sock)
         sock.close()
         for end in ends:
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            reset(end)
             end.close()
     settled(proxy, rest)
     metrics = proxy.metrics()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.bulk import BULK, PIECE, descriptors, held, pipes, pour_on, reset, settled, stalled
+from tests.support.bulk import BULK, PIECE, descriptors, held, pipes, pour_on, pour_until, reset, settled, stalled
 from tests.support.proxy_harness import (
     Backends,
     Client,
@@ -264,10 +264,7 @@ def test_an_answer_that_breaks_off_never_looks_whole(
     may_break = threading.Event()
 
     def break_off(sock: socket.socket) -> None:
-        sock.settimeout(0.05)
-        while not may_break.is_set():
-            with contextlib.suppress(TimeoutError):
-                sock.send(PIECE)
+        pour_until(sock, may_break)
         ends(sock)
 
     rest = leading(Said(ENDLESS, break_off))

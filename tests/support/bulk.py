@@ -5,6 +5,7 @@ import fcntl
 import os
 import socket
 import struct
+import threading
 from hashlib import sha256
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def pour_on(sock: socket.socket) -> None:
     """Sends until somebody ends it."""
     while True:
         sock.sendall(PIECE)
+
+
+def pour_until(sock: socket.socket, enough: threading.Event) -> None:
+    """Sends as much as is taken, until that is said."""
+    sock.settimeout(0.05)
+    while not enough.is_set():
+        with contextlib.suppress(TimeoutError):
+            sock.send(PIECE)
 
 
 def held(proxy: Proxy) -> float:
