@@ -277,12 +277,17 @@ def write_callers(box: OwnSystemd, units: str, heard: str, more: str = "") -> No
         )
 
 
+def answered(box: OwnSystemd, heard: str) -> list[str]:
+    """The status of each call of such a unit; none before its first."""
+    path = box.path(heard)
+    return path.read_text().split() if path.exists() else []
+
+
 def are_told_apart(box: OwnSystemd, heard: str, systemctl: Callable[..., object]) -> None:
     """The mesh knows one of them, also when it was started anew."""
 
     def answers(name: str) -> list[str]:
-        path = box.path(f"{heard}/{name}")
-        return path.read_text().split() if path.exists() else []
+        return answered(box, f"{heard}/{name}")
 
     systemctl("start", "caller", "stranger")
     eventually(lambda: "200" in answers("caller"), 20, "the caller let in")
@@ -404,8 +409,8 @@ def test_units_of_a_user_are_told_apart_in_her_mesh_and_from_the_systems_of_that
     write_callers(logins, "/etc/systemd/system", "/var/log", f"User={Eve.UID}\n")
     logins.run("systemctl", "daemon-reload")
     logins.run("systemctl", "start", "caller")
-    eventually(lambda: logins.path("/var/log/caller").read_text(), 20, "the system's unit answered")
-    assert set(logins.path("/var/log/caller").read_text().split()) == {"403"}
+    eventually(lambda: answered(logins, "/var/log/caller"), 20, "the system's unit answered")
+    assert set(answered(logins, "/var/log/caller")) == {"403"}
 
 
 def test_a_user_who_may_not_linger_hears_what_that_means(logins: OwnSystemd) -> None:

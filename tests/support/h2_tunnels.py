@@ -119,9 +119,9 @@ class H2Link(threading.Thread):
         """Ends the stream before its time."""
         with self._lock:
             self._conn.reset_stream(tunnel.id, ErrorCodes.CANCEL)
+            self._flush()
             tunnel.is_ended = True
             tunnel.reset_code = int(ErrorCodes.CANCEL)
-            self._flush()
 
     def run(self) -> None:
         """Until the connection ends."""
@@ -223,8 +223,9 @@ class H2Link(threading.Thread):
             self._conn.send_data(one.id, one.to_peer[:room])
             one.to_peer = one.to_peer[room:]
         if one.test_done:
-            one.is_ended = True
             self._conn.end_stream(one.id)
+            self._flush()
+            one.is_ended = True  # whoever waits for that may break the connection off at once
 
     def _flush(self) -> None:
         if octets := self._conn.data_to_send():
