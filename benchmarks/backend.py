@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.process import LOAD_CORE, await_answer, free_port, start
+from benchmarks.process import LOAD_CORE, await_answer, start
+from tools.ports import free_port
 
 CONFIG = """
 {user}

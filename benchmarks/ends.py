@@ -10,7 +10,8 @@ from benchmarks.backend import Backend
 from benchmarks.case import Values
 from benchmarks.load import Heads, Load, result_of
 from benchmarks.measure import cost_of, spent
-from benchmarks.process import LOAD_CORE, Target, await_service, free_port, start
+from benchmarks.process import LOAD_CORE, Target, await_service, start
+from tools.ports import free_port
 
 
 class Attempt(Protocol):

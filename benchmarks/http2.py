@@ -7,8 +7,9 @@ from pathlib import Path
 
 from benchmarks.backend import Backend
 from benchmarks.load import FIELDS, Heads, Load
-from benchmarks.process import LOAD_CORE, await_service, free_port, require, start
+from benchmarks.process import LOAD_CORE, await_service, require, start
 from benchmarks.traffic import CALL_CONNECTIONS, CALL_STREAMS, Traffic
+from tools.ports import free_port
 
 DONE = re.compile(r"^requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", re.MULTILINE)
 RATE = re.compile(r"^finished in .*, ([\d.]+) req/s", re.MULTILINE)

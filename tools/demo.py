@@ -9,7 +9,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from tools.demo_report import Seen, judge, print_report, watch
 from tools.exposition import Series, parse
 from tools.footprint import Footprint, descendants, footprint, is_running
 from tools.load import Load, Order, Report
+from tools.ports import free_port
 from tulle.http.client import request
 from tulle.manifest import load
 from tulle.model.resources import Service
@@ -198,7 +198,7 @@ def _doors(status: NodeStatus) -> str:
 @contextmanager
 def directly(home: Path) -> Iterator[str]:
     """The shop's programs as plain processes of this host, dialling each other's ports; yields the address of web."""
-    web, orders, payments = (_free_port() for _ in range(3))
+    web, orders, payments = (free_port() for _ in range(3))
     programs: list[tuple[list[str], dict[str, object]]] = [
         (["shop.payments"], {"PORT": payments}),
         (["shop.orders", "v1"], {"PORT": orders, "PAYMENTS": f"127.0.0.1:{payments}"}),
@@ -218,11 +218,6 @@ def directly(home: Path) -> Iterator[str]:
         for one in running:
             one.kill()
             one.communicate()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

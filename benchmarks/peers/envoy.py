@@ -5,8 +5,9 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.process import PROXY_CORE, Lacking, Target, free_port, start
+from benchmarks.process import PROXY_CORE, Lacking, Target, start
 from benchmarks.traffic import Traffic
+from tools.ports import free_port
 
 NETWORK = "type.googleapis.com/envoy.extensions.filters.network"
 HTTP = "type.googleapis.com/envoy.extensions.filters.http"

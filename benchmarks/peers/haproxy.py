@@ -3,8 +3,9 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.process import PROXY_CORE, Target, free_port, require, start
+from benchmarks.process import PROXY_CORE, Target, require, start
 from benchmarks.traffic import Traffic
+from tools.ports import free_port
 
 GLOBAL = """
 global

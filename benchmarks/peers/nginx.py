@@ -5,8 +5,9 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.process import PROXY_CORE, Lacking, Target, free_port, require, start
+from benchmarks.process import PROXY_CORE, Lacking, Target, require, start
 from benchmarks.traffic import Traffic
+from tools.ports import free_port
 
 STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 KEPT = 512

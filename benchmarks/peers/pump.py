@@ -3,9 +3,10 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.process import PROXY_CORE, Target, free_port, start
+from benchmarks.process import PROXY_CORE, Target, start
 from benchmarks.programs import compile_program
 from benchmarks.traffic import Traffic
+from tools.ports import free_port
 
 
 def start_pump(started: ExitStack, work: Path, traffic: Traffic) -> Target:

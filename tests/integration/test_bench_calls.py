@@ -12,9 +12,10 @@ import pytest
 from benchmarks.backend import Backend
 from benchmarks.calls import CALL_HEADS, call, compile_peer, start_answering
 from benchmarks.load import Heads, Load
-from benchmarks.process import LOAD_CORE, free_port, start
+from benchmarks.process import LOAD_CORE, start
 from tests.support.processes import eventually
 from tests.support.programs import needs
+from tools.ports import free_port
 
 pytestmark = needs("cc")
 

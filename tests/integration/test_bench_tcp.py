@@ -14,11 +14,12 @@ import pytest
 from benchmarks.backend import Backend
 from benchmarks.cases.tcp import opaque
 from benchmarks.ends import driven
-from benchmarks.process import PROXY_CORE, free_port, start
+from benchmarks.process import PROXY_CORE, start
 from benchmarks.programs import compile_program
 from tests.support.processes import eventually
 from tests.support.programs import needs
 from tests.support.proxy_harness import DEADLINE, Backends, dial, read_all
+from tools.ports import free_port
 
 pytestmark = needs("cc")
 SECONDS = 0.1

@@ -3,13 +3,13 @@
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from tools.footprint import Footprint, Weight, children, descendants, footprint, is_running
+from tools.ports import free_port
 
 T = TypeVar("T")
 
@@ -85,14 +85,6 @@ def eventually(fact: Callable[[], T | None], within: float, what: str, every: fl
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {within:g} s: {what}")
         time.sleep(every)
-
-
-def free_port() -> int:
-    """A port of this host that nothing listens on now, on no address of either family."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        probe.bind(("::", 0))
-        return int(probe.getsockname()[1])
 
 
 __all__ = ["Death", "Processes", "children", "eventually", "free_port", "is_running", "kill"]
