@@ -76,10 +76,11 @@ def cost_of(cpu: Spent, units: float) -> Values:
 
 
 def shared_out(whole: float, user: float, system: float) -> tuple[float, float]:
-    """User and system time that add up to the scheduler's exact sum, where there is one; the parts are counted in ticks."""
-    if not whole or not user + system:
+    """User and system time that add up to the scheduler's exact sum, where there is one; the parts are counted in ticks. Before the first tick half each."""
+    if not whole:
         return user, system
-    return whole * user / (user + system), whole * system / (user + system)
+    part = user / (user + system) if user + system else 0.5
+    return whole * part, whole * (1 - part)
 
 
 def run_micros(pid: int) -> tuple[float, float]:

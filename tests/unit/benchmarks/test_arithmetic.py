@@ -58,11 +58,12 @@ def test_parts_counted_in_ticks_add_up_to_the_exact_whole() -> None:
     assert shared_out(95.0, 60.0, 40.0) == (57.0, 38.0)
 
 
-@pytest.mark.parametrize("whole", [0.0, 95.0], ids=["kernel without an exact sum", "no tick yet"])
-def test_ticks_stand_where_there_is_nothing_to_share_out(whole: float) -> None:
-    user, system = (0.0, 0.0) if whole else (60.0, 40.0)
+def test_ticks_stand_where_the_kernel_has_no_exact_sum() -> None:
+    assert shared_out(0.0, 60.0, 40.0) == (60.0, 40.0)
 
-    assert shared_out(whole, user, system) == (user, system)
+
+def test_what_was_spent_before_the_first_tick_is_not_lost() -> None:
+    assert sum(shared_out(9000.0, 0.0, 0.0)) == 9000.0
 
 
 def test_cost_is_per_request_and_rate_per_second() -> None:
