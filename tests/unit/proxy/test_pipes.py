@@ -1,4 +1,5 @@
 import os
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,7 @@ def test_a_connection_that_broke_is_no_end_of_it() -> None:
     pipe = lent(Pipes())
     sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     sender.close()
+    assert select.select([source], [], [], 20)[0]
     with pytest.raises(ConnectionResetError):
         pipe.fill(source.fileno(), PIPE_BYTES)
     source.close()
