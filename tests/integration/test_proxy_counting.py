@@ -92,11 +92,17 @@ def test_a_split_of_99_to_1_is_kept(proxy: Proxy) -> None:
         route = Route(name="default/orders", backends=shares)
         proxy.put(one_service({door: Protocol.HTTP}, (host(first),), routes=(route,), backends=(other,)))
         with Client(door) as client:
-            for _ in range(total // 100):
-                client.send(GET * 100)
-                assert all(client.read()[0] == 200 for _ in range(100))
-    seen = proxy.metrics().sum("tulle_requests_total", version="v2")
-    assert is_plausible(int(seen), total, 0.01)
+
+            def seen() -> int:
+                """Those of so many requests that v2 answered."""
+                before = proxy.metrics().sum("tulle_requests_total", version="v2")
+                for _ in range(total // 100):
+                    client.send(GET * 100)
+                    assert all(client.read()[0] == 200 for _ in range(100))
+                return int(proxy.metrics().sum("tulle_requests_total", version="v2") - before)
+
+            # By chance alone one split in a thousand is outside of the bound; two in a row are one time in a million.
+            assert is_plausible(seen(), total, 0.01) or is_plausible(seen(), total, 0.01)
 
 
 @needs("promtool")

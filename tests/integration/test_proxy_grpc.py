@@ -274,17 +274,24 @@ def test_weights_hold_for_the_streams_of_one_connection(proxy: Proxy) -> None:
         )
         route = Route(name="default/orders", backends=shares)
         proxy.put(one_service({door: Protocol.DETECT}, (host(first.port),), routes=(route,), backends=(other,)))
+        names: Counter[bytes] = Counter()
         with Calls(door) as calls:
-            held = deque[Any]()
-            names: Counter[bytes] = Counter()
-            for _ in range(total):
-                held.append(calls.name.future(b"", timeout=DEADLINE))
-                if len(held) > 100:
-                    names[held.popleft().result()] += 1
-            names.update(one.result() for one in held)
+
+            def seen() -> int:
+                """Those of so many calls that v2 answered."""
+                before = names.copy()
+                held = deque[Any]()
+                for _ in range(total):
+                    held.append(calls.name.future(b"", timeout=DEADLINE))
+                    if len(held) > 100:
+                        names[held.popleft().result()] += 1
+                names.update(one.result() for one in held)
+                assert names.total() - before.total() == total
+                return names[b"v2"] - before[b"v2"]
+
+            # By chance alone one split in a thousand is outside of the bound; two in a row are one time in a million.
+            assert is_plausible(seen(), total, 0.01) or is_plausible(seen(), total, 0.01)
     assert proxy.metrics().sum("tulle_connections_total", protocol="http2") == 1
-    assert names.total() == total
-    assert is_plausible(names[b"v2"], total, 0.01)
     assert proxy.metrics().sum("tulle_grpc_responses_total", version="v2", grpc_status="OK") == names[b"v2"]
 
 
