@@ -13,6 +13,7 @@ With --tcp PORT it also listens there, and answers a whole stream, once the call
 
 import argparse
 import asyncio
+import errno
 import http.client
 import json
 import os
@@ -107,11 +108,20 @@ def exchange_tcp(host: str, port: int, send: str, shut: bool) -> bytes:
         with socket.create_connection((host, port), timeout=10) as connection:
             connection.sendall(send.encode())
             if shut:
-                connection.shutdown(socket.SHUT_WR)
+                shut_half(connection)
             got = b"".join(iter(lambda: connection.recv(65536), b""))
         return json.dumps({"got": got.decode("latin-1")}).encode()
     except OSError as fault:
         return json.dumps({"error": type(fault).__name__}).encode()
+
+
+def shut_half(connection: socket.socket) -> None:
+    """Says that no more comes. To one that was reset by now there is nothing to say: who reads on hears of it."""
+    try:
+        connection.shutdown(socket.SHUT_WR)
+    except OSError as fault:
+        if fault.errno != errno.ENOTCONN:
+            raise
 
 
 def resolve(name: str) -> bytes:
