@@ -17,6 +17,8 @@ from tools.load import Report
 from tulle.cli.samples import Flow, Pair, summed
 
 V2_SHARE = 0.01
+CONFIDENCE = 0.999_999
+"""Of the split: by chance alone one demo in a million is said to be wrong."""
 ORDERS = "default/orders"
 SPY, PAYMENTS = "dev/spy", "prod/payments"
 
@@ -49,8 +51,8 @@ def judge(seen: Seen) -> list[str]:
     hits, trials = seen.split()
     if seen.counted() != seen.through.answered:
         faults.append(f"the proxy counted {seen.counted():g} requests to orders for {seen.through.answered} pages")
-    if not is_plausible(hits, trials, V2_SHARE):
-        faults.append(f"{hits} of {trials} by v2 is outside the 99.9 % bound of 1 %")
+    if not is_plausible(hits, trials, V2_SHARE, CONFIDENCE):
+        faults.append(f"{hits} of {trials} by v2 is outside the {100 * CONFIDENCE:g} % bound of 1 %")
     if seen.through.failed or not seen.through.answered:
         faults.append(f"{seen.through.failed} of {seen.through.sent} requests failed: {failures(seen.through)}")
     stopped = [s for s in seen.refusals() if (s.labels["source"], s.labels["destination"]) == (SPY, PAYMENTS)]

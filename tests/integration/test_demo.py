@@ -66,11 +66,6 @@ def said_until(run: "subprocess.Popen[str]", start: str) -> list[str]:
     return said
 
 
-def verdict(said: list[str]) -> int:
-    """What the demo must end with. By chance alone one split in a thousand is outside its bound."""
-    return 0 if "all as it should be\n" in said else 1
-
-
 def is_open(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -117,7 +112,7 @@ def test_a_demo_that_is_kept_stays_up_until_it_is_interrupted(shop: Shop) -> Non
         os.kill(run.pid, signal.SIGINT)
 
         run.communicate(timeout=60)
-    assert run.returncode == verdict(said)
+    assert run.returncode == 0, said
     eventually(lambda: not is_open(shop.door), 5, "the door closed")
     assert shop.left() == []
 
@@ -130,7 +125,7 @@ def test_a_demo_that_is_kept_ends_when_the_mesh_is_taken_down(shop: Shop) -> Non
         subprocess.run(down, env={**os.environ, **dict(one.split("=", 1) for one in places)}, check=True, timeout=60)
 
         run.communicate(timeout=60)
-    assert run.returncode == verdict(said)
+    assert run.returncode == 0, said
 
 
 def test_on_a_terminal_the_table_lives_while_the_load_runs(shop: Shop) -> None:
