@@ -17,7 +17,7 @@ import signal
 import socket
 import time
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -121,7 +121,8 @@ class Load:
         lines += [*order.headers, *([] if order.keep_alive else ["connection: close"]), "", ""]
         self._request = "\r\n".join(lines).encode()
         self._epoll = select.epoll()
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()
+        """Taken in turn: none is left for so long that it never hears that it is to end."""
         self._open: dict[int, _Connection] = {}
         self._deadlines: list[tuple[float, int, int]] = []
         self._stopped = False
@@ -176,7 +177,7 @@ class Load:
                 if due > now:
                     return
             self.report.sent += 1
-            connection = self._idle.pop() if self._idle else self._connect(due)
+            connection = self._idle.popleft() if self._idle else self._connect(due)
             if connection is None:
                 continue
             # An open-loop source counts from when a request was due, or a stall of the server would hide itself.
