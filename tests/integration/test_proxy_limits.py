@@ -31,6 +31,15 @@ def open_door(proxy: Proxy, port: int, limits: Limits, protocol: Protocol = Prot
     return door
 
 
+def held_to(proxy: Proxy, port: int, limits: Limits) -> Client:
+    """A caller that came before these limits did: they hold from its next octet on, however long it takes to say it."""
+    door = open_door(proxy, port, Limits())
+    client = Client(door)
+    until(lambda: proxy.get("/status")["connections"] == 1, "it is accepted")
+    proxy.put(one_service({door: Protocol.HTTP}, (host(port),), generation=2, limits=limits))
+    return client
+
+
 def mute(sock: socket.socket) -> None:
     """Takes everything, says nothing."""
     read_all(sock)
@@ -51,14 +60,14 @@ def test_an_endpoint_that_does_not_answer_in_time_is_answered_504(proxy: Proxy, 
 
 
 def test_a_body_that_stops_coming_is_answered_408(proxy: Proxy, backends: Backends) -> None:
-    with Client(open_door(proxy, backends.serve(mute), Limits(idle_timeout=0.2))) as client:
+    with held_to(proxy, backends.serve(mute), Limits(idle_timeout=0.2)) as client:
         client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf")
         status, head, _ = client.read()
         assert (status, field(head, "x-tulle-reason")) == (408, "request-timeout")
 
 
 def test_an_idle_keep_alive_connection_is_closed(proxy: Proxy, backends: Backends) -> None:
-    with Client(open_door(proxy, backends.serve(echo), Limits(idle_timeout=0.2))) as client:
+    with held_to(proxy, backends.serve(echo), Limits(idle_timeout=0.2)) as client:
         assert client.get()[0] == 200
         assert client.is_closed()
 
@@ -69,9 +78,9 @@ def test_an_answer_that_stops_is_cut_short(proxy: Proxy, backends: Backends) -> 
         sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
         read_all(sock)
 
-    with dial(open_door(proxy, backends.serve(stop), Limits(idle_timeout=0.2))) as sock:
-        sock.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-        assert read_all(sock).endswith(b"half")
+    with held_to(proxy, backends.serve(stop), Limits(idle_timeout=0.2)) as client:
+        client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert read_all(client.sock).endswith(b"half")
 
 
 def test_an_endpoint_that_cannot_be_reached_in_time_is_given_up(proxy: Proxy) -> None:

@@ -42,10 +42,12 @@ GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 def sent_until_refused(sock: socket.socket, octets: bytes, most: int) -> int:
     """How much the other end takes without being read from; half a second without room counts as a refusal."""
     sock.settimeout(0.5)
-    sent = 0
+    sent, rest = 0, octets
     with contextlib.suppress(TimeoutError, ConnectionError):
         while sent < most:
-            sent += sock.send(octets)
+            taken = sock.send(rest)
+            sent += taken
+            rest = rest[taken:] or octets  # the kernel may take a part of it
     return sent
 
 

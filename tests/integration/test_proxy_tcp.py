@@ -190,11 +190,17 @@ def test_a_slow_reader_holds_up_its_source_and_not_the_proxy(proxy: Proxy, backe
 
 
 def test_an_idle_connection_is_closed(proxy: Proxy, backends: Backends) -> None:
+    def greet_and_wait(sock: socket.socket) -> None:
+        sock.sendall(b"220 ready\r\n")
+        read_all(sock)
+
     door = proxy.door()
-    limits = Limits(idle_timeout=0.3)
-    proxy.put(one_service({door: Protocol.TCP}, (host(backends.serve(greet)),), limits=limits))
+    endpoints = (host(backends.serve(greet_and_wait)),)
+    proxy.put(one_service({door: Protocol.TCP}, endpoints))
     with dial(door) as sock:
         assert sock.recv(100) == b"220 ready\r\n"
+        proxy.put(one_service({door: Protocol.TCP}, endpoints, generation=2, limits=Limits(idle_timeout=0.3)))
+        sock.sendall(b"x")  # from here on it holds
         with pytest.raises(ConnectionResetError):
             sock.recv(100)
 

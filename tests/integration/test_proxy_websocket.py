@@ -256,9 +256,12 @@ def test_a_policy_that_denies_it_cuts_it(near: str, mesh: Mesh) -> None:
 
 @ways
 def test_an_idle_websocket_ends(near: str, mesh: Mesh) -> None:
-    mesh.proxy.put(mesh.snapshot(2, Limits(idle_timeout=0.5)))
-    with caller(near, mesh.door) as one, pytest.raises(ConnectionClosed):
-        one.talk.recv()
+    with caller(near, mesh.door) as one:
+        mesh.proxy.put(mesh.snapshot(2, Limits(idle_timeout=0.5)))
+        one.talk.send("from here on it holds")
+        with pytest.raises(ConnectionClosed):
+            for _ in range(2):  # the echo may be late
+                one.talk.recv()
     mesh.closed("none", "")
     assert mesh.proxy.metrics().sum("tulle_answers_total", reason="upstream-timeout") == 1
 
