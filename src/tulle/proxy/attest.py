@@ -88,7 +88,8 @@ class Attestor:
         self._waiting: list[Waiter] = []
         self._asked_at = -LOOK_LOST
         self._is_asking = False
-        self._is_alarmed = False
+        self._alarm_at = NEVER
+        """When somebody is looked for who waits then and was not looked for before."""
 
     def attest(self, sock: socket.socket, theirs: Place, ours: Place, welcome: Welcome) -> None:
         """Calls `welcome` with who is at the other end; perhaps before it returns, at the latest when a look is overdue.
@@ -168,12 +169,13 @@ class Attestor:
             self._is_asking = self._ask()
             for one in self._waiting:
                 one.is_asked_for = one.is_asked_for or self._is_asking
-        elif not self._is_alarmed:
-            self._is_alarmed = True
+        elif free < self._alarm_at:
+            self._alarm_at = free
             self._dispatcher.soon(Alarm(free, self._ring), free)
 
     def _ring(self, now: float) -> None:
-        self._is_alarmed = False
+        if now >= self._alarm_at:
+            self._alarm_at = NEVER
         if any(not one.is_asked_for for one in self._waiting):
             self._look()
 

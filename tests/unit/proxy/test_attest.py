@@ -8,7 +8,7 @@ import pytest
 
 from tulle.kit.sock_diag import SockDiag, place_of
 from tulle.proxy.arrival import Register
-from tulle.proxy.attest import Attestor, Who, sees_all_users
+from tulle.proxy.attest import LOOK_EVERY, WAIT_SECONDS, Attestor, Parked, Who, sees_all_users
 from tulle.proxy.facts import Facts
 from tulle.proxy.loop import Dispatcher
 
@@ -111,3 +111,36 @@ def test_socket_with_other_ends_is_not_believed() -> None:
 )
 def test_only_a_whole_map_names_every_user(uid_map: str, does: bool) -> None:
     assert sees_all_users(uid_map) == does
+
+
+def test_who_comes_after_a_late_look_is_looked_for_as_soon_as_after_any() -> None:
+    """While a look is on its way another is asked for once it counts as lost; the answer ends that."""
+    looks: list[float] = []
+
+    def ask() -> bool:
+        looks.append(dispatcher.now)
+        return True
+
+    dispatcher = Dispatcher(print)
+    attestor = Attestor(
+        dispatcher, Register(), SockDiag(cast("socket.socket", Netlink(ESTABLISHED, 5, 80))), Facts(True), ask
+    )
+    began = dispatcher.now - LOOK_EVERY - WAIT_SECONDS  # the look that is looked for here is due
+    judged: list[int] = []
+
+    def come(at: float, cgroup: int) -> None:
+        dispatcher.now = began + at
+        waiter = Parked(attestor, cast("socket.socket", Ours(ESTABLISHED)), lambda _, who: judged.append(who.cgroup))
+        assert attestor.wait(waiter, UID, cgroup)
+
+    come(0.0, 1)
+    come(0.15, 2)
+    for _ in range(2):
+        attestor.take("looked", "", -1, None)
+    come(0.2, 3)
+    dispatcher.turn([])
+    dispatcher.epoll.close()
+
+    assert judged[:2] == [1, 2]
+    assert looks[:2] == [began, began + 0.15]
+    assert len(looks) == 3
