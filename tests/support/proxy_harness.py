@@ -395,7 +395,7 @@ def read_head(sock: socket.socket, buffer: bytes = b"") -> tuple[bytes, bytes]:
 
 
 def requests(sock: socket.socket) -> Iterator[tuple[bytes, bytes]]:
-    """The requests of a connection, (head, body), for bodies framed by Content-Length or chunks."""
+    """The requests of a connection, (head, body), for bodies framed by Content-Length or chunks. One that is cut off is none."""
     rest = b""
     while True:
         head, rest = read_head(sock, rest)
@@ -404,12 +404,16 @@ def requests(sock: socket.socket) -> Iterator[tuple[bytes, bytes]]:
         lower = head.lower()
         if b"transfer-encoding: chunked" in lower:
             while b"0\r\n" not in rest or not rest.endswith(b"\r\n\r\n"):
-                rest += sock.recv(65536)
+                if not (more := sock.recv(65536)):
+                    return
+                rest += more
             body, rest = rest, b""
         elif b"content-length: " in lower:
             length = int(lower.split(b"content-length: ")[1].split(b"\r\n")[0])
             while len(rest) < length:
-                rest += sock.recv(65536)
+                if not (more := sock.recv(65536)):
+                    return
+                rest += more
             body, rest = rest[:length], rest[length:]
         else:
             body = b""
