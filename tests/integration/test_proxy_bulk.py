@@ -234,7 +234,7 @@ def test_a_denial_ends_what_is_moved(proxy: Proxy, backends: Backends) -> None:
 
 def test_moved_octets_put_off_the_idle_time_out(proxy: Proxy, backends: Backends) -> None:
     door = proxy.door()
-    limits = Limits(idle_timeout=0.3)
+    limits = Limits(idle_timeout=1.0)
     proxy.put(one_service({door: Protocol.TCP}, (host(backends.serve(pour_on)),), limits=limits))
     with dial(door) as sock:
         for _ in range(3):

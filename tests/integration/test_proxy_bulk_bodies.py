@@ -467,7 +467,7 @@ def test_a_drain_ends_what_is_moved_by_its_deadline(proxy: Proxy, door: int, lea
 def test_moved_octets_put_off_the_idle_time_out_and_who_does_not_read_is_idle(
     proxy: Proxy, door: int, leading: Callable[..., int]
 ) -> None:
-    rest = leading(Said(ENDLESS, pour_on), Limits(idle_timeout=0.3))
+    rest = leading(Said(ENDLESS, pour_on), Limits(idle_timeout=1.0))
     with asked(door) as sock:
         for _ in range(3):
             with dial(door):  # asks nothing, and is ended for it
@@ -487,7 +487,7 @@ def test_an_endpoint_that_falls_silent_in_mid_answer_is_cut_off(
         sock.sendall(BULK)
         read_all(sock)
 
-    rest = leading(Said(ENDLESS, fall_silent), Limits(idle_timeout=0.3))
+    rest = leading(Said(ENDLESS, fall_silent), Limits(idle_timeout=1.0))
     with asked(door) as sock:
         assert read_all(sock) == BULK
     settled(proxy, rest)
