@@ -125,6 +125,8 @@ def test_refused_where_nothing_could_be_said(
         assert (opened.status, opened.reason) == answer
         if opened.status != 200 and way == "h1":
             read_all(opened.sock)
+        if opened.status == 200 and authority.endswith(":82"):
+            assert opened.sock.recv(100) == b"220 ready\r\n"  # so it is among the endpoint's connections
 
     after = mail.proxy.metrics()
     counted = {reason: after.sum("tulle_answers_total", reason=reason) for reason in ("denied", "no-service")}
