@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import counts, ratios
 from benchmarks.guard import RENEWAL, settle, verdict_words
+from benchmarks.process import Broken
 from benchmarks.reference import (
     COMPARED,
     COUNTED,
@@ -46,15 +47,17 @@ def test_what_the_reference_does_not_know_is_new() -> None:
 
 
 class Measured:
-    """Figures of one try after the other."""
+    """Figures of one try after the other; None for one that broke."""
 
-    def __init__(self, *tries: dict[str, float]) -> None:
+    def __init__(self, *tries: dict[str, float] | None) -> None:
         self.asked: list[list[str]] = []
         self._tries = iter(tries)
 
     def __call__(self, cases: Collection[str]) -> Figures:
         self.asked.append(list(cases))
         figures = next(self._tries)
+        if figures is None:
+            raise Broken("1 requests failed")
         return {case: {"instructions": figures[case]} for case in cases}
 
 
@@ -76,6 +79,22 @@ def test_a_regression_fails_after_three_tries() -> None:
 
     assert [(finding.now, finding.verdict) for finding in found] == [(1000, Verdict.SAME), (580, Verdict.WORSE)]
     assert len(measure.asked) == 3
+
+
+def test_what_broke_is_measured_again() -> None:
+    measure = Measured(None, {"http1-repeat": 1000, "grpc-repeat": 600}, {"grpc-repeat": 500})
+
+    found = settle(measure, WAS, WAS, COUNTED, 3)
+
+    assert [finding.verdict for finding in found] == [Verdict.SAME, Verdict.SAME]
+    assert measure.asked == [["http1-repeat", "grpc-repeat"]] * 2 + [["grpc-repeat"]]
+
+
+def test_what_is_broken_at_the_last_try_is_a_fault() -> None:
+    measure = Measured({"http1-repeat": 1000, "grpc-repeat": 600}, {"grpc-repeat": 600}, None)
+
+    with pytest.raises(Broken):
+        settle(measure, WAS, WAS, COUNTED, 3)
 
 
 def test_what_to_do_names_the_figure_or_the_command_that_renews() -> None:
