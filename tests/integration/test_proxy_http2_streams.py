@@ -63,13 +63,13 @@ def test_a_stream_ends_under_the_policy_that_let_it_in(proxy: Proxy, backends: B
     proxy.put(one_service({door: Protocol.HTTP}, endpoints))
     with Caller(door) as caller:
         stream = caller.ask("/", body=None)
-        caller.h2.send_data(stream, b"before ")
-        caller.flush()
+        with caller.saying() as h2:
+            h2.send_data(stream, b"before ")
         caller.wait(lambda: caller.body(stream) == b"before ", "it comes back")
         proxy.put(one_service({door: Protocol.HTTP}, endpoints, generation=2, policies=(NOBODY,)))
         assert caller.end(caller.ask("/"))[":status"] == "403", "the next one is judged anew"
-        caller.h2.send_data(stream, b"after", end_stream=True)
-        caller.flush()
+        with caller.saying() as h2:
+            h2.send_data(stream, b"after", end_stream=True)
         assert caller.end(stream)[":status"] == "200"
         assert caller.body(stream) == b"before after"
 
