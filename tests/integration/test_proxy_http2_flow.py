@@ -115,6 +115,7 @@ def test_an_answer_that_nobody_reads_stops_no_other_of_its_connection(
         assert proxy.resident_bytes() - before < 8 * MB
         if speaks is Protocol.HTTP2:
             assert pouring.connections == 1
+            caller.wait(lambda: len(pouring.sent) == len(blocked), "the endpoint has done with the others")
             assert all(sent <= 65_535 for sent in pouring.sent.values())
 
         open_windows(caller, *blocked)

@@ -129,9 +129,9 @@ def unsupported(proxy: Proxy, backends: Backends, kind: Kind) -> dict[str, str]:
     door = proxy.door()
     proxy.put(behind(answers)(door, backends))
     with Caller(door) as caller:
-        caller.h2.config.validate_outbound_headers = False
-        caller.h2.send_headers(1, [(":method", "CONNECT"), (":authority", "a:1"), *kind.fields])
-        caller.flush()
+        with caller.saying() as h2:
+            h2.config.validate_outbound_headers = False
+            h2.send_headers(1, [(":method", "CONNECT"), (":authority", "a:1"), *kind.fields])
         return caller.end(1)
 
 
