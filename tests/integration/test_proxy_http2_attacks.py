@@ -32,8 +32,19 @@ def deaf(sock: socket.socket) -> None:
     poller.poll(DEADLINE * 1_000)
 
 
+SHUT = Match(path=PathMatch(value="/shut"))
+"""What goes to an endpoint that lets no octet of a body in, so that none of its caller's credit comes back."""
+
+
+def shut(sock: socket.socket) -> None:
+    """Opens no window until the proxy leaves."""
+    with Peer.endpoint(sock, ((INITIAL_WINDOW_SIZE, 0),)) as peer:
+        while not peer.is_over:
+            select.select([], [], [], 0.05)
+
+
 class Scene:
-    """A proxy behind one door, a backend of either protocol, and a bystander."""
+    """A proxy behind one door, backends of either protocol, and a bystander."""
 
     def __init__(self, proxy: Proxy, door: int) -> None:
         self.proxy = proxy
@@ -87,8 +98,15 @@ def served() -> Iterator[tuple[Proxy, int]]:
         protocol=Protocol.HTTP,
         endpoints=(host(backends.serve(deaf)),),
     )
+    barred = Backend(
+        name="shut",
+        service="default/orders",
+        protocol=Protocol.HTTP2,
+        endpoints=(host(backends.serve(shut)),),
+    )
     routes = (
         Route(name="default/deaf", matches=(DEAF,), backends=(WeightedBackend(backend="deaf"),)),
+        Route(name="default/shut", matches=(SHUT,), backends=(WeightedBackend(backend="shut"),)),
         Route(name="default/orders", backends=(WeightedBackend(backend="default/orders:9000"),)),
     )
     limits = Limits(idle_timeout=2.0, head_timeout=0.6, request_timeout=2.0)
@@ -97,7 +115,7 @@ def served() -> Iterator[tuple[Proxy, int]]:
         doors = {door: Protocol.HTTP}
         proxy.put(
             one_service(
-                doors, (host(backend),), limits=limits, speaks=Protocol.HTTP, routes=routes, backends=(unheard,)
+                doors, (host(backend),), limits=limits, speaks=Protocol.HTTP, routes=routes, backends=(unheard, barred)
             )
         )
         proxy.hand_over("synced", "")
@@ -270,7 +288,7 @@ def test_data_beyond_a_streams_window_ends_in_rst_stream(scene: Scene) -> None:
 def test_data_beyond_a_connections_window_ends_in_goaway(scene: Scene) -> None:
     with Peer.caller(scene.door) as attacker:
         streams = range(1, 200, 2)
-        attacker.send(b"".join(post(n, b"/deaf") for n in streams))
+        attacker.send(b"".join(post(n, b"/shut") for n in streams))
         data = b"".join(frame(DATA, 0, n, bytes(16_384)) for n in streams)
 
         scene.until(lambda: not attacker.send(data) or attacker.is_over, "the proxy closes", pause=0)
@@ -288,6 +306,7 @@ def test_large_heads_that_all_differ_are_not_remembered(scene: Scene) -> None:
                 attacker.send(get(n, b"/", large))
             for attacker in attackers:
                 attacker.wait(lambda attacker=attacker, n=n: attacker.answers(n), "the answer")  # type: ignore[misc]
+            assert scene.bystander.is_served()
         assert scene.growth() < GROWTH
     scene.ends_well()
 
