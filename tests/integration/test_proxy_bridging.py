@@ -32,7 +32,7 @@ FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=list(Heal
 def serve(proxy: Proxy, backends: Backends, judge: Judge, speaks: Protocol) -> int:
     door = proxy.door()
     port = backends.serve(judge.h1 if speaks is Protocol.HTTP else judge.h2)
-    limits = Limits(head_timeout=0.3, idle_timeout=0.6, request_timeout=0.6)
+    limits = Limits(head_timeout=0.3, idle_timeout=0.6, request_timeout=20)
     proxy.put(one_service({door: Protocol.HTTP}, (host(port),), limits=limits, speaks=speaks))
     return door
 

@@ -497,7 +497,7 @@ def test_an_endpoint_that_falls_silent_in_mid_answer_is_cut_off(
 def test_a_caller_that_falls_silent_in_mid_request_is_answered(
     proxy: Proxy, door: int, leading: Callable[..., int]
 ) -> None:
-    rest = leading(bodies, Limits(idle_timeout=0.3))
+    rest = leading(bodies, Limits(idle_timeout=1.0))
     with dial(door) as sock:
         sock.sendall(request(ENDLESS, 0) + BULK)
         assert read_head(sock)[0].startswith(b"HTTP/1.1 408 ")

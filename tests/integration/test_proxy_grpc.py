@@ -123,8 +123,9 @@ def test_a_method_that_the_service_lacks_is_its_own_matter(proxy: Proxy, calls: 
 
 
 def test_a_deadline_ends_the_call_at_both_ends(proxy: Proxy, service: GrpcService, calls: Calls) -> None:
+    calls.echo(b"", timeout=DEADLINE)  # so that it is connected, and the deadline that of a call which arrives
     with fails("DEADLINE_EXCEEDED"):
-        calls.wait(b"", timeout=0.3)
+        calls.wait(b"", timeout=1.0)
     assert service.ended.acquire(timeout=DEADLINE)
     until(lambda: ended(proxy, "DEADLINE_EXCEEDED") + ended(proxy, "CANCELLED") == 1, "it is counted")
 

@@ -240,7 +240,7 @@ def test_uploads_that_never_end_are_bounded_and_timed_out(scene: Scene) -> None:
         attacker.wait(lambda: attacker.is_greeted, "SETTINGS come")
         attacker.send(b"".join(post(n, b"/hold") for n in range(1, 2_000, 2)))
 
-        attacker.wait(lambda: bool(attacker.reset_code(1_999)), "streams beyond the limit are refused")
+        scene.until(lambda: bool(attacker.reset_code(1_999)), "streams beyond the limit are refused")
         assert {attacker.reset_code(n) for n in range(257, 2_000, 2)} == {"REFUSED_STREAM"}
 
         scene.until(lambda: attacker.is_over or all(attacker.reset_code(n) for n in range(1, 257, 2)), "the others end")
@@ -315,7 +315,7 @@ def test_a_farewell_lets_what_runs_end_and_then_closes(scene: Scene) -> None:
     with Peer.caller(scene.door) as caller:
         caller.send(get(1, b"/big") + octets_of("GOAWAY 0 8*00") + window_frame(1, 1 << 20) + window_frame(0, 1 << 20))
 
-        caller.wait(lambda: caller.is_over, "the proxy closes")
+        scene.until(lambda: caller.is_over, "the proxy closes")
 
         assert len(caller.body(1)) == 1 << 20
         assert caller.answers(1)

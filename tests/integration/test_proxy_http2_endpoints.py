@@ -321,7 +321,7 @@ def test_a_ping_is_answered(proxy: Proxy, backends: Backends) -> None:
 
 
 def test_an_idle_connection_is_closed(proxy: Proxy, backends: Backends) -> None:
-    with Caller(serve(proxy, backends, Endpoint(answers), Limits(idle_timeout=0.3))) as caller:
+    with Caller(serve(proxy, backends, Endpoint(answers), Limits(idle_timeout=1.0))) as caller:
         assert caller.end(caller.call())["grpc-status"] == "0"
         caller.wait(caller.is_told_to_go, "GOAWAY")
     until(lambda: proxy.metrics().sum("tulle_connections_open") == 0, "it is closed")

@@ -20,7 +20,7 @@ from tulle.wire import snapshot as wire
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import AttachedEndpoint, Limits, PodEndpoint, Protocol, Route, Snapshot, WeightedBackend
 
-SHORT = 0.2
+SHORT = 0.5
 
 
 class Kind(NamedTuple):
