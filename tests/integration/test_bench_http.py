@@ -23,7 +23,9 @@ from tests.support.proxy_harness import Backends, Hold, dial, ok, read_all, read
 pytestmark = needs("cc")
 BODY = b"shipped to Rotterdam"
 UNDISTURBED = 0.1
-"""Seconds of load."""
+"""Seconds of load at a rate: what fell due is waited for afterwards."""
+AS_ANSWERED = 1.0
+"""Seconds of load without one."""
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +35,14 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def load(program: Path, tmp_path: Path) -> Callable[..., Values]:
-    """Runs the load: port, connections, rate, and the request's head if it is to be another."""
+    """Runs the load: port, connections, rate (0: as it is answered), and the request's head if it is to be another."""
     path = tmp_path / "head"
 
     def run(
         port: int, connections: int, rate: float, head: bytes = b"GET /1 HTTP/1.1\r\nHost: orders\r\n\r\n"
     ) -> Values:
         path.write_bytes(head)
-        return driven(program, port, UNDISTURBED, connections, rate, path, 7, len(BODY))
+        return driven(program, port, UNDISTURBED if rate else AS_ANSWERED, connections, rate, path, 7, len(BODY))
 
     return run
 
@@ -116,9 +118,13 @@ def test_octets_that_nobody_asked_for_failed(backends: Backends, load: Callable[
 
 def test_requests_that_waited_for_a_stalled_answer_are_late(backends: Backends, load: Callable[..., Values]) -> None:
     hold = Hold(BODY)
-    threading.Timer(3 * UNDISTURBED, hold.let_go).start()
 
-    counted = load(backends.serve(hold), 1, 500)
+    def stall(sock: socket.socket) -> None:
+        sock.recv(1, socket.MSG_PEEK)
+        threading.Timer(3 * UNDISTURBED, hold.let_go).start()
+        hold(sock)
+
+    counted = load(backends.serve(stall), 1, 500)
 
     assert (counted["requests"], counted["failed"]) == (500 * UNDISTURBED, 0)
     assert counted["p50_us"] > 1e6 * UNDISTURBED, "counted from when each was sent, all but one would be quick"
