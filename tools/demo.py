@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,7 +167,8 @@ def take_down(scratch: Path, supervisor_pid: int) -> None:
             f"`tulle down` left the supervisor ({supervisor_pid}) and {len(left)} processes; killing it",
             file=sys.stderr,
         )
-        os.kill(supervisor_pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(supervisor_pid, signal.SIGKILL)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
