@@ -1,13 +1,15 @@
 """Any process of Tulle may die: what is left serves, and comes back; without the supervisor nothing is left."""
 
+import contextlib
 import os
+import select
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.supervised import RUNNERS, SPREAD, Supervised, free_port, supervised
+from tests.support.supervised import PATIENCE_SECONDS, RUNNERS, SPREAD, Supervised, free_port, supervised
 from tools.footprint import descendants, is_running
 from tulle.wire.plan import Readiness
 
@@ -123,7 +125,7 @@ def test_a_killed_proxy_is_told_everything_again_and_finds_its_memory(mesh: Supe
     mesh.await_told("synced", "")
     assert mesh.ask("recall").startswith("generation 7")
     assert mesh.ask("dial", pod=ECHO, port=80, text="") == "served"
-    assert mesh.await_state(ECHO, "ready") == before
+    assert mesh.statuses_now()[ECHO] == before
 
 
 def test_a_killed_agent_disturbs_no_pod(mesh: Supervised) -> None:
@@ -178,6 +180,22 @@ def test_what_pods_come_from_holds_nothing_of_theirs_and_they_nothing_of_its(mes
 def held(pid: int) -> dict[int, str]:
     """Descriptor → what it is of."""
     return {int(one.name): str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def test_a_supervisor_that_was_told_to_stop_ends_last_whatever_hangs(mesh: Supervised) -> None:
+    forked = mesh.broker_pid(), mesh.stem_pid()
+    with contextlib.ExitStack() as around:
+        supervisor, *others = (os.pidfd_open(pid) for pid in (mesh.process.pid, *forked))
+        for watch in (supervisor, *others):
+            around.callback(os.close, watch)
+        for pid in forked:
+            mesh.kill(pid, signal.SIGSTOP)
+
+        mesh.process.send_signal(signal.SIGTERM)
+
+        assert select.select([supervisor], [], [], PATIENCE_SECONDS)[0]
+        assert select.select(others, [], [], 0)[0] == others
+    assert mesh.process.wait() == 0
 
 
 def test_what_is_no_plan_changes_nothing(mesh: Supervised) -> None:

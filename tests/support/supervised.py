@@ -18,7 +18,7 @@ from typing import Any, Self
 from tulle.wire.plan import Plan, PodSpec, PodStatus, Report, decode_report, encode
 from tulle.wire.upgrade import Proxies, decode_proxies
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 ORDINARY_UID = 58123
 """Some uid that the box does not know."""
 SOURCE = Path(__file__).parents[2] / "src"
@@ -205,6 +205,13 @@ class Supervised:
             except TimeoutError:
                 raise AssertionError(f"never {wish}: {self.report}\n{self.words()}") from None
         return self.report
+
+    def statuses_now(self) -> dict[str, PodStatus]:
+        """What is reported after all that the supervisor has been told and has done: of the same plan, sent once more."""
+        self.plan = self.plan._replace(generation=self.plan.generation + 1)
+        self.agent.send(encode(self.plan))
+        self.await_report(lambda report: report.generation == self.plan.generation, "another report")
+        return self.statuses
 
     def _take(self, line: bytes) -> None:
         if (proxies := decode_proxies(line)) is not None:

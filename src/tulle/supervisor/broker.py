@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from tulle.kit import namespaces, privileges
+from tulle.supervisor.fork import end
 from tulle.supervisor.loop import Loop
 
 _REQUEST_BYTES = 1024
@@ -42,6 +43,7 @@ class Broker:
         other noticing."""
         self._requests = tuple(ours for _, ours in pairs)
         self.pid = 0
+        """While there is one."""
         self._loop = loop
         self._fork = fork
         self._say = say
@@ -73,11 +75,13 @@ class Broker:
             self._tell(_GONE + pod.encode())
 
     def stop(self) -> None:
-        """Lets it end."""
+        """Ends it; returns once it is gone."""
         self._stopping = True
         if self._news:
             self._news.close()
             self._news = None
+        if self.pid:
+            end(self.pid)
 
     def _tell(self, news: bytes, *descriptors: int) -> None:
         if self._news:
@@ -85,6 +89,7 @@ class Broker:
                 socket.send_fds(self._news, [news], list(descriptors))
 
     def _ended(self, _status: int) -> None:
+        self.pid = 0
         if self._news:
             self._news.close()
             self._news = None

@@ -98,6 +98,13 @@ def raise_descriptor_limit() -> int:
     return soft
 
 
+def end(pid: int) -> None:
+    """Kills a child; returns once it is gone. One that has been waited for is."""
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 def describe_exit(status: int) -> str:
     """`exit 1` or `signal SIGKILL`, of a wait status."""
     if os.WIFSIGNALED(status):

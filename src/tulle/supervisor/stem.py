@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tulle.kit import privileges, seccomp
 from tulle.supervisor import broker, init, tree
-from tulle.supervisor.fork import fork, take_name
+from tulle.supervisor.fork import end, fork, take_name
 from tulle.supervisor.launch import Dialling, Order, carry_out
 from tulle.supervisor.loop import Loop
 from tulle.supervisor.user import Identity
@@ -60,10 +60,10 @@ class Stem:
         return self._fork(_BROKER, news.fileno(), *(one.fileno() for one in requests))
 
     def stop(self) -> None:
-        """Lets it end; what came from it goes on."""
-        if self._link:
-            self._link.close()
-            self._link = None
+        """Ends it, and returns once it is gone; what came from it goes on."""
+        self._let_go()
+        if self._pid:
+            end(self._pid)
 
     def _fork(self, kind: bytes, *descriptors: int) -> int:
         try:
@@ -111,7 +111,12 @@ class Stem:
             self._pid = 0
         if self._link is link:
             self._say("the process that forks pods ended; another is forked when it is needed")
-            self.stop()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._link:
+            self._link.close()
+            self._link = None
 
 
 def _answer(link: socket.socket) -> int:
