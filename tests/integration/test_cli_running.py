@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.processes import eventually, free_port
 from tests.support.running import TULLE, Door, Running, peer, running
+from tulle.http.client import ResponseError
 from tulle.proxy.tap import MAX_LISTENERS
 from tulle.wire.status import RevisionLine
 
@@ -135,7 +136,10 @@ def test_why_explains_a_request_that_was_refused(mesh: Running) -> None:
 def test_why_says_how_the_endpoints_are_that_a_request_could_not_reach(mesh: Running) -> None:
     late = "  late: {run: sleep 1000, port: 8080, allow: [{}]}\n"
     applied(mesh, MESH.replace("calls: [web]", "calls: [web, late]") + late)
-    eventually(lambda: Door(DOOR).call("http://late:8080/")["status"] == 503, 10, "no answer of a service that is late")
+    eventually(
+        lambda: Door(DOOR).call("http://late:8080/").get("status") == 503, 20, "no answer of a service that is late"
+    )
+    eventually(lambda: "port 8080" in why_not_ready(mesh, "default/late"), 20, "it is known what it waits for")
     refusal = json.loads(mesh.ask_agent("/refusals"))[-1]
     assert (refusal["reason"], refusal["policy"]) == ("no-healthy-endpoint", "default/late-allow")
 
@@ -145,6 +149,11 @@ def test_why_says_how_the_endpoints_are_that_a_request_could_not_reach(mesh: Run
     assert "denied" not in said
     assert "now: default/late:8080 is starting (waits for port 8080); `tulle logs default/late` has its words\n" in said
     applied(mesh, MESH)
+
+
+def why_not_ready(mesh: Running, pod: str) -> str:
+    """Empty also while nothing is known of the pod."""
+    return next((one.why for one in mesh.status().pods if one.name == pod), "")
 
 
 def test_second_up_of_the_same_mesh_is_refused(mesh: Running) -> None:
@@ -207,7 +216,7 @@ def test_killed_agent_comes_back_to_the_same_generation(mesh: Running) -> None:
     def is_back() -> bool:
         try:
             return mesh.status().agent_pid != before.agent_pid
-        except OSError:
+        except (OSError, ResponseError):
             return False
 
     eventually(is_back, 10, "another agent")

@@ -141,7 +141,7 @@ def test_the_container_calls_by_its_own_name_and_is_called(factory: Factory) -> 
 
 
 def test_what_is_attached_calls_by_the_forward_proxy(factory: Factory) -> None:
-    assert "label PRESS 4711" in factory.historian.says()
+    eventually(lambda: "label PRESS 4711" in factory.historian.says(), 20, "it fetches the label, once a second")
 
     eventually(
         lambda: factory.counted("default/historian", "default/labels", response_class="2xx") > 0,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.guides import is_shown, typed, write_files
-from tests.support.processes import eventually, free_port
+from tests.support.processes import eventually, free_port, is_running
 from tests.support.programs import needs
 from tests.support.running import TULLE
 
@@ -96,6 +96,8 @@ def test_every_command_does_what_the_guide_shows(desk: Desk) -> None:
             desk.follow(command, shown)
             if (file := desk.home / "prometheus.pid").exists():
                 pids.add(int(file.read_text()))
+            if command.startswith("kill "):
+                eventually(lambda: not any(map(is_running, pids)), 60, "it has ended, and left its data to the next")
             if command.startswith("promtool query"):
                 for query in queries:
                     code, words = desk.run(f"promtool query instant http://127.0.0.1:{ports['9090']} '{query}'")
