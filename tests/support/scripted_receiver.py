@@ -57,7 +57,9 @@ class Scripted:
             lines = head.decode().split("\r\n")
             fields = dict(line.split(": ", 1) for line in lines[1:] if line)
             while len(rest) < int(fields["content-length"]):
-                rest += sock.recv(65536)
+                if not (octets := sock.recv(65536)):
+                    return
+                rest += octets
             self.heads.append({"": lines[0], **fields})
             body, rest = rest[: int(fields["content-length"])], rest[int(fields["content-length"]) :]
             self.bodies.append(body)
