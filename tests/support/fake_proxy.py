@@ -13,7 +13,8 @@ from typing import Any
 
 from tulle.kit import privileges
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 50
+"""Less than the test has: it hears who did not come."""
 
 
 class FakeProxy:
