@@ -97,14 +97,6 @@ def mesh(door: int) -> Iterator[Running]:
         yield one
 
 
-def is_ready(mesh: Running) -> bool:
-    """Whether the agent is there, and all it waits for."""
-    try:
-        return mesh.status().ready
-    except OSError:
-        return False
-
-
 UNNOTICED = 2
 """Calls that a channel may begin on its connection after the proxy's death, before it has been told of it."""
 
@@ -137,7 +129,7 @@ def test_a_killed_agent_and_a_changed_manifest_cost_no_call(mesh: Running, door:
             mesh.processes.kill("agent")
             calls.goes_on(50)
             mesh.processes.restarted("agent", agent, within=30)
-            eventually(lambda: is_ready(mesh), 15, "ready again")
+            eventually(mesh.is_ready, 15, "ready again")
             mesh.apply(manifest(door, f"{{methods: [POST, M{number}]}}"))
             calls.goes_on(50)
         stream.cancel()

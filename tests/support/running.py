@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,7 +21,7 @@ import msgspec
 from tests.support.processes import Processes, eventually, free_port, is_running
 from tools.exposition import Series, parse
 from tools.load import Load, Order, Report
-from tulle.http.client import request
+from tulle.http.client import ResponseError, request
 from tulle.wire.status import NodeStatus
 
 PROGRAMS = (
@@ -78,7 +78,8 @@ class Running:
         supervisor = self._supervisor()
         self.tulle("down", "--mesh", self.mesh, check=False)
         if supervisor and is_running(supervisor):
-            os.kill(supervisor, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(supervisor, signal.SIGKILL)
 
     def _supervisor(self) -> int:
         try:
@@ -98,15 +99,20 @@ class Running:
     def status(self) -> NodeStatus:
         return msgspec.json.decode(self.ask_agent("/status"), type=NodeStatus)
 
+    def is_ready(self) -> bool:
+        """Whether there is an agent, and it waits for nothing."""
+        status = self._status_now()
+        return status is not None and status.ready
+
     def series(self) -> list[Series]:
         """The proxy's metrics."""
         return parse(self.ask_agent("/metrics").decode())
 
     def apply(self, text: str) -> None:
         """Writes the manifest and returns once the proxy serves it."""
-        before = self.status().proxy.generation
+        before = eventually(self._in_force, 15, "the manifest before in force")
         self.write(text)
-        eventually(lambda: self._is_in_force(before), 15, "the new manifest in force")
+        eventually(lambda: self._in_force() > before, 15, "the new manifest in force")
 
     def log(self, pod: str) -> str:
         """What this pod has said."""
@@ -119,9 +125,17 @@ class Running:
         draft.write_text(text)
         draft.replace(self.manifest)
 
-    def _is_in_force(self, before: int) -> bool:
-        status = self.status()
-        return status.proxy.generation == status.generation > before
+    def _in_force(self) -> int:
+        """The wanted generation, once the proxy serves it; 0 until then, and while no agent answers."""
+        status = self._status_now()
+        return status.generation if status and status.proxy.generation == status.generation else 0
+
+    def _status_now(self) -> NodeStatus | None:
+        """None while no agent answers: one of them may have ended just now."""
+        try:
+            return self.status()
+        except (OSError, ResponseError):
+            return None
 
     def pod_pid(self, name: str) -> int:
         """The pod's first process, on the host."""
