@@ -83,6 +83,14 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def name_of(pid: int) -> str:
+    """As the kernel has it; empty when the process has ended."""
+    try:
+        return (PROC / str(pid) / "comm").read_text(errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def rss(pid: int) -> int:
     """Resident octets of one process."""
     return _rss(pid)

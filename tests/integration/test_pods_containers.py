@@ -12,7 +12,7 @@ import pytest
 from tests.support.images import Storage, container, own_storage, shell, supervised_with
 from tests.support.programs import needs
 from tests.support.supervised import RUNNERS, Supervised
-from tools.footprint import descendants, is_running
+from tools.footprint import descendants, is_running, name_of
 from tulle.wire.plan import Readiness
 
 pytestmark = [
@@ -122,7 +122,7 @@ def test_a_new_name_reaches_a_running_container(mesh: Supervised) -> None:
     mesh.apply(pod, hosts={"default": "127.0.0.1 localhost\n127.80.0.9 orders\n"})
 
     mesh.await_line(WEB, "127.80.0.9 orders")
-    assert mesh.statuses[WEB] == before
+    assert mesh.statuses_now()[WEB] == before
 
 
 @pytest.mark.parametrize(("script", "said"), [("exit 3", "exit 3"), ("kill -9 $$", ""), ("exit 0", "exit 0")])
@@ -172,7 +172,7 @@ def test_a_changed_container_is_another_and_an_unchanged_one_is_not_touched(mesh
     mesh.apply(same, shell(mesh, WEB, f"echo second; {SLEEP}"))
 
     mesh.await_line(WEB, "second")
-    assert mesh.statuses["default/same"] == before
+    assert mesh.statuses_now()["default/same"] == before
 
 
 def test_each_start_begins_with_the_image_as_it_is(mesh: Supervised) -> None:
@@ -186,9 +186,8 @@ def test_without_the_supervisor_no_container_is_left_after_a_second(mesh: Superv
     mesh.apply(shell(mesh, WEB, f"(setsid {SLEEP[5:]} &) ; echo up; {SLEEP}"))
     mesh.await_line(WEB, "up")
     mesh.await_state(WEB, "ready")
+    mesh.wait_until(lambda: kinds(family(mesh)) == [1, 2, 0], "not yet: conmon and two that sleep, without podman")
     everything = family(mesh)
-    names = sorted(Path(f"/proc/{pid}/comm").read_text().strip() for pid in everything)
-    assert [names.count(one) for one in ("conmon", "sleep", "podman")] == [1, 2, 0]
 
     mesh.process.kill()
     mesh.process.wait()
@@ -204,7 +203,7 @@ def test_a_killed_conmon_does_not_end_the_container_and_its_end_is_still_told(me
     mesh.await_line(WEB, "up")
     pid = mesh.await_state(WEB, "ready").pid
     service = first_process(pid)
-    conmon = next(one for one in descendants(pid) if Path(f"/proc/{one}/comm").read_text() == "conmon\n")
+    conmon = next(one for one in descendants(pid) if name_of(one) == "conmon")
 
     os.kill(conmon, signal.SIGKILL)
     mesh.wait_until(lambda: not is_running(conmon), "conmon is there")
@@ -304,6 +303,12 @@ def family(mesh: Supervised) -> list[int]:
     return [one for pid in mesh.children() for one in (pid, *descendants(pid))]
 
 
+def kinds(pids: list[int]) -> list[int]:
+    """How many of them are conmon, sleep and podman."""
+    names = [name_of(pid) for pid in pids]
+    return [names.count(one) for one in ("conmon", "sleep", "podman")]
+
+
 def first_process(pid: int) -> int:
     """Of the container whose pod has this process 1."""
     inside = [one for one in descendants(pid) if own_number(one) == "1"]
@@ -311,6 +316,9 @@ def first_process(pid: int) -> int:
 
 
 def own_number(pid: int) -> str:
-    """The number by which a process knows itself."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    """The number by which a process knows itself; empty when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
     return next(line for line in lines if line.startswith("NSpid:")).split()[-1]

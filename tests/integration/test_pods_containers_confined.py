@@ -13,7 +13,7 @@ from tests.support.images import BUSYBOX, Storage, container, own_storage, shell
 from tests.support.intruder import AS_ROOT_IN_CONTAINER, ATTEMPTS, IN_CONTAINER
 from tests.support.programs import needs
 from tests.support.supervised import RUNNERS, Supervised
-from tools.footprint import descendants
+from tools.footprint import descendants, name_of
 from tulle.wire.plan import Readiness
 
 pytestmark = [
@@ -83,7 +83,7 @@ def test_what_keeps_a_container_sees_the_box_read_only(mesh: Supervised) -> None
     mesh.apply(container(mesh, WEB))
     pid = mesh.await_state(WEB, "ready").pid
 
-    for one in (pid, *(one for one in descendants(pid) if mesh.status_of(one)["Name"] == "conmon")):
+    for one in (pid, *(one for one in descendants(pid) if name_of(one) == "conmon")):
         mounts = [line.split(" ") for line in Path(f"/proc/{one}/mountinfo").read_text().splitlines()]
         assert [mount[5].split(",")[0] for mount in mounts if mount[4] == "/"] == ["ro"]
 

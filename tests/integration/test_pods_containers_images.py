@@ -1,6 +1,5 @@
 """Where a container's image comes from: the box, and from outside only where the manifest says so."""
 
-import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from tests.support.images import BUSYBOX, Storage, container, own_storage, shell
 from tests.support.programs import needs
 from tests.support.registry import Registry, registry
 from tests.support.supervised import PATIENCE_SECONDS, RUNNERS, Supervised
-from tools.footprint import descendants
+from tools.footprint import descendants, name_of
 
 pytestmark = [
     pytest.mark.skipif("root" not in RUNNERS, reason="containers need root"),
@@ -106,12 +105,8 @@ def test_a_pull_that_does_not_end_can_be_stopped(mesh: Supervised, storage: Stor
 
 
 def names_below(mesh: Supervised) -> list[str]:
-    """Of the supervisor's descendants; those that end meanwhile are left out."""
-    found = []
-    for pid in descendants(mesh.process.pid):
-        with contextlib.suppress(OSError):
-            found.append(Path(f"/proc/{pid}/comm").read_text().strip())
-    return found
+    """Of the supervisor's descendants."""
+    return [name_of(pid) for pid in descendants(mesh.process.pid)]
 
 
 def test_a_podman_that_fails_is_quoted(storage: Storage, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tests.support.processes import eventually
-from tools.footprint import children
+from tools.footprint import children, name_of
 
 SYSTEMD = Path("/lib/systemd/systemd")
 TULLE = "/opt/tulle/bin/tulle"
@@ -175,7 +175,7 @@ def own_systemd(*, logins: bool = False) -> Iterator[OwnSystemd]:
 
 def _systemd_of(unshare: int) -> int:
     for pid in children(unshare):
-        if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+        if name_of(pid) == "systemd":
             return pid
     return 0
 
