@@ -174,7 +174,7 @@ def test_a_connection_window_never_given_back_ends_in_rst_stream(scene: Scene) -
 def test_windows_opened_octet_by_octet_are_useless_frames(scene: Scene) -> None:
     with Peer.caller(scene.door, ((INITIAL_WINDOW_SIZE, 0),)) as attacker:
         attacker.send(get(1, b"/big"))
-        attacker.send_all(again("WINDOW_UPDATE 1 #00000001")(), 50_000)
+        attacker.send_all(again("WINDOW_UPDATE 1 #00000001")(), 50_000, scene.bystander.is_served)
 
         scene.until(lambda: attacker.is_over, "the proxy closes")
 

@@ -141,7 +141,8 @@ class Scene:
             ),
             Route(name="default/orders", backends=(WeightedBackend(backend="default/orders:9000"),)),
         )
-        limits = Limits(idle_timeout=3.0, head_timeout=0.6, request_timeout=1.0, pool_idle_timeout=1.0)
+        patience = 1.0 if hostile.reasons & LATE else 20.0
+        limits = Limits(idle_timeout=3.0, head_timeout=0.6, request_timeout=patience, pool_idle_timeout=1.0)
         doors = {self.door: Protocol.HTTP}
         proxy.put(
             one_service(doors, (host(sound),), limits=limits, speaks=Protocol.HTTP, routes=routes, backends=(backend,))
