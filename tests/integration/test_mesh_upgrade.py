@@ -312,7 +312,7 @@ def test_what_lasts_lasts_until_the_deadline(mesh: Running, doors: Doors) -> Non
         words.put(b"before")
         stream = calls.chat(iter(words.get, None))
         assert next(stream) == b"before"
-        mesh.tulle("upgrade", "--drain", "6")
+        mesh.tulle("upgrade", "--drain", "15")  # time for two more command lines, however slow the box is
         words.put(b"after")
         assert next(stream) == b"after"
         shown = mesh.tulle("status").stdout

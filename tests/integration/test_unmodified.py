@@ -35,7 +35,7 @@ def postgres() -> Iterator[None]:
         [str(EXAMPLE / "postgres.sh"), str(POSTGRES)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
         try:
-            eventually(lambda: _takes_connections(POSTGRES), 30, "PostgreSQL listens")
+            eventually(lambda: _takes_connections(POSTGRES), 60, "PostgreSQL listens")
             yield
         finally:
             server.terminate()
