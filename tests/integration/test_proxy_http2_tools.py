@@ -12,10 +12,12 @@ import pytest
 from tests.support.processes import free_port
 from tests.support.programs import needs
 from tests.support.proxy_harness import DEADLINE, Backends, Proxy, dial, echo, host, one_service, only, until
-from tulle.wire.snapshot import Protocol, Snapshot
+from tulle.wire.snapshot import Limits, Protocol, Snapshot
 
 pytestmark = needs("curl", "nghttp", "h2load", "nghttpd")
 PAGE = b"a page\n" * 1000
+PATIENT = Limits(detect_timeout=DEADLINE)
+"""Of a proxy that waits until its caller has spoken, however late that is."""
 CURL = ("curl", "--silent", "--show-error", "--http2-prior-knowledge", "--noproxy", "*")
 
 
@@ -62,7 +64,7 @@ def run(*words: str, given: bytes = b"") -> bytes:
 @pytest.mark.parametrize("speaks", [Protocol.DETECT, Protocol.HTTP2])
 def test_curl_gets_a_page(proxy: Proxy, nghttpd: int, speaks: Protocol) -> None:
     door = proxy.door()
-    proxy.put(speaking(speaks, one_service({door: Protocol.DETECT}, (host(nghttpd),))))
+    proxy.put(speaking(speaks, one_service({door: Protocol.DETECT}, (host(nghttpd),), limits=PATIENT)))
     url = f"http://127.0.0.1:{door}/page"
     assert run(*CURL, "-w", "%{http_version} %{response_code}", url) == PAGE + b"2 200"
     until(lambda: proxy.metrics().sum("tulle_requests_total", protocol="http2", response_class="2xx") == 1, "counted")
@@ -71,7 +73,7 @@ def test_curl_gets_a_page(proxy: Proxy, nghttpd: int, speaks: Protocol) -> None:
 
 def test_curl_posts_to_an_endpoint_of_http1(proxy: Proxy, backends: Backends) -> None:
     door = proxy.door()
-    snapshot = one_service({door: Protocol.DETECT}, (host(backends.serve(echo)),))
+    snapshot = one_service({door: Protocol.DETECT}, (host(backends.serve(echo)),), limits=PATIENT)
     proxy.put(speaking(Protocol.HTTP, snapshot))
     body = bytes(range(256)) * 4000
     answer = run(*CURL, "--data-binary", "@-", f"http://127.0.0.1:{door}/upload?x=1", given=body)
@@ -81,14 +83,14 @@ def test_curl_posts_to_an_endpoint_of_http1(proxy: Proxy, backends: Backends) ->
 
 def test_curl_of_http1_reaches_an_endpoint_of_http2(proxy: Proxy, nghttpd: int) -> None:
     door = proxy.door()
-    proxy.put(speaking(Protocol.HTTP2, one_service({door: Protocol.DETECT}, (host(nghttpd),))))
+    proxy.put(speaking(Protocol.HTTP2, one_service({door: Protocol.DETECT}, (host(nghttpd),), limits=PATIENT)))
     words = ("curl", "--silent", "--http1.1", "--noproxy", "*", "-w", "%{http_version} %{response_code}")
     assert run(*words, f"http://127.0.0.1:{door}/page") == PAGE + b"1.1 200"
 
 
 def test_curl_is_told_why(proxy: Proxy, nghttpd: int) -> None:
     door = proxy.door()
-    proxy.put(one_service({door: Protocol.DETECT}, (host(nghttpd),), policies=(only("GET"),)))
+    proxy.put(one_service({door: Protocol.DETECT}, (host(nghttpd),), policies=(only("GET"),), limits=PATIENT))
     for size in (b"", b"x", b"x" * 100_000):  # curl sends head and body apart: the answer comes between them
         for _ in range(10):
             said = run(*CURL, "-i", "--data-binary", "@-", f"http://127.0.0.1:{door}/page", given=size).decode()
@@ -99,7 +101,7 @@ def test_curl_is_told_why(proxy: Proxy, nghttpd: int) -> None:
 
 def test_nghttp_gets_many_pages_on_one_connection(proxy: Proxy, nghttpd: int) -> None:
     door = proxy.door()
-    proxy.put(one_service({door: Protocol.DETECT}, (host(nghttpd),)))
+    proxy.put(one_service({door: Protocol.DETECT}, (host(nghttpd),), limits=PATIENT))
     url = f"http://127.0.0.1:{door}/page"
     assert sorted(run("nghttp", "-m", "50", url)) == sorted(PAGE * 50), "it writes streams as they come"
     said = run("nghttp", "-nv", url).decode()
@@ -111,7 +113,7 @@ def test_nghttp_gets_many_pages_on_one_connection(proxy: Proxy, nghttpd: int) ->
 @pytest.mark.parametrize("windows", [(), ("-w", "10", "-W", "11")], ids=["wide", "narrow"])
 def test_h2load_loses_nothing(proxy: Proxy, nghttpd: int, windows: tuple[str, ...]) -> None:
     door = proxy.door()
-    proxy.put(one_service({door: Protocol.DETECT}, (host(nghttpd),)))
+    proxy.put(one_service({door: Protocol.DETECT}, (host(nghttpd),), limits=PATIENT))
     url = f"http://127.0.0.1:{door}/page"
     said = run("h2load", "-n", "3000", "-c", "6", "-m", "40", *windows, url).decode()
     found = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", said)
@@ -126,7 +128,7 @@ def test_an_endpoint_that_allows_few_streams_gets_no_more(proxy: Proxy, tmp_path
     """Its limit is known only once it has spoken: until then few are sent, and later connections begin with what is known."""
     door = proxy.door()
     with serving(tmp_path, "-m", "3") as port:
-        proxy.put(one_service({door: Protocol.DETECT}, (host(port),)))
+        proxy.put(one_service({door: Protocol.DETECT}, (host(port),), limits=PATIENT))
         said = run("h2load", "-n", "600", "-c", "3", "-m", "20", f"http://127.0.0.1:{door}/page").decode()
     assert "600 succeeded, 0 failed" in said, said
     assert proxy.metrics().sum("tulle_requests_total", response_class="2xx") == 600

@@ -32,7 +32,7 @@ with grpc.insecure_channel(sys.argv[1], options=[("grpc.default_authority", sys.
 
 @pytest.fixture(scope="module")
 def town() -> Iterator[Town]:
-    with Town() as made:
+    with Town(limits=Limits(detect_timeout=DEADLINE)) as made:  # within a tunnel this test may be slow to speak
         yield made
 
 

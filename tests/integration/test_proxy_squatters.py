@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.support.attached import EVIL, ORDERS, ROOT, Actor, groups, id_of
 from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State, free_port
-from tests.support.proxy_harness import Backends, Proxy, read_head, until
+from tests.support.proxy_harness import DEADLINE, Backends, Proxy, read_head, until
 from tulle.kit.sock_diag import place_of
 from tulle.proxy.attest import WAIT_SECONDS
 from tulle.wire.snapshot import AttachedEndpoint, Limits, Protocol
@@ -49,10 +50,14 @@ class Shop:
         self.put()
         self.proxy.tell("attached", WORKLOAD, ORDERS)
 
-    def put(self, generation: int = 1, **how: Any) -> None:
-        """Puts it in force."""
+    def put(self, generation: int = 1, limits: Limits | None = None, **how: Any) -> None:
+        """Puts it in force. Whoever calls is waited for until it has spoken, however late this test does."""
         self.mesh.serve(
-            AttachedEndpoint(workload=WORKLOAD, port=self.port), generation=generation, anonymous=True, **how
+            AttachedEndpoint(workload=WORKLOAD, port=self.port),
+            generation=generation,
+            anonymous=True,
+            limits=replace(limits or Limits(), detect_timeout=DEADLINE),
+            **how,
         )
 
     def call(self) -> tuple[int, bytes]:

@@ -82,7 +82,8 @@ def test_a_request_that_is_served_ends_well(proxy: Proxy, backends: Backends) ->
 
 def test_an_http2_caller_that_has_not_heard_yet_is_served(proxy: Proxy, backends: Backends) -> None:
     door = proxy.door()
-    proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(echo)),)))
+    limits = Limits(detect_timeout=DEADLINE)
+    proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(echo)),), limits=limits))
     with Peer.caller(door) as caller, successor(proxy) as new:
         caller.send(get(1))
         caller.wait(lambda: caller.answers(1), "the first answer")
@@ -103,7 +104,8 @@ def test_an_http2_caller_that_has_not_heard_yet_is_served(proxy: Proxy, backends
 
 def test_an_http2_caller_that_says_nothing_is_left_after_some_seconds(proxy: Proxy, backends: Backends) -> None:
     door = proxy.door()
-    proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(echo)),)))
+    limits = Limits(detect_timeout=DEADLINE)
+    proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(echo)),), limits=limits))
     with Peer.caller(door) as caller, successor(proxy) as new:
         caller.send(get(1))
         caller.wait(lambda: caller.answers(1), "the first answer")

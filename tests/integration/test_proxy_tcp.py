@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from tests.support.proxy_harness import (
+    DEADLINE,
     Backends,
     Client,
     Proxy,
@@ -22,6 +23,9 @@ from tests.support.proxy_harness import (
 )
 from tests.support.proxy_harness import requests as requests_of
 from tulle.wire.snapshot import Limits, Protocol
+
+PATIENT = Limits(detect_timeout=DEADLINE)
+"""Of a proxy that waits until its caller has spoken, however late this test does."""
 
 
 def reverse(sock: socket.socket) -> None:
@@ -106,7 +110,7 @@ def test_first_octets_tell_the_protocol(proxy: Proxy, backends: Backends, first:
         sock.sendall(ok(b"seen"))
 
     door = proxy.door()
-    proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(say)),)))
+    proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(say)),), limits=PATIENT))
     with dial(door) as sock:
         sock.sendall(first)
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
@@ -132,7 +136,7 @@ def test_where_http_is_declared_whatever_begins_is_a_request(
 
 def test_a_request_that_comes_octet_by_octet_is_detected(proxy: Proxy, backends: Backends) -> None:
     door = proxy.door()
-    proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(echo)),)))
+    proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(echo)),), limits=PATIENT))
     with Client(door) as client:
         for octet in b"GET / HTTP/1.1\r\nhost: a\r\n\r\n":
             client.send(bytes((octet,)))
@@ -211,7 +215,7 @@ def test_http_after_http_on_a_detected_connection(proxy: Proxy, backends: Backen
             sock.sendall(ok(head))
 
     door = proxy.door()
-    proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(answer)),)))
+    proxy.put(one_service({door: Protocol.DETECT}, (host(backends.serve(answer)),), limits=PATIENT))
     with Client(door) as client:
         for _ in range(3):
             assert client.get()[0] == 200
