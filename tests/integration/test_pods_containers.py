@@ -12,7 +12,7 @@ import pytest
 from tests.support.images import Storage, container, own_storage, shell, supervised_with
 from tests.support.programs import needs
 from tests.support.supervised import RUNNERS, Supervised
-from tools.footprint import descendants, is_running, name_of
+from tools.footprint import children, descendants, is_running, name_of
 from tulle.wire.plan import Readiness
 
 pytestmark = [
@@ -23,6 +23,17 @@ pytestmark = [
 WEB = "default/web"
 SERVE = "mkdir -p /tmp/www; echo served > /tmp/www/index.html; exec httpd -f -p {port} -h /tmp/www"
 SLEEP = "exec sleep 1000"
+
+SLOW_PODMAN = """\
+#!/bin/sh
+{podman} "$@"
+code=$?
+case " $* " in *" --detach "*)
+    while grep -qs '^State:.[RSD]' $(grep -ls '^Name:.conmon$' /proc/[0-9]*/status) /dev/null; do sleep 0.02; done;;
+esac
+exit $code
+"""
+"""Is done once the container has ended and conmon has cleaned up."""
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +145,33 @@ def test_how_a_container_ended_is_told_and_it_comes_back(mesh: Supervised, scrip
         said = "exit 137 (SIGKILL)"
 
     assert mesh.await_status(WEB, lambda s: s.restarts > 0, "started again").why == said
+
+
+def test_how_a_container_ended_is_told_however_late_it_is_asked(mesh: Supervised) -> None:
+    """Once its end is written down nothing cleans that up."""
+    mesh.apply(shell(mesh, WEB, "echo up; trap 'exit 7' TERM; while true; do sleep 0.05; done"))
+    mesh.await_line(WEB, "up")
+    init = mesh.await_state(WEB, "ready").pid
+    (conmon,) = children(init)
+
+    os.kill(init, signal.SIGSTOP)
+    os.kill(first_process(init), signal.SIGTERM)
+    mesh.wait_until(lambda: not is_running(conmon), "conmon goes on")
+    os.kill(init, signal.SIGCONT)
+
+    assert mesh.await_status(WEB, lambda s: s.restarts > 0, "started again").why == "exit 7"
+
+
+def test_how_a_container_ended_before_podman_did_is_told(storage: Storage, tmp_path: Path) -> None:
+    """What podman cleans up meanwhile is lost with the file that says it."""
+    podman = tmp_path / "podman"
+    podman.write_text(SLOW_PODMAN.format(podman=shutil.which("podman")))
+    podman.chmod(0o755)
+    tmp_path.chmod(0o755)
+    with supervised_with(storage, PATH=f"{tmp_path}:{os.environ['PATH']}") as mesh:
+        mesh.apply(shell(mesh, WEB, "exit 3"))
+
+        assert mesh.await_status(WEB, lambda s: s.restarts > 0, "started again").why == "exit 3"
 
 
 def test_a_command_that_the_image_lacks_is_named(mesh: Supervised) -> None:

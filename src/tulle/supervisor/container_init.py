@@ -71,7 +71,8 @@ class _Keeper(Init):
             if ask(command, env, outputs=outputs, before=leave_network).code:
                 return self._refusal(ask(command, env, before=leave_network))
         with step("container"):
-            self._find()
+            if not self._find():
+                self._ended = _told(ask([*podman, "wait", _NAME], env, before=leave_network)) or _how_it_ended()
             self._give_up()
         return ""
 
@@ -132,12 +133,28 @@ class _Keeper(Init):
             return "podman failed once, and then did not; its words are in the log"
         raise StepFailed("container", again.last_words)
 
-    def _find(self) -> None:
+    def _find(self) -> bool:
+        """Finds the container's first process. False: it has ended already.
+
+        Of one that ends later the file stays that says how. conmon would have podman clean up, which removes it, read or not;
+        from now on it finds no podman here. The end of this namespace is the clean-up.
+        """
+        path = os.path.realpath(self._ready.box.podman)
+        podman = mounts.copy(path)
+        mounts.attach(mounts.copy("/dev/null"), path)
         with open(_PID_FILE, encoding="ascii") as file:
             self._pid = int(file.read())
-        with contextlib.suppress(ProcessLookupError):  # it has ended already
+        with contextlib.suppress(ProcessLookupError):
             self._process = os.pidfd_open(self._pid)
             self._poll.register(self._process, select.POLLIN)
+        if self._has_ended():
+            mounts.attach(podman, path)
+            return False
+        os.close(podman)
+        return True
+
+    def _has_ended(self) -> bool:
+        return self._process < 0 or bool(select.select([self._process], [], [], 0)[0])
 
     def _give_up(self) -> None:
         """From now on it signals the container's first process, reads how it ended, and asks its port; nothing else."""
@@ -151,7 +168,7 @@ class _Keeper(Init):
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        if self._process < 0 or select.select([self._process], [], [], 0)[0]:
+        if not self._ended and self._has_ended():
             self._ended = _how_it_ended()
 
     def _forward(self, number: int, _frame: object) -> None:
@@ -161,6 +178,11 @@ class _Keeper(Init):
 
     def _finish(self) -> None:
         """The namespace ends with this process, and all in it."""
+
+
+def _told(answer: Answer) -> str:
+    """What `podman wait` says; empty: nothing."""
+    return _described(int(answer.out)) if not answer.code and answer.out.strip().isdigit() else ""
 
 
 def _how_it_ended() -> str:
