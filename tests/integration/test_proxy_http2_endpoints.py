@@ -252,6 +252,17 @@ def test_a_head_beyond_the_limits_is_told_in_the_callers_words(
     assert metrics.sum("tulle_requests_total", protocol="http2", response_class="4xx") == 1
 
 
+def test_a_refused_head_is_no_reason_for_a_body_behind_what_answers_head(proxy: Proxy, backends: Backends) -> None:
+    limits = Limits(header_count=64, target_bytes=2000)
+    with Caller(serve(proxy, backends, Endpoint(answers), limits)) as caller:
+        for path, count, status in (("/a", 100, "431"), ("/" + "a" * 3000, 0, "414")):
+            stream = caller.ask(path, *[(f"x-{number}", "v") for number in range(count)], method="HEAD")
+            found = caller.end(stream)
+            assert (found[":status"], caller.body(stream)) == (status, b"")
+            assert int(found["content-length"]) > 0
+        assert caller.end(caller.call())["grpc-status"] == "0", "the connection goes on"
+
+
 def test_a_caller_that_resets_resets_at_the_endpoint(proxy: Proxy, backends: Backends) -> None:
     endpoint = Endpoint(silent)
     with Caller(serve(proxy, backends, endpoint)) as caller:

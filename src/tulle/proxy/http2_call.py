@@ -210,7 +210,8 @@ def answer_unserved(
 ) -> None:
     """Answers a stream that no exchange serves."""
     codec = owner.codec
-    fields, body = own_answer_fields(owner.relay.fields, reason, request_id, True, status, grpc_status)
+    with_body = stream.method != "HEAD"
+    fields, body = own_answer_fields(owner.relay.fields, reason, request_id, with_body, status, grpc_status)
     codec.send_head(stream, fields, not body)
     if body:
         codec.send_data(stream, body, True)

@@ -365,6 +365,7 @@ class Connection(Control):
         self._floods.note_opened()
         self.is_head_kept = False
         head: RequestHead | Refusal | None = None
+        method = ""
         block = b""
         if self._misses < MAX_MISSES and end - at <= MAX_REMEMBERED_BLOCK:
             block = octets[at:end]
@@ -389,6 +390,8 @@ class Connection(Control):
                 for field in fields:
                     if field.pair[0] == b"content-type":
                         head.content_type = field.value
+                    elif field.pair == (b":method", b"HEAD"):
+                        method = "HEAD"  # what answers it has no body, whatever is wrong with it
         if stream_id > self._last_served:
             return
         if len(self.streams) >= self.limits.streams:
@@ -398,7 +401,8 @@ class Connection(Control):
             if self._is_acknowledged or self._refused > MAX_EARLY_REFUSALS:
                 self._note_reset()
             return
-        method = head.method if isinstance(head, RequestHead) else ""
+        if isinstance(head, RequestHead):
+            method = head.method
         stream = Stream(stream_id, self._peer_window, self._initial_window, method)
         stream.since = self._floods.now
         stream.has_head = True
