@@ -14,8 +14,9 @@ from urllib.request import urlopen
 import msgspec
 import pytest
 
-from tests.support.processes import eventually, free_port
+from tests.support.processes import eventually
 from tests.support.running import TULLE, Door, Running, peer, running
+from tools.ports import free_port
 from tulle.http.client import ResponseError
 from tulle.proxy.tap import MAX_LISTENERS
 from tulle.wire.status import RevisionLine

@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 
 from tests.support.grpc_ends import DEADLINE, Calls
 from tests.support.node_alone import node_alone
-from tests.support.processes import eventually, free_port
+from tests.support.processes import eventually
 from tests.support.programs import needs
 from tests.support.prometheus import Prometheus, prometheus
 from tests.support.proxy_harness import (
@@ -33,6 +33,7 @@ from tests.support.proxy_harness import (
     until,
 )
 from tests.support.ws_ends import websocket_server
+from tools.ports import free_port
 from tulle.agent.metrics import AGENT_METRICS
 from tulle.dashboards import ALERTS, DASHBOARD
 from tulle.proxy.metrics import METRICS

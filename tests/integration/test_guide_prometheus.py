@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.guides import is_shown, typed, write_files
-from tests.support.processes import eventually, free_port, is_running
+from tests.support.processes import eventually, is_running
 from tests.support.programs import needs
 from tests.support.running import TULLE
+from tools.ports import free_port
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/prometheus-and-grafana.md"
 LOOKING = re.compile(r"(curl -s http|promtool query|tulle status)")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import eventually, free_port
+from tests.support.processes import eventually
 from tests.support.running import Running, peer, running
+from tools.ports import free_port
 
 OPEN = free_port()
 MESH = f"""

@@ -15,9 +15,10 @@ import pytest
 from tests.support.attached import EVIL, Actor, cgroup2_tree, groups, id_of
 from tests.support.attached_calls import BROKEN, Calls
 from tests.support.attached_mesh import REQUEST, State, address_of, get
-from tests.support.processes import eventually, free_port
+from tests.support.processes import eventually
 from tests.support.running import Door, Running, peer, running
 from tools.exposition import total
+from tools.ports import free_port
 from tulle.proxy.attest import WAIT_SECONDS
 from tulle.wire.plan import FORWARD_PORT
 

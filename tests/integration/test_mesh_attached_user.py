@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.attached_mesh import REQUEST, address_of, get, status_of
-from tests.support.processes import eventually, free_port
+from tests.support.processes import eventually
 from tests.support.proxy_harness import Backends, echo
 from tests.support.running import Door, Running, peer, running
 from tools.exposition import total
+from tools.ports import free_port
 from tulle.wire.plan import FORWARD_PORT, DoorState
 from tulle.wire.status import AddressLine
 

@@ -9,10 +9,11 @@ import pytest
 
 from tests.support.denied import run_after
 from tests.support.images import BUSYBOX, own_storage
-from tests.support.processes import eventually, free_port
+from tests.support.processes import eventually
 from tests.support.programs import needs
 from tests.support.running import Door, Running, peer, running
 from tests.support.supervised import RUNNERS
+from tools.ports import free_port
 
 OPEN, CLOSED = free_port(), free_port()
 FETCH = "wget -q -O - http://web/echo/me; echo; wget -q -O - http://web/closed || echo refused; wget -q -O - http://private/ || echo refused too"

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.processes import Death, eventually, free_port, is_running, kill
+from tests.support.processes import Death, eventually, is_running, kill
 from tests.support.running import Door, Running, load_from_outside, peer, running
 from tools.load import Failure, Report, Sample
+from tools.ports import free_port
 
 KILLS = 10
 HEALED_SECONDS = 0.5

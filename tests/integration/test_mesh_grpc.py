@@ -11,9 +11,10 @@ import grpc  # type: ignore[import-untyped]
 import pytest
 
 from tests.support.grpc_ends import DEADLINE, Calls, fails
-from tests.support.processes import Death, eventually, free_port
+from tests.support.processes import Death, eventually
 from tests.support.running import Running, grpc_service, running
 from tools.exposition import total
+from tools.ports import free_port
 
 KILLS = 5
 CHANNELS = 4

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.processes import free_port
 from tests.support.proxy_harness import backend_and_pid
 from tests.support.running import Door, Running, free_ports, load_from_outside, peer, running, running_example
 from tests.support.soak import soak
 from tools.load import Order
+from tools.ports import free_port
 
 REQUESTS = int(os.environ.get("TULLE_SOAK", "1_000_000"))
 """A million finds a small object kept by one request in forty, 100 000 by one in four."""

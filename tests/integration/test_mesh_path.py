@@ -11,8 +11,9 @@ import pytest
 from tests.support.attached import EVIL, Actor, cgroup2_tree, groups
 from tests.support.attached_mesh import status_of
 from tests.support.attached_path import get_at
-from tests.support.processes import eventually, free_port
+from tests.support.processes import eventually
 from tests.support.running import Running, peer, running
+from tools.ports import free_port
 
 TILL = 64013
 REQUEST = b"GET /menu HTTP/1.1\r\nhost: web:8080\r\n\r\n"

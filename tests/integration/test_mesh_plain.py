@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.processes import free_port
 from tests.support.running import Door, Running, peer, running
 from tests.support.supervised import python_for
+from tools.ports import free_port
 
 PLAIN, ASKED, OPEN, CLOSED = (free_port() for _ in range(4))
 MESH = f"""

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import eventually, free_port
+from tests.support.processes import eventually
 from tests.support.running import Door, Running, load_from_outside, peer, running
+from tools.ports import free_port
 
 RELOADS = 50
 pytestmark = [pytest.mark.user, pytest.mark.timeout(180)]

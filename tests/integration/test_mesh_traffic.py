@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.processes import free_port
 from tests.support.running import Door, Running, peer, running
 from tools.binomial import is_plausible
 from tools.exposition import total
+from tools.ports import free_port
 
 pytestmark = [pytest.mark.user, pytest.mark.timeout(180)]
 

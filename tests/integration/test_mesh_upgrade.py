@@ -23,10 +23,11 @@ import pytest
 import tulle
 from tests.integration.test_mesh_grpc import load as grpc_load
 from tests.support.grpc_ends import Calls
-from tests.support.processes import eventually, free_port, is_running, kill
+from tests.support.processes import eventually, is_running, kill
 from tests.support.running import Door, Running, grpc_service, load_from_outside, peer, running
 from tools.exposition import Series, parse, total
 from tools.load import Report
+from tools.ports import free_port
 from tulle.wire.status import NodeStatus
 from tulle.wire.upgrade import Stage
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.supervised import RUNNERS, SPREAD, Supervised, free_port, python_for, supervised
+from tests.support.supervised import RUNNERS, SPREAD, Supervised, python_for, supervised
+from tools.ports import free_port
 from tulle.wire.plan import DoorState, DoorStatus, Readiness
 
 ECHO = """

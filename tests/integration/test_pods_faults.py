@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.supervised import PATIENCE_SECONDS, RUNNERS, SPREAD, Supervised, free_port, supervised
+from tests.support.supervised import PATIENCE_SECONDS, RUNNERS, SPREAD, Supervised, supervised
 from tools.footprint import descendants, is_running
+from tools.ports import free_port
 from tulle.wire.plan import Readiness
 
 pytestmark = pytest.mark.user

@@ -24,12 +24,12 @@ from tests.support.attached_mesh import (
     close,
     connect,
     dial,
-    free_port,
     make,
     receive_octets,
     reset,
 )
 from tests.support.proxy_harness import Backends, Proxy, echo, host, stopped, until
+from tools.ports import free_port
 from tulle.kit.netlink import bring_loopback_up, open_sock_diag, redirect_tcp
 from tulle.kit.sock_diag import (
     ESTABLISHED,

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.support.processes import free_port
 from tests.support.programs import needs
 from tests.support.proxy_harness import DEADLINE, Backends, Proxy, dial, echo, host, one_service, only, until
+from tools.ports import free_port
 from tulle.wire.snapshot import Limits, Protocol, Snapshot
 
 pytestmark = needs("curl", "nghttp", "h2load", "nghttpd")

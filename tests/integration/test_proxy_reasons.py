@@ -21,6 +21,7 @@ from tests.support.proxy_harness import (
     until,
 )
 from tests.support.relay_bench import Bench, broken_dial
+from tools.ports import free_port
 from tulle.wire.reason import Reason
 from tulle.wire.snapshot import (
     AttachedEndpoint,
@@ -94,11 +95,6 @@ def no_extended_connect(proxy: Proxy, backends: Backends) -> bytes:
         sock.sendall(GET[:-2] + b"connection: upgrade\r\nupgrade: websocket\r\n")
         sock.sendall(b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n")
         return read_head(sock)[0]
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def calls_denied(proxy: Proxy, backends: Backends) -> bytes:
@@ -190,7 +186,7 @@ PROVOKE: dict[Reason, Provoke] = {
         GET, lambda door, backends: one_service({door: Protocol.HTTP}, (PodEndpoint("default/late", 1),))
     ),
     Reason.CONNECT_FAILED: answer_to(
-        GET, lambda door, backends: one_service({door: Protocol.HTTP}, (host(closed_port()),))
+        GET, lambda door, backends: one_service({door: Protocol.HTTP}, (host(free_port()),))
     ),
     Reason.SQUATTED: answer_to(
         GET,

@@ -21,6 +21,7 @@ from tests.support.proxy_harness import (
     stopped,
     until,
 )
+from tools.ports import free_port
 from tulle.wire.snapshot import HostEndpoint, Limits, PodEndpoint, Protocol
 
 
@@ -88,15 +89,10 @@ def test_a_fresh_connection_that_closes_is_no_stale_one(proxy: Proxy, backends: 
     assert backends.connections == 1
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_connect_failure_tries_another_endpoint(proxy: Proxy, backends: Backends, method: str) -> None:
     door = proxy.door()
-    endpoints = (host(closed_port(), "default/dead"), host(backends.serve(echo), "default/alive"))
+    endpoints = (host(free_port(), "default/dead"), host(backends.serve(echo), "default/alive"))
     proxy.put(one_service({door: Protocol.HTTP}, endpoints))
     with Client(door) as client:
         for _ in range(20):
@@ -107,7 +103,7 @@ def test_a_connect_failure_tries_another_endpoint(proxy: Proxy, backends: Backen
 
 def test_when_no_endpoint_can_be_reached_the_answer_says_so(proxy: Proxy) -> None:
     door = proxy.door()
-    proxy.put(one_service({door: Protocol.HTTP}, tuple(host(closed_port(), f"default/{n}") for n in "abcde")))
+    proxy.put(one_service({door: Protocol.HTTP}, tuple(host(free_port(), f"default/{n}") for n in "abcde")))
     with Client(door) as client:
         status, head, _ = client.get()
         assert (status, field(head, "x-tulle-reason")) == (503, "connect-failed")

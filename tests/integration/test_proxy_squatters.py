@@ -14,8 +14,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.attached import EVIL, ORDERS, ROOT, Actor, groups, id_of
-from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State, free_port
+from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State
 from tests.support.proxy_harness import DEADLINE, Backends, Proxy, read_head, until
+from tools.ports import free_port
 from tulle.kit.sock_diag import place_of
 from tulle.proxy.attest import WAIT_SECONDS
 from tulle.wire.snapshot import AttachedEndpoint, Limits, Protocol

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import hatch_build
-from tests.support.processes import free_port, is_running
+from tests.support.processes import is_running
 from tests.support.running import Door, peer, running
+from tools.ports import free_port
 
 UV = Path(sys.executable).parent / "uv"
 

@@ -229,10 +229,3 @@ def address_of(snapshot: bytes, service: str) -> str:
     """Where a service is dialled, as a snapshot says."""
     (found,) = [one for one in json.loads(snapshot)["services"] if one["name"] == service]
     return str(found["address"])
-
-
-def free_port() -> int:
-    """A source port that nobody uses."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from tools.footprint import Footprint, Weight, children, descendants, footprint, is_running
-from tools.ports import free_port
 
 T = TypeVar("T")
 
@@ -87,4 +86,4 @@ def eventually(fact: Callable[[], T | None], within: float, what: str, every: fl
         time.sleep(every)
 
 
-__all__ = ["Death", "Processes", "children", "eventually", "free_port", "is_running", "kill"]
+__all__ = ["Death", "Processes", "children", "eventually", "is_running", "kill"]

@@ -13,7 +13,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-from tests.support.processes import eventually, free_port
+from tests.support.processes import eventually
+from tools.ports import free_port
 
 READY_SECONDS = 30.0
 

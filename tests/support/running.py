@@ -18,9 +18,10 @@ from urllib.request import urlopen
 
 import msgspec
 
-from tests.support.processes import Processes, eventually, free_port, is_running
+from tests.support.processes import Processes, eventually, is_running
 from tools.exposition import Series, parse
 from tools.load import Load, Order, Report
+from tools.ports import free_port
 from tulle.http.client import ResponseError, request
 from tulle.wire.status import NodeStatus
 
