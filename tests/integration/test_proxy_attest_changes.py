@@ -58,18 +58,24 @@ def in_time(unit: Unit, look: Callable[[], float], leave: Callable[[], None]) ->
     raise AssertionError("this box never looks while anybody waits")
 
 
-def test_unit_that_was_started_anew_is_known_once_the_supervisor_has_looked(unit: Unit) -> None:
-    mesh = unit.mesh
+def look_for(unit: Unit, who: Actor, groups_now: list[int] | None = None) -> Callable[[], float]:
+    """Has it ask, and the supervisor look for it and find that the service is in these groups, or nothing new."""
 
     def look() -> float:
         began = time.monotonic()
-        unit.actor.run(send, "it", (ADDRESS, mesh.port))
-        mesh.hear("look")
-        mesh.proxy.tell("attached", "default/web", -1, [unit.new])
-        mesh.proxy.tell("looked")
+        who.run(send, "it", (ADDRESS, unit.mesh.port))
+        unit.mesh.hear("look")
+        if groups_now is not None:
+            unit.mesh.proxy.tell("attached", "default/web", -1, groups_now)
+        unit.mesh.proxy.tell("looked")
         return began
 
-    in_time(unit, look, lambda: unit.actor.run(receive, "it"))
+    return look
+
+
+def test_unit_that_was_started_anew_is_known_once_the_supervisor_has_looked(unit: Unit) -> None:
+    mesh = unit.mesh
+    in_time(unit, look_for(unit, unit.actor, [unit.new]), lambda: unit.actor.run(receive, "it"))
     assert unit.actor.run(receive, "it") == 200
     assert mesh.ask(unit.actor) == 200
     assert mesh.overhear() == []
@@ -77,15 +83,7 @@ def test_unit_that_was_started_anew_is_known_once_the_supervisor_has_looked(unit
 
 def test_stranger_is_looked_for_once(unit: Unit) -> None:
     mesh = unit.mesh
-
-    def look() -> float:
-        began = time.monotonic()
-        unit.other.run(send, "it", (ADDRESS, mesh.port))
-        mesh.hear("look")
-        mesh.proxy.tell("looked")
-        return began
-
-    in_time(unit, look, lambda: unit.other.run(receive, "it"))
+    in_time(unit, look_for(unit, unit.other), lambda: unit.other.run(receive, "it"))
     assert unit.other.run(receive, "it") == 403
     assert mesh.ask(unit.other) == 403
     assert mesh.overhear() == []
@@ -117,19 +115,12 @@ def test_user_says_who_it_is_only_once_its_group_is_known_to_be_nobodys(unit: Un
     mesh.proxy.tell("looked")  # too late for that one
     before = mesh.denied(), mesh.denied("default/jobs")
 
-    def look() -> float:
-        began = time.monotonic()
-        unit.other.run(send, "it", (ADDRESS, mesh.port))
-        mesh.hear("look")
-        mesh.proxy.tell("looked")
-        return began
-
     def leave() -> None:
         nonlocal before
         unit.other.run(receive, "it")
         before = mesh.denied(), mesh.denied("default/jobs")
 
-    in_time(unit, look, leave)
+    in_time(unit, look_for(unit, unit.other), leave)
     assert unit.other.run(receive, "it") == 403
     assert (mesh.denied(), mesh.denied("default/jobs")) == (before[0], before[1] + 1)
 
