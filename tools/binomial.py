@@ -1,5 +1,6 @@
 """Whether an observed split is what a weight promises."""
 
+from collections.abc import Callable
 from math import exp, inf, lgamma, log, sqrt
 
 Z95 = 1.959964
@@ -21,6 +22,11 @@ def is_plausible(hits: int, trials: int, share: float, confidence: float = 0.999
     below = sum(exp(_log_chance(k, trials, share)) for k in range(hits))
     at = exp(_log_chance(hits, trials, share))
     return below + at >= tail and 1 - below >= tail
+
+
+def is_kept(hits: Callable[[], int], trials: int, share: float) -> bool:
+    """Whether one of two draws is plausible. By chance alone one in a thousand is not, and two in a row one time in a million."""
+    return any(is_plausible(hits(), trials, share) for _ in range(2))
 
 
 def _log_chance(hits: int, trials: int, share: float) -> float:

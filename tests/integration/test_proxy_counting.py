@@ -20,7 +20,7 @@ from tests.support.proxy_harness import (
     one_service,
     until,
 )
-from tools.binomial import is_plausible
+from tools.binomial import is_kept
 from tulle.wire.snapshot import Backend, Protocol, Route, WeightedBackend
 
 REQUESTS = 50_000
@@ -101,8 +101,7 @@ def test_a_split_of_99_to_1_is_kept(proxy: Proxy) -> None:
                     assert all(client.read()[0] == 200 for _ in range(100))
                 return int(proxy.metrics().sum("tulle_requests_total", version="v2") - before)
 
-            # By chance alone one split in a thousand is outside of the bound; two in a row are one time in a million.
-            assert is_plausible(seen(), total, 0.01) or is_plausible(seen(), total, 0.01)
+            assert is_kept(seen, total, 0.01)
 
 
 @needs("promtool")

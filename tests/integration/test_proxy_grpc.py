@@ -12,7 +12,7 @@ from tests.support.grpc_ends import DEADLINE, Calls, GrpcService, fails
 from tests.support.programs import needs
 from tests.support.proxy_harness import Client, Proxy, field, host, one_service, only, until
 from tests.support.tapping import tapping
-from tools.binomial import is_plausible
+from tools.binomial import is_kept
 from tulle.wire.snapshot import Backend, Limits, Protocol, Route, WeightedBackend
 
 MEGABYTES = bytes(range(256)) * 4 * 4096
@@ -290,8 +290,7 @@ def test_weights_hold_for_the_streams_of_one_connection(proxy: Proxy) -> None:
                 assert names.total() - before.total() == total
                 return names[b"v2"] - before[b"v2"]
 
-            # By chance alone one split in a thousand is outside of the bound; two in a row are one time in a million.
-            assert is_plausible(seen(), total, 0.01) or is_plausible(seen(), total, 0.01)
+            assert is_kept(seen, total, 0.01)
     assert proxy.metrics().sum("tulle_connections_total", protocol="http2") == 1
     assert proxy.metrics().sum("tulle_grpc_responses_total", version="v2", grpc_status="OK") == names[b"v2"]
 
