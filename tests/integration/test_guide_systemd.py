@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.guides import FENCE, typed
 from tests.support.own_systemd import SYSTEMD, own_systemd
 from tests.support.processes import eventually
 
@@ -16,19 +17,6 @@ pytestmark = [
 GUIDE = Path(__file__).parents[2] / "docs/guides/systemd-box.md"
 LOOKING = re.compile(r"(curl|ls|systemctl (is-active|show)|tulle (status|logs|history|get))\b")
 """Commands that change nothing: what they show may take a moment to be so."""
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def typed(text: str) -> list[tuple[str, list[str]]]:
-    """Each command of the console blocks, with what is shown of its output."""
-    lines = [line for language, body in FENCE.findall(text) if language == "console" for line in body.splitlines()]
-    commands: list[tuple[str, list[str]]] = []
-    for line in lines:
-        if line.startswith("$ "):
-            commands.append((line[2:], []))
-        else:
-            commands[-1][1].append(line)
-    return commands
 
 
 def is_shown(output: str, shown: list[str]) -> bool:
