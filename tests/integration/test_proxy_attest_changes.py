@@ -3,15 +3,25 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 
 from tests.support.attached import EVIL, ROOT, WEB, Actor, groups, id_of
-from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State, ask, connect, receive_octets, status_of
+from tests.support.attached_mesh import (
+    ADDRESS,
+    REQUEST,
+    AttachedMesh,
+    State,
+    ask,
+    be_in_time,
+    connect,
+    in_time,
+    receive_octets,
+    status_of,
+)
 from tests.support.proxy_harness import Backends, Hold, Proxy, echo, host, stopped, until
-from tulle.proxy.attest import WAIT_SECONDS
 from tulle.wire.snapshot import Limits, Protocol
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="several users are needed: run as root")
@@ -43,50 +53,49 @@ def unit(proxy: Proxy, backends: Backends) -> Iterator[Unit]:
         yield Unit(mesh, id_of(group["old"]), id_of(group["new"]), actor, other)
 
 
-def in_time(unit: Unit, look: Callable[[], float], leave: Callable[[], None]) -> None:
-    """Has `look` done while its callers wait. It returns since when they do at the earliest; where this box took longer than
-    anybody waits, `leave` has them leave, and all begins anew.
-    """
-    for _ in range(20):
-        began = look()
-        if time.monotonic() - began < WAIT_SECONDS:
-            return
-        leave()
-        for groups_now in [unit.old, 1], [unit.old]:  # no stranger is remembered
-            unit.mesh.proxy.tell("attached", "default/web", -1, groups_now)
-        unit.mesh.overhear()
-    raise AssertionError("this box never looks while anybody waits")
+def forget(unit: Unit) -> None:
+    """No stranger is remembered, and the service is in its older group."""
+    for groups_now in [unit.old, 1], [unit.old]:
+        unit.mesh.proxy.tell("attached", "default/web", -1, groups_now)
+    unit.mesh.overhear()
 
 
-def look_for(unit: Unit, who: Actor, groups_now: list[int] | None = None) -> Callable[[], float]:
-    """Has it ask, and the supervisor look for it and find that the service is in these groups, or nothing new."""
+def look_for(unit: Unit, who: Actor, groups_now: list[int] | None = None) -> int:
+    """What it is answered when the supervisor looks for it and finds that the service is in these groups, or nothing new. Raises TooLate."""
+    began = time.monotonic()
+    who.run(send, "it", (ADDRESS, unit.mesh.port))
+    try:
+        be_looked_for(unit, groups_now)
+        be_in_time(began)
+    finally:
+        status: int = who.run(receive, "it")
+    return status
 
-    def look() -> float:
-        began = time.monotonic()
-        who.run(send, "it", (ADDRESS, unit.mesh.port))
-        unit.mesh.hear("look")
-        if groups_now is not None:
-            unit.mesh.proxy.tell("attached", "default/web", -1, groups_now)
-        unit.mesh.proxy.tell("looked")
-        return began
 
-    return look
+def be_looked_for(unit: Unit, groups_now: list[int] | None = None) -> None:
+    """The proxy asks the supervisor, which finds that."""
+    unit.mesh.hear("look")
+    if groups_now is not None:
+        unit.mesh.proxy.tell("attached", "default/web", -1, groups_now)
+    unit.mesh.proxy.tell("looked")
 
 
 def test_unit_that_was_started_anew_is_known_once_the_supervisor_has_looked(unit: Unit) -> None:
-    mesh = unit.mesh
-    in_time(unit, look_for(unit, unit.actor, [unit.new]), lambda: unit.actor.run(receive, "it"))
-    assert unit.actor.run(receive, "it") == 200
-    assert mesh.ask(unit.actor) == 200
-    assert mesh.overhear() == []
+    def attempt() -> None:
+        assert look_for(unit, unit.actor, [unit.new]) == 200
+        assert unit.mesh.ask(unit.actor) == 200
+        assert unit.mesh.overhear() == []
+
+    in_time(attempt, lambda: forget(unit))
 
 
 def test_stranger_is_looked_for_once(unit: Unit) -> None:
-    mesh = unit.mesh
-    in_time(unit, look_for(unit, unit.other), lambda: unit.other.run(receive, "it"))
-    assert unit.other.run(receive, "it") == 403
-    assert mesh.ask(unit.other) == 403
-    assert mesh.overhear() == []
+    def attempt() -> None:
+        assert look_for(unit, unit.other) == 403
+        assert unit.mesh.ask(unit.other) == 403
+        assert unit.mesh.overhear() == []
+
+    in_time(attempt, lambda: forget(unit))
 
 
 def test_stranger_is_looked_for_again_when_the_facts_have_changed(unit: Unit) -> None:
@@ -94,8 +103,7 @@ def test_stranger_is_looked_for_again_when_the_facts_have_changed(unit: Unit) ->
     for groups_now in [unit.old], [unit.old, 1]:
         mesh.proxy.tell("attached", "default/web", -1, groups_now)
         unit.other.run(send, "it", (ADDRESS, mesh.port))
-        mesh.hear("look")
-        mesh.proxy.tell("looked")
+        be_looked_for(unit)
         assert unit.other.run(receive, "it") == 403
 
 
@@ -113,71 +121,62 @@ def test_user_says_who_it_is_only_once_its_group_is_known_to_be_nobodys(unit: Un
     assert unit.other.run(receive, "it") == 403
     assert (mesh.denied(), mesh.denied("default/jobs")) == (1, 0)
     mesh.proxy.tell("looked")  # too late for that one
-    before = mesh.denied(), mesh.denied("default/jobs")
 
-    def leave() -> None:
-        nonlocal before
-        unit.other.run(receive, "it")
+    def attempt() -> None:
         before = mesh.denied(), mesh.denied("default/jobs")
+        assert look_for(unit, unit.other) == 403
+        assert (mesh.denied(), mesh.denied("default/jobs")) == (before[0], before[1] + 1)
 
-    in_time(unit, look_for(unit, unit.other), leave)
-    assert unit.other.run(receive, "it") == 403
-    assert (mesh.denied(), mesh.denied("default/jobs")) == (before[0], before[1] + 1)
+    in_time(attempt, lambda: forget(unit))
 
 
 def test_one_look_answers_all_who_wait(unit: Unit) -> None:
     mesh = unit.mesh
 
-    def look() -> float:
+    def attempt() -> None:
         with stopped(mesh.proxy):
             for number in range(8):
                 unit.actor.run(send, f"{number}", (ADDRESS, mesh.port))
             unit.other.run(send, "it", (ADDRESS, mesh.port))
             began = time.monotonic()
-        mesh.hear("look")
-        mesh.proxy.tell("attached", "default/web", -1, [unit.new])
-        mesh.proxy.tell("looked")
-        return began
+        try:
+            be_looked_for(unit, [unit.new])
+            be_in_time(began)
+        finally:
+            answers = [unit.actor.run(receive, f"{number}") for number in range(8)]
+            other = unit.other.run(receive, "it")
+        assert answers == [200] * 8
+        assert other == 403
+        assert mesh.overhear().count("look") <= 1  # for who came after the first was sent
 
-    def leave() -> None:
-        for number in range(8):
-            unit.actor.run(receive, f"{number}")
-        unit.other.run(receive, "it")
-
-    in_time(unit, look, leave)
-    assert [unit.actor.run(receive, f"{number}") for number in range(8)] == [200] * 8
-    assert unit.other.run(receive, "it") == 403
-    assert mesh.overhear().count("look") <= 1  # for who came after the first was sent
+    in_time(attempt, lambda: forget(unit))
 
 
 def test_more_of_one_user_than_may_wait_are_nobody_at_once(unit: Unit) -> None:
     mesh = unit.mesh
-    before = at_once = 0.0
 
-    def look() -> float:
-        nonlocal at_once
+    def attempt() -> None:
+        before = mesh.denied()
         with stopped(mesh.proxy):
             for number in range(40):
                 unit.other.run(send, f"{number}", (ADDRESS, mesh.port))
             unit.actor.run(send, "it", (ADDRESS, mesh.port))
             began = time.monotonic()
-        mesh.hear("look")
-        until(lambda: mesh.denied() >= before + 8, "those beyond 32 are answered before anybody has looked")
-        at_once = mesh.denied() - before
-        mesh.proxy.tell("attached", "default/web", -1, [unit.new])
-        mesh.proxy.tell("looked")
-        return began
+        try:
+            mesh.hear("look")
+            until(lambda: mesh.denied() >= before + 8, "those beyond 32 are answered before anybody has looked")
+            at_once = mesh.denied() - before
+            mesh.proxy.tell("attached", "default/web", -1, [unit.new])
+            mesh.proxy.tell("looked")
+            be_in_time(began)
+        finally:
+            status = unit.actor.run(receive, "it")
+            until(lambda: mesh.denied() >= before + 40, "the others are answered")
+        assert at_once == 8
+        assert status == 200
+        assert mesh.denied() == before + 40
 
-    def leave() -> None:
-        nonlocal before
-        unit.actor.run(receive, "it")
-        until(lambda: mesh.denied() >= before + 40, "all are answered")
-        before = mesh.denied()
-
-    in_time(unit, look, leave)
-    assert at_once == 8
-    assert unit.actor.run(receive, "it") == 200
-    until(lambda: mesh.denied() == before + 40, "the others are answered")
+    in_time(attempt, lambda: forget(unit))
 
 
 def test_caller_that_left_while_it_waited_is_nobody(unit: Unit) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.attached import EVIL, ORDERS, ROOT, WEB, Actor, groups, id_of
-from tests.support.attached_mesh import AttachedMesh, State, ask, become, close
+from tests.support.attached_mesh import AttachedMesh, State, ask, be_in_time, become, close, in_time
 from tests.support.attached_path import (
     ask_at,
     await_socket,
@@ -28,7 +28,6 @@ from tests.support.attached_path import (
 from tests.support.proxy_harness import Backends, Proxy, echo, host, stopped, until
 from tulle.kit.sock_diag import OVERFLOW_UID
 from tulle.kit.unix_peer import peer_cgroup, peer_uid
-from tulle.proxy.attest import WAIT_SECONDS
 from tulle.wire.snapshot import Limits
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="several users are needed: run as root")
@@ -246,49 +245,46 @@ def forget(grouped: Grouped) -> None:
 
 
 def test_unit_that_was_started_anew_is_known_once_the_supervisor_has_looked(grouped: Grouped) -> None:
-    """A connection waits a quarter of a second: where it may have taken longer until it was said, it is tried again."""
     place, made = grouped
     mesh = place.mesh
 
-    def is_known_in_time() -> bool:
-        forget(grouped)
+    def attempt() -> None:
         before = mesh.served("default/web"), mesh.denied()
         with Actor(WEB, made["none"]) as anew, Actor(EVIL, made["none"]) as other:
             began = time.monotonic()
             for actor in anew, other:
                 actor.run(connect_at, "it", place.path, request_to(mesh))
-            mesh.hear("look")
-            mesh.proxy.tell("attached", "default/web", WEB, [id_of(made["none"])])
-            mesh.proxy.tell("looked")
-            is_late = time.monotonic() - began > WAIT_SECONDS
-            found = anew.run(status, "it"), other.run(status, "it")
-        if not is_late:
-            assert found == (200, 403)
-            assert (mesh.served("default/web"), mesh.denied()) == (before[0] + 1, before[1] + 1)
-        return not is_late
+            try:
+                mesh.hear("look")
+                mesh.proxy.tell("attached", "default/web", WEB, [id_of(made["none"])])
+                mesh.proxy.tell("looked")
+                be_in_time(began)
+            finally:
+                found = anew.run(status, "it"), other.run(status, "it")
+        assert found == (200, 403)
+        assert (mesh.served("default/web"), mesh.denied()) == (before[0] + 1, before[1] + 1)
 
-    until(is_known_in_time, "the supervisor has looked in time")
+    in_time(attempt, lambda: forget(grouped))
 
 
 def test_stranger_is_looked_for_once_and_then_is_its_user(grouped: Grouped) -> None:
     place, made = grouped
     mesh = place.mesh
 
-    def is_looked_for_in_time() -> bool:
-        forget(grouped)
+    def attempt() -> None:
         with Actor(ROOT, made["none"]) as root:
             began = time.monotonic()
             root.run(connect_at, "it", place.path, request_to(mesh))
-            mesh.hear("look")
-            mesh.proxy.tell("looked")
-            is_late = time.monotonic() - began > WAIT_SECONDS
-            found = root.run(status, "it")
-            if not is_late:
-                assert (found, place.ask(root)) == (200, 200)
-                assert mesh.overhear() == []
-        return not is_late
+            try:
+                mesh.hear("look")
+                mesh.proxy.tell("looked")
+                be_in_time(began)
+            finally:
+                found = root.run(status, "it")
+            assert (found, place.ask(root)) == (200, 200)
+            assert mesh.overhear() == []
 
-    until(is_looked_for_in_time, "the supervisor has looked in time")
+    in_time(attempt, lambda: forget(grouped))
 
 
 def test_caller_whose_look_is_not_answered_is_nobody_in_the_end(grouped: Grouped) -> None:
@@ -303,24 +299,24 @@ def test_more_of_one_user_than_may_wait_are_nobody_at_once(grouped: Grouped) -> 
     place, made = grouped
     mesh = place.mesh
 
-    def are_told_apart_in_time() -> bool:
-        forget(grouped)
+    def attempt() -> None:
         before = mesh.denied()
         with Actor(EVIL, made["none"]) as other:
             with stopped(mesh.proxy):
                 for number in range(40):
                     other.run(connect_at, f"{number}", place.path, request_to(mesh))
                 began = time.monotonic()
-            mesh.hear("look")
-            until(lambda: mesh.denied() >= before + 8, "those beyond 32 are answered before anybody has looked")
-            at_once = mesh.denied() - before
-            is_late = time.monotonic() - began > WAIT_SECONDS
-            mesh.proxy.tell("looked")
-            until(lambda: mesh.denied() == before + 40, "the others are answered")
-        assert is_late or at_once == 8
-        return not is_late
+            try:
+                mesh.hear("look")
+                until(lambda: mesh.denied() >= before + 8, "those beyond 32 are answered before anybody has looked")
+                at_once = mesh.denied() - before
+                be_in_time(began)
+            finally:
+                mesh.proxy.tell("looked")
+                until(lambda: mesh.denied() == before + 40, "the others are answered")
+        assert at_once == 8
 
-    until(are_told_apart_in_time, "the supervisor has looked in time")
+    in_time(attempt, lambda: forget(grouped))
 
 
 def accept(state: State, name: str) -> None:

@@ -14,11 +14,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.attached import EVIL, ORDERS, ROOT, Actor, groups, id_of
-from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State
+from tests.support.attached_mesh import ADDRESS, REQUEST, AttachedMesh, State, be_in_time, in_time
 from tests.support.proxy_harness import DEADLINE, Backends, Proxy, read_head, until
 from tools.ports import free_port
 from tulle.kit.sock_diag import place_of
-from tulle.proxy.attest import WAIT_SECONDS
 from tulle.wire.snapshot import AttachedEndpoint, Limits, Protocol
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="several users are needed: run as root")
@@ -274,13 +273,12 @@ def test_squatter_that_comes_between_gets_no_octet(shop: Shop, orders: Actor, ev
 def test_service_that_was_started_anew_is_reached_once_the_supervisor_has_looked(
     proxy: Proxy, backends: Backends
 ) -> None:
-    """A connection waits a quarter of a second for each look: where one may have taken longer, it is tried again."""
     with groups("old", "new") as group, Actor(ORDERS, group["new"]) as orders, AttachedMesh(proxy, backends) as mesh:
         shop = Shop(mesh)
         shop.put(2, limits=Limits(pool_size=0))
         orders.run(open_shop, (V4, shop.port))
 
-        def is_reached_in_time() -> bool:
+        def attempt() -> None:
             proxy.tell("attached", WORKLOAD, -1, [id_of(group["old"])])
             mesh.overhear()
             began = time.monotonic()
@@ -291,12 +289,13 @@ def test_service_that_was_started_anew_is_reached_once_the_supervisor_has_looked
                 mesh.hear("look")
                 proxy.tell("attached", WORKLOAD, -1, [id_of(group["new"])])
                 proxy.tell("looked")
-                is_late = time.monotonic() - began > WAIT_SECONDS
-                answer = read_head(sock)[0]
-            assert is_late or answer.startswith(b"HTTP/1.1 200 ")
-            return not is_late
+                try:
+                    be_in_time(began)
+                finally:
+                    answer = read_head(sock)[0]
+            assert answer.startswith(b"HTTP/1.1 200 ")
 
-        until(is_reached_in_time, "the supervisor has looked in time")
+        in_time(attempt)
         assert shop.squatted() == 0
 
 

@@ -1,14 +1,18 @@
 """A proxy on the box's own loopback, a service that `web` and `root` may call, and what the kernel says of a connection."""
 
+import contextlib
 import json
 import os
 import socket
+import time
+from collections.abc import Callable
 from typing import Any, Self
 
 from tests.support.attached import Actor, leave_with_reset
 from tests.support.proxy_harness import Backends, Proxy, until
 from tulle.kit.netlink import open_sock_diag
 from tulle.kit.sock_diag import Owner, SockDiag, place_of
+from tulle.proxy.attest import WAIT_SECONDS
 from tulle.wire.snapshot import (
     Action,
     AttachedEndpoint,
@@ -223,6 +227,26 @@ def receive_octets(state: State, name: str) -> bytes:
 def become(state: State, uid: int) -> None:
     """Another user from now on."""
     os.setresuid(uid, uid, uid)
+
+
+class TooLate(Exception):
+    """Whoever waited may have been judged before it was said who it is: what came of it proves nothing."""
+
+
+def be_in_time(began: float) -> None:
+    """Raises TooLate when somebody who waits since then for the supervisor's look may wait no more."""
+    if time.monotonic() - began > WAIT_SECONDS:
+        raise TooLate
+
+
+def in_time(attempt: Callable[[], None], anew: Callable[[], None] = lambda: None) -> None:
+    """Makes an attempt, and another, behind `anew`, where this box was too late for one."""
+    for _ in range(20):
+        with contextlib.suppress(TooLate):
+            attempt()
+            return
+        anew()
+    raise AssertionError("this box never looks while anybody waits")
 
 
 def address_of(snapshot: bytes, service: str) -> str:
